@@ -1,0 +1,37 @@
+# The only list of commands. Each sets up what it needs, on a machine with Python >= 3.11 and make.
+PYTHON ?= python3
+BIN := .venv/bin
+PORT ?= 8787
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: run setup test check bench mutants lock clean
+.DEFAULT_GOAL := run
+
+.venv/run.stamp: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "AgentHub needs Python 3.11 or later; set PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/dev.stamp: requirements-dev.lock .venv/run.stamp
+	$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
+	touch $@
+
+run: .venv/run.stamp  ## start the hub with what ships with it
+	$(BIN)/agenthub serve --port $(PORT)
+
+setup: .venv/dev.stamp  ## everything that development and tests need
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+lock:  ## new versions into the lock files
+	$(BIN)/uv pip compile -q --upgrade --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header --group build pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --upgrade --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header --group build --group dev pyproject.toml -o requirements-dev.lock
+
+test: setup check
+	$(BIN)/pytest -n 2 --cov

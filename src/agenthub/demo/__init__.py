@@ -1,0 +1,1 @@
+"""Small MCP servers that ship with the package: what `make run` shows without a key."""

@@ -1,0 +1,1 @@
+"""The rules: pure machines and values; `now` comes in, chance is a number."""

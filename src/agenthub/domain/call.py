@@ -1,0 +1,47 @@
+"""A call: what a caller asked for, once. Its attempts are exchanges with upstream servers."""
+
+from collections.abc import Mapping
+from enum import Enum
+
+from msgspec import Raw, Struct
+
+from agenthub.domain.caller import Caller
+from agenthub.domain.span import Nanoseconds
+
+
+class Era(Enum):
+    """The two ways to speak MCP. Source: specification 2026-07-28, Versioning."""
+
+    MODERN = "modern"
+    """2026-07-28 and later: stateless, every request self-contained."""
+    LEGACY = "legacy"
+    """2025-11-25 and earlier: `initialize`, sessions."""
+
+
+class Call(Struct, frozen=True):
+    """One request of a client, on its way to one endpoint."""
+
+    id: str
+    """The hub's request id: in logs, in errors, in `_meta`. Unique."""
+    caller: Caller
+    door: str
+    """Where it came in: `mcp`, `stdio`, `rest`."""
+    endpoint: str
+    """The endpoint's name."""
+    method: str
+    """`tools/call`, `resources/read`, `prompts/get`, `completion/complete`."""
+    name: str
+    """The tool, prompt or resource URI, as its own server calls it (no prefix)."""
+    params: Mapping[str, Raw]
+    """The request's params as they came, raw, without `_meta`; `name`/`uri` is `Call.name`."""
+    meta: Mapping[str, Raw]
+    """The request's `_meta`, raw, without the keys of the protocol itself."""
+    deadline: Nanoseconds
+    """Monotonic; the client's own wish and the hard cap of 300 s are already in it."""
+    era: Era = Era.MODERN
+    """How the client speaks."""
+    capabilities: bytes = b"{}"
+    """Raw JSON: what the client declared, on this request or at `initialize`."""
+    client_info: bytes = b""
+    """Raw JSON, self-reported by the client; empty when it said nothing."""
+    idempotency_key: str | None = None

@@ -1,0 +1,79 @@
+"""An endpoint: the hub's record of one upstream server, as the operator wrote it. It is data."""
+
+from msgspec import Struct, field
+
+from agenthub.domain.circuit_breaker import BreakerConfig
+
+
+class RateLimit(Struct, frozen=True, forbid_unknown_fields=True):
+    """Tool calls per second and how many may come at once; lists and pings are not counted."""
+
+    rps: float = 5.0
+    """Greater than 0; at most 1,000,000."""
+    burst: int = 10
+    """From 1 to 1,000,000."""
+
+
+class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds of one attempt, in milliseconds (R40)."""
+
+    connect_ms: int = 5_000
+    idle_ms: int = 60_000
+    """Between two bytes of an answer; progress resets this one only."""
+    call_ms: int = 60_000
+    """Of the whole call, all attempts together; never more than 300,000."""
+
+
+class ToolPolicy(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the operator says of one tool; it outweighs what the server says of it."""
+
+    replay: str | None = None
+    """`safe`: may be run twice. `never`: may not. None: by the pinned annotations, if trusted."""
+    timeout_ms: int | None = None
+    fallback_name: str | None = None
+    """The equivalent tool's name on the fallback servers: an explicit mapping (R39)."""
+
+
+class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One server: where it is, how far it is trusted, and its limits.
+
+    Exactly one of `url` and `command` is given.
+    """
+
+    name: str
+    """`[a-z0-9][a-z0-9_-]{0,62}`, without `__`, which parts it from the tool's name."""
+    url: str | None = None
+    """`http://` or `https://`, of a Streamable HTTP endpoint."""
+    command: tuple[str, ...] = ()
+    """Program and arguments, run without a shell."""
+    env: dict[str, str] = field(default_factory=dict[str, str])
+    """Added to the few variables that a child gets. `${NAME}` is filled in at start, never kept."""
+    cwd: str | None = None
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    """Sent with each request; `${NAME}` as above."""
+    fallbacks: tuple[str, ...] = ()
+    """Names of other endpoints, in order; at most 3, and no circles."""
+    fallback_url: str | None = None
+    """Short for one more fallback that is known by its address only; it comes first."""
+    trust: bool = False
+    """Whether the server's own annotations may unlock a replay."""
+    same_backend: bool = False
+    """Whether the fallbacks act on the same data, so that idempotent holds across them (R28)."""
+    enabled: bool = True
+    rate_limit: RateLimit | None = field(default_factory=RateLimit)
+    """None: no limit."""
+    breaker: BreakerConfig = field(default_factory=BreakerConfig)
+    concurrency: int | None = None
+    """Calls in flight; None: 32, or 8 over stdio (R43). As many more may wait."""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    attempts: int = 3
+    """Of one call on one server, the first included (R36)."""
+    validate_arguments: bool = True
+    """Whether arguments are checked against the pinned schema before they are sent (A33)."""
+    grace_s: int = 86_400
+    """How long a dead server's tools stay listed."""
+    tools: dict[str, ToolPolicy] = field(default_factory=dict[str, ToolPolicy])
+
+    @property
+    def transport(self) -> str:
+        return "stdio" if self.command else "http"

@@ -1,0 +1,96 @@
+"""What became of an attempt: facts from the wire, and what they mean.
+
+    facts (Reply)  ──►  certainty: may it have run?     ──►  replay (domain/replay.py)
+                   ──►  effect on the server's breaker
+                   ──►  effect on the tool's breaker
+
+Source: execution certainty is Jepsen's ok / fail / info; the table is rule set §4.1, §4.2.
+"""
+
+from enum import Enum, IntEnum
+
+from msgspec import Struct
+
+
+class Written(IntEnum):
+    """How much of the request left this process."""
+
+    NONE = 0
+    PARTIAL = 1
+    """Fewer bytes than promised, or no final newline: the other side cannot have read it whole."""
+    ALL = 2
+
+
+class Ending(Enum):
+    """How the exchange ended, as seen on the wire."""
+
+    RESULT = "result"
+    ERROR = "error"
+    """A JSON-RPC error; `Reply.code` says which. Over HTTP, `Reply.status` too."""
+    STATUS = "status"
+    """An HTTP status without a JSON-RPC body."""
+    UNREACHED = "unreached"
+    """DNS, connect or TLS failure; or the program did not start."""
+    LOST = "lost"
+    """Reset, end of file, broken stream, or process death, before the answer was whole."""
+    PROTOCOL = "protocol"
+    """Garbage, a wrong id, a wrong shape, or a content type that is no answer."""
+    TOO_LARGE = "too_large"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    """By the hub, with a cause (`Cause`)."""
+    INTERACTIVE = "interactive"
+    """The upstream asked the client something that this pair of eras cannot carry."""
+
+
+class Cause(Enum):
+    """Why the hub cancels an attempt. A cancellation without a cause is a transport failure."""
+
+    CLIENT = "client"
+    DEADLINE = "deadline"
+    SHUTDOWN = "shutdown"
+    SHED = "shed"
+
+
+class Reply(Struct, frozen=True):
+    """The end of one attempt: facts only. Adapters fill it, the waist judges it."""
+
+    ending: Ending
+    written: Written = Written.ALL
+    result: bytes = b""
+    """Raw JSON of the result, byte for byte, when `ending` is RESULT."""
+    error: bytes = b""
+    """Raw JSON of the error object, when `ending` is ERROR."""
+    code: int = 0
+    """The JSON-RPC error code."""
+    status: int = 0
+    """The HTTP status; 0 for stdio or when none came."""
+    is_error: bool = False
+    """`result.isError` of a tool's result."""
+    result_type: str = "complete"
+    """`result.resultType`; an older server sends none, which means `complete`."""
+    retry_after_ms: int | None = None
+    """From `Retry-After` or `retry-after-ms`; None when absent or garbled."""
+    loss: int = 0
+    """Names the connection or process that was lost: equal numbers are one loss (R6)."""
+    detail: str = ""
+    """For people, in one line: what happened. Never a secret."""
+
+
+class Certainty(Enum):
+    """Whether the upstream may have carried the request out."""
+
+    NOT_SENT = "not_sent"
+    REFUSED = "refused"
+    DONE_OK = "done_ok"
+    DONE_ERR = "done_err"
+    INPUT_REQUIRED = "input_required"
+    UNKNOWN = "unknown"
+
+
+class Effect(Enum):
+    """What an attempt tells a breaker."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    IGNORE = "ignore"

@@ -1,0 +1,1 @@
+"""The doors: what faces the clients."""

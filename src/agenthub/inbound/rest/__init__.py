@@ -1,0 +1,1 @@
+"""The REST door: `/api`, for the CLI, the dashboard and scripts."""

@@ -1,0 +1,1 @@
+"""The ground: what faces upstream servers, the database and the clock."""

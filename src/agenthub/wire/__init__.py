@@ -1,0 +1,1 @@
+"""What bytes mean: pure functions between wire formats and values."""
