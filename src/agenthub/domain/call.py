@@ -1,5 +1,6 @@
 """A call: what a caller asked for, once. Its attempts are exchanges with upstream servers."""
 
+import hashlib
 from collections.abc import Mapping
 from enum import Enum
 
@@ -45,3 +46,11 @@ class Call(Struct, frozen=True):
     client_info: bytes = b""
     """Raw JSON, self-reported by the client; empty when it said nothing."""
     idempotency_key: str | None = None
+    size_bytes: int = 0
+    """Of the request's body."""
+
+    def digest(self) -> bytes:
+        """SHA-256 of what is asked for: equal requests have equal ones."""
+        parts = [self.endpoint.encode(), self.method.encode(), self.name.encode()]
+        parts += [key.encode() + b":" + bytes(self.params[key]) for key in sorted(self.params)]
+        return hashlib.sha256(b"\0".join(parts)).digest()

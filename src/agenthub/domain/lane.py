@@ -1,0 +1,218 @@
+"""A lane: one server's guards, put together. The way through it is the same for every call.
+
+    knock ──► take a token ──► a seat ──► admit ──► (the attempt) ──► report, leave the seat
+      │             │            │          │
+      └─ quarantine, throttle gate, breakers (look only)
+
+`knock` changes nothing, so that a call is refused before it waits for a seat; `admit` takes the
+breakers' tickets at the moment of sending, so that waiting is never mistaken for a slow server.
+Order and rules: rule set §4.2 (breakers), R13 (gate), R24 (bucket), R43 (seats), F58 (quarantine).
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from agenthub.domain.bulkhead import Bulkhead
+from agenthub.domain.call import Call
+from agenthub.domain.circuit_breaker import CircuitBreaker, Ticket, Transition
+from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.errors import Refusal
+from agenthub.domain.judge import ToolSpread, Verdict
+from agenthub.domain.outcome import Certainty, Effect, Ending, Reply
+from agenthub.domain.quarantine import Quarantine
+from agenthub.domain.retry import RetryBudget
+from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
+from agenthub.domain.throttle import ThrottleGate
+from agenthub.domain.token_bucket import TokenBucket
+
+TOOLS_MAX = 10_000
+"""Tool breakers kept per server; the least used one goes first (R15, A45)."""
+
+
+class Tool:
+    """What a lane remembers of one tool: its breaker, once it failed, and its usual duration."""
+
+    __slots__ = ("breaker", "typical")
+
+    def __init__(self) -> None:
+        self.breaker: CircuitBreaker | None = None
+        self.typical: Nanoseconds = 0
+        """An estimate of the median: each answer moves it by 1/32 towards itself."""
+
+    def took(self, span: Nanoseconds) -> None:
+        step = (self.typical >> 5) + MILLISECOND // 100
+        self.typical += step if span > self.typical else -min(step, self.typical)
+
+
+class Pass:
+    """Permission for one attempt: the tickets of the breakers that it went by."""
+
+    __slots__ = ("server", "started", "tool")
+
+    def __init__(self, server: Ticket, tool: Ticket | None, started: Nanoseconds) -> None:
+        self.server = server
+        self.tool = tool
+        self.started = started
+
+
+class Lane:
+    """One server's guards. `waiter` is whatever the driver wants back when a seat is free."""
+
+    def __init__(self, endpoint: Endpoint, on_change: Callable[[str, Transition], None]) -> None:
+        self.endpoint = endpoint
+        self._on_change = on_change
+        self.breaker = self._breaker("")
+        self.bucket = TokenBucket(endpoint.rate_limit) if endpoint.rate_limit else None
+        self.seats: Bulkhead[object] = Bulkhead(self._seats(endpoint), self._seats(endpoint))
+        self.gate = ThrottleGate()
+        self.budget = RetryBudget()
+        self.quarantine = Quarantine()
+        self.spread = ToolSpread(endpoint.breaker.window_ms * MILLISECOND)
+        self.tools: OrderedDict[str, Tool] = OrderedDict()
+
+    def reconfigure(self, endpoint: Endpoint, now: Nanoseconds) -> list[object]:
+        """Take new settings without losing state; returns waiters who now have a seat."""
+        self.endpoint = endpoint
+        self.breaker.reconfigure(endpoint.breaker, now)
+        for tool in self.tools.values():
+            if tool.breaker:
+                tool.breaker.reconfigure(endpoint.breaker, now)
+        if not endpoint.rate_limit:
+            self.bucket = None
+        elif self.bucket:
+            self.bucket.reconfigure(endpoint.rate_limit, now)
+        else:
+            self.bucket = TokenBucket(endpoint.rate_limit)
+        return self.seats.resize(self._seats(endpoint), self._seats(endpoint))
+
+    def knock(self, tool: str, call: Call, now: Nanoseconds) -> Refusal | None:
+        """Why an attempt would be refused right now; None: go on. Changes nothing."""
+        if self.quarantine and (wait := self.quarantine.wait(call.digest(), now)):
+            return Refusal("poisoned", wait)
+        if wait := self.gate.wait(now):
+            return Refusal("throttled_upstream", wait)
+        if refusal := self.breaker.peek(now):
+            return refusal
+        known = self.tools.get(tool)
+        return known.breaker.peek(now) if known and known.breaker else None
+
+    def take_token(self, now: Nanoseconds) -> Refusal | None:
+        if self.bucket and (wait := self.bucket.take(now)):
+            return Refusal("rate_limited", wait)
+        return None
+
+    def give_token_back(self, now: Nanoseconds) -> None:
+        if self.bucket:
+            self.bucket.give_back(1, now)
+
+    def admit(self, tool: str, now: Nanoseconds, chance: float) -> Pass | Refusal:
+        """Both breakers' tickets, or neither."""
+        server = self.breaker.admit(now, chance)
+        if isinstance(server, Refusal):
+            return server
+        known = self.tools.get(tool)
+        if not known or not known.breaker:
+            return Pass(server, None, now)
+        ticket = known.breaker.admit(now, chance)
+        if isinstance(ticket, Refusal):
+            self.breaker.report(server, Effect.IGNORE, now, chance)
+            return ticket
+        return Pass(server, ticket, now)
+
+    def report(
+        self, passed: Pass, tool: str, verdict: Verdict, reply: Reply, now: Nanoseconds, chance: float
+    ) -> None:  # fmt: skip
+        """Tell the breakers, the gate and the budget what became of the attempt."""
+        if verdict.certainty is Certainty.DONE_OK and passed.tool is None:
+            self.breaker.report(passed.server, Effect.SUCCESS, now, chance)
+            self._tool(tool).took(now - passed.started)
+            self.budget.succeeded()
+            self.gate.succeeded()
+            return
+        floor = (reply.retry_after_ms or 0) * MILLISECOND
+        effect = verdict.server
+        if verdict.needs_spread and self.spread.add(tool, now):
+            effect = Effect.FAILURE
+        self.breaker.report(
+            passed.server, effect, now, chance, retry_after=floor, evidence=reply.loss
+        )
+        self._report_tool(passed, tool, verdict.tool, now, chance)
+        if verdict.pushback:
+            self.gate.closed(now, floor or None, chance)
+        elif effect is Effect.SUCCESS:
+            self.gate.succeeded()
+        if effect is Effect.FAILURE or verdict.pushback:
+            self.budget.failed()
+        elif effect is Effect.SUCCESS:
+            self.budget.succeeded()
+
+    def died(self, call: Call, reply: Reply, now: Nanoseconds) -> None:
+        """Remember arguments whose attempt ended in the server's death (F58)."""
+        if reply.ending is Ending.LOST:
+            self.quarantine.died(call.digest(), now)
+
+    def typical(self, tool: str) -> Nanoseconds:
+        """The tool's usual duration; 0 when nothing is known of it."""
+        known = self.tools.get(tool)
+        return known.typical if known else 0
+
+    def tick(self, now: Nanoseconds, chance: float) -> None:
+        self.breaker.tick(now, chance)
+        for tool in self.tools.values():
+            if tool.breaker:
+                tool.breaker.tick(now, chance)
+
+    def stalled(self, now: Nanoseconds, gap: Nanoseconds) -> None:
+        """The process stood still: what is in flight is not to blame (R19)."""
+        self.breaker.stalled(now, gap)
+        for tool in self.tools.values():
+            if tool.breaker:
+                tool.breaker.stalled(now, gap)
+
+    def restore(self, breaker: CircuitBreaker, tool: str = "") -> None:
+        """Put in a breaker that was kept over a restart (R17)."""
+        if tool:
+            self._tool(tool).breaker = breaker
+        else:
+            self.breaker = breaker
+
+    def observe(self, tool: str) -> Callable[[Transition], None]:
+        """The callback for a breaker of this lane."""
+        return lambda transition: self._on_change(tool, transition)
+
+    def _report_tool(
+        self, passed: Pass, tool: str, effect: Effect, now: Nanoseconds, chance: float
+    ) -> None:
+        known = self._tool(tool)
+        if passed.tool and known.breaker:
+            known.breaker.report(passed.tool, effect, now, chance)
+        elif effect is Effect.FAILURE:
+            # Most tools never fail: their breaker is made with their first failure.
+            known.breaker = known.breaker or self._breaker(tool)
+            ticket = known.breaker.admit(now, chance)
+            if isinstance(ticket, Ticket):
+                known.breaker.report(ticket, effect, now, chance)
+        if effect is Effect.SUCCESS:
+            known.took(now - passed.started)
+
+    def _tool(self, name: str) -> Tool:
+        tool = self.tools.get(name)
+        if tool is None:
+            if len(self.tools) >= TOOLS_MAX:
+                self.tools.popitem(last=False)
+            tool = self.tools[name] = Tool()
+        return tool
+
+    def _breaker(self, tool: str) -> CircuitBreaker:
+        key = f"{self.endpoint.name}/{tool}" if tool else self.endpoint.name
+        return CircuitBreaker(key, self.endpoint.breaker, self.observe(tool))
+
+    @staticmethod
+    def _seats(endpoint: Endpoint) -> int:
+        return endpoint.concurrency or (8 if endpoint.command else 32)
+
+
+MIN_ATTEMPT: Nanoseconds = 100 * MILLISECOND
+"""No attempt starts with less time than this left (R41)."""
+HARD_CAP: Nanoseconds = 300 * SECOND
+"""No call takes longer (R40)."""

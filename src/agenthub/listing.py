@@ -1,0 +1,191 @@
+"""What a server offers: its tools, prompts and resources, as it last said, and how they are shown.
+
+The items are kept as raw JSON, byte for byte; only what the hub must know of them is read. What
+is shown is rendered once per change, so that a list costs a join of ready pieces.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from agenthub.domain import target
+from agenthub.wire import jsonrpc, mcp_headers, schema
+
+ITEMS_MAX = 10_000
+"""Of one kind, from one server; what is beyond is dropped and said."""
+OUR_META = "io.agenthub/"
+
+
+class Kind(Enum):
+    """The four lists of MCP: method, key in the result, capability, what names an item."""
+
+    TOOLS = ("tools/list", "tools", "tools", "name")
+    PROMPTS = ("prompts/list", "prompts", "prompts", "name")
+    RESOURCES = ("resources/list", "resources", "resources", "uri")
+    TEMPLATES = ("resources/templates/list", "resourceTemplates", "resources", "uriTemplate")
+
+    def __init__(self, method: str, key: str, capability: str, named_by: str) -> None:
+        self.method = method
+        self.key = key
+        self.capability = capability
+        self.named_by = named_by
+
+
+class Listing(Struct, frozen=True):
+    """The last-known-good lists of one server, as they are kept on disk."""
+
+    tools: list[Raw] = field(default_factory=list[Raw])
+    prompts: list[Raw] = field(default_factory=list[Raw])
+    resources: list[Raw] = field(default_factory=list[Raw])
+    templates: list[Raw] = field(default_factory=list[Raw])
+    capabilities: Raw = Raw(b"{}")
+    server_info: Raw = Raw(b"null")
+    instructions: str = ""
+    listed_at_s: int = 0
+    """Wall time."""
+    excluded: dict[str, str] = field(default_factory=dict[str, str])
+    """Items that are not shown, and why."""
+
+    def items(self, kind: Kind) -> list[Raw]:
+        return {
+            Kind.TOOLS: self.tools,
+            Kind.PROMPTS: self.prompts,
+            Kind.RESOURCES: self.resources,
+            Kind.TEMPLATES: self.templates,
+        }[kind]
+
+
+class _Named(Struct):
+    name: str = ""
+    uri: str = ""
+    uriTemplate: str = ""  # noqa: N815 - the protocol's own name
+
+
+_named = msgspec.json.Decoder(_Named)
+_object = msgspec.json.Decoder(dict[str, Any])
+_raw_object = msgspec.json.Decoder(dict[str, Raw])
+
+
+def name_of(kind: Kind, item: Raw) -> str:
+    """What names an item; raises ValueError (msgspec's) if the server sent no object or no name."""
+    name: str = getattr(_named.decode(item), kind.named_by)
+    if not name:
+        raise ValueError(f"an item of {kind.method} has no {kind.named_by}")
+    return name
+
+
+def sorted_items(kind: Kind, items: Iterable[Raw]) -> tuple[list[Raw], dict[str, str]]:
+    """The items that can be shown, in a stable order by name, and why others cannot."""
+    kept: dict[str, Raw] = {}
+    excluded: dict[str, str] = {}
+    for number, item in enumerate(items):
+        try:
+            name = name_of(kind, item)
+            if kind is Kind.TOOLS:
+                _check_tool(name, item)
+        except ValueError as error:
+            excluded[f"{kind.key} #{number + 1}"] = str(error)[:200]
+            continue
+        if name in kept:
+            excluded[f"{name} (again)"] = "the server lists it twice; the first counts"
+        elif len(kept) >= ITEMS_MAX:
+            excluded[name] = f"more than {ITEMS_MAX} {kind.key}"
+        else:
+            kept[name] = item
+    return [kept[name] for name in sorted(kept)], excluded
+
+
+def _check_tool(name: str, item: Raw) -> None:
+    """Raise ValueError for a tool that no client should be offered (A18, A32)."""
+    if not target.is_tool_name(name):
+        raise ValueError("the name is not 1 to 128 of A-Z a-z 0-9 _ . -")
+    tool = _object.decode(item)
+    input_schema = tool.get("inputSchema")
+    if not isinstance(input_schema, dict):
+        raise ValueError(f"{name}: inputSchema is not an object")  # noqa: TRY004 - bad data
+    schema.inspect(input_schema)
+    mcp_headers.param_headers(input_schema)
+
+
+# ---------------------------------------------------------------- tools, as far as calls need them
+
+
+class ToolFacts:
+    """What a call needs to know of a tool. The schema is compiled with the first call."""
+
+    __slots__ = ("_schema", "_validator", "annotations", "definition", "headers", "pinned", "shape")
+
+    def __init__(self, item: Raw, pin: bytes | None) -> None:
+        tool = _object.decode(item)
+        self.annotations: Mapping[str, Any] = _mapping(tool.get("annotations"))
+        self.definition = definition_hash(tool)
+        self.pinned = pin is None or pin == self.definition
+        """Whether this is the definition first seen; only then are its annotations heard (R30)."""
+        self._schema: dict[str, Any] = tool["inputSchema"]
+        self.headers: Mapping[str, Any] = mcp_headers.param_headers(self._schema)
+        self.shape = _digest([self._schema, tool.get("outputSchema")])
+        """Of input and output schema: a fallback's tool must have the same (R39)."""
+        self._validator: schema.Validator | None = None
+
+    def problem_with(self, arguments: object) -> str | None:
+        """Why these arguments do not fit the schema; None if they do."""
+        if self._validator is None:
+            self._validator = schema.compile_schema(self._schema)
+        return self._validator.check(arguments)
+
+
+def definition_hash(tool: Mapping[str, Any]) -> bytes:
+    """SHA-256 of what a tool promises, canonical (T1)."""
+    keys = ("name", "description", "inputSchema", "outputSchema", "annotations", "title", "icons")
+    return _digest([tool.get(key) for key in keys])
+
+
+def pins(listing: Listing) -> dict[str, bytes]:
+    """Each tool's definition hash."""
+    tools = (_object.decode(item) for item in listing.tools)
+    return {tool["name"]: definition_hash(tool) for tool in tools}
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).digest()
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+
+
+# ---------------------------------------------------------------- showing
+
+
+def render(listing: Listing, kind: Kind, prefix: str, unavailable: str) -> bytes:
+    """The items joined by commas, ready for a list's array.
+
+    `prefix` is the endpoint's name where names of many servers meet, else empty; `unavailable`
+    is the reason why calls would fail now, told in each item's `_meta`, else empty.
+    """
+    items = listing.items(kind)
+    if not prefix and not unavailable:
+        return b",".join(bytes(item) for item in items)
+    return b",".join(_render_item(kind, item, prefix, unavailable) for item in items)
+
+
+def _render_item(kind: Kind, item: Raw, prefix: str, unavailable: str) -> bytes:
+    members = _raw_object.decode(item)
+    changed: dict[str, bytes] = {}
+    if prefix:
+        name = name_of(kind, item)
+        shown = (
+            target.join(prefix, name)
+            if kind in {Kind.TOOLS, Kind.PROMPTS}
+            else target.join_uri(prefix, name)
+        )
+        changed[kind.named_by] = msgspec.json.encode(shown)
+    if unavailable:
+        meta = dict(_raw_object.decode(members["_meta"])) if "_meta" in members else {}
+        meta[OUR_META + "unavailable"] = Raw(msgspec.json.encode(unavailable))
+        changed["_meta"] = msgspec.json.encode(meta)
+    return jsonrpc.with_members(bytes(item), changed)
