@@ -35,3 +35,6 @@ lock:  ## new versions into the lock files
 
 test: setup check
 	$(BIN)/pytest -n 2 --cov
+
+mutants: setup  ## break the code on purpose; every break must be noticed
+	$(BIN)/python tools/mutants.py
