@@ -1,0 +1,237 @@
+"""MCP messages on a pipe: one JSON object a line; only the envelope is decoded."""
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType, field
+
+from agenthub import __version__
+from agenthub.domain.call import Era
+from agenthub.domain.outcome import Ending, Reply
+from agenthub.domain.span import MILLISECOND, Nanoseconds
+from agenthub.ports import Outgoing
+
+MODERN = "2026-07-28"
+LEGACY = "2025-11-25"
+"""The newest of the old; the server may answer with an older one."""
+HUB = msgspec.json.encode({"name": "agenthub", "version": __version__})
+PROTOCOL = "io.modelcontextprotocol/"
+DEADLINE_MARGIN = 50 * MILLISECOND
+"""Kept for the way back (R41)."""
+NOTHING = Raw()
+
+
+class Message(Struct, frozen=True):
+    """The envelope of whatever a server may say."""
+
+    id: int | str | UnsetType | None = UNSET
+    method: str = ""
+    params: Raw = NOTHING
+    result: Raw = NOTHING
+    error: Raw = NOTHING
+
+
+class _ResultHead(Struct, frozen=True):
+    is_error: bool | None = field(name="isError", default=None)
+    result_type: str | None = field(name="resultType", default=None)
+
+
+class ErrorHead(Struct, frozen=True):
+    code: int
+    message: str = ""
+    data: Raw = NOTHING
+
+
+class _Progress(Struct, frozen=True):
+    token: int | str = field(name="progressToken")
+
+
+_envelope = msgspec.json.Decoder(Message)
+_result = msgspec.json.Decoder(_ResultHead)
+_error = msgspec.json.Decoder(ErrorHead)
+_progress = msgspec.json.Decoder(_Progress)
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_encode = msgspec.json.Encoder().encode
+_HEAD_ID = re.compile(
+    rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*([0-9]{1,18})\s*,\s*"(?:result|error)"'
+)
+_BOM = b"\xef\xbb\xbf"
+_NAMED_BY_URI = {"resources/read", "resources/subscribe", "resources/unsubscribe"}
+
+
+def parse(line: bytes) -> Message | None:
+    """None for what is no message: log lines, other JSON, nesting without end."""
+    try:
+        return _envelope.decode(line.removeprefix(_BOM))
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def is_utf8(line: bytes) -> bool:
+    """What msgspec passes on raw it does not look into."""
+    if line.isascii():
+        return True
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def head_id(head: bytes) -> int | None:
+    """The id of an answer of which only the beginning is there."""
+    match = _HEAD_ID.match(head)
+    return int(match[1]) if match else None
+
+
+def error_head(error: Raw) -> ErrorHead | None:
+    try:
+        return _error.decode(error)
+    except msgspec.DecodeError:
+        return None
+
+
+def reply_of(message: Message, line: bytes) -> Reply:
+    """What an answer means; facts only."""
+    result, error = bytes(message.result), bytes(message.error)
+    if not is_utf8(line):
+        return Reply(Ending.PROTOCOL, detail="the answer is not UTF-8")
+    if bool(result) == bool(error):
+        return Reply(Ending.PROTOCOL, detail="the answer has not exactly one of result and error")
+    if error:
+        head = error_head(message.error)
+        if head is None:
+            return Reply(Ending.PROTOCOL, detail="the error has no code")
+        return Reply(Ending.ERROR, error=error, code=head.code)
+    try:
+        head = _result.decode(result)
+    except msgspec.DecodeError as wrong:
+        return Reply(Ending.PROTOCOL, detail=f"the result has the wrong shape: {wrong}")
+    return Reply(
+        Ending.RESULT,
+        result=result,
+        is_error=bool(head.is_error),
+        result_type=head.result_type or "complete",
+    )
+
+
+def request(message_id: int, method: str, params: Mapping[str, object] | None = None) -> bytes:
+    """A request of the hub's own, in the old era."""
+    body: dict[str, object] = {"jsonrpc": "2.0", "id": message_id, "method": method}
+    if params is not None:
+        body["params"] = params
+    return _encode(body) + b"\n"
+
+
+def modern_request(
+    message_id: int, method: str, params: Mapping[str, object] | None = None
+) -> bytes:
+    """A request of the hub's own, in the new era."""
+    meta: dict[str, object] = {
+        PROTOCOL + "protocolVersion": MODERN,
+        PROTOCOL + "clientCapabilities": Raw(b"{}"),
+        PROTOCOL + "clientInfo": Raw(HUB),
+    }
+    return request(message_id, method, {**(params or {}), "_meta": meta})
+
+
+def initialize(message_id: int) -> bytes:
+    params = {"protocolVersion": LEGACY, "capabilities": Raw(b"{}"), "clientInfo": Raw(HUB)}
+    return request(message_id, "initialize", params)
+
+
+def notification(method: str, params: Mapping[str, object] | None = None) -> bytes:
+    body: dict[str, object] = {"jsonrpc": "2.0", "method": method}
+    if params is not None:
+        body["params"] = params
+    return _encode(body) + b"\n"
+
+
+def pong(message_id: int | str) -> bytes:
+    return _encode({"jsonrpc": "2.0", "id": message_id, "result": {}}) + b"\n"
+
+
+def refusal(message_id: int | str, method: str) -> bytes:
+    """The answer to a request that the hub cannot carry to its client."""
+    error = {"code": -32601, "message": f"The client behind this hub does not take {method[:100]}"}
+    return _encode({"jsonrpc": "2.0", "id": message_id, "error": error}) + b"\n"
+
+
+def attempt_request(
+    message_id: int, outgoing: Outgoing, era: Era, now: Nanoseconds
+) -> bytes | None:
+    """One attempt as a line, with the hub's own id and progress token; None: not JSON."""
+    params: dict[str, object] = dict(outgoing.params)
+    if outgoing.name:
+        _put_name(params, outgoing)
+    if meta := _meta(message_id, outgoing, era, now):
+        params["_meta"] = meta
+    body = {"jsonrpc": "2.0", "id": message_id, "method": outgoing.method, "params": params}
+    data = _encode(body)
+    if b"\n" in data or b"\r" in data:
+        # Raw parts keep the client's own line breaks, and a line break ends a message here.
+        try:
+            data = msgspec.json.format(data, indent=-1)
+        except msgspec.DecodeError:
+            return None
+    return data + b"\n"
+
+
+def _put_name(params: dict[str, object], outgoing: Outgoing) -> None:
+    if outgoing.method != "completion/complete":
+        params["uri" if outgoing.method in _NAMED_BY_URI else "name"] = outgoing.name
+    elif "ref" in outgoing.params:
+        ref: dict[str, object] = dict(_fields.decode(outgoing.params["ref"]))
+        ref["name" if "name" in ref else "uri"] = outgoing.name
+        params["ref"] = ref
+
+
+def _meta(message_id: int, outgoing: Outgoing, era: Era, now: Nanoseconds) -> dict[str, object]:
+    meta: dict[str, object]
+    if era is Era.LEGACY:
+        meta = {k: v for k, v in outgoing.meta.items() if not k.startswith(PROTOCOL)}
+    else:
+        left_ms = (outgoing.deadline - now - DEADLINE_MARGIN) // MILLISECOND
+        meta = {
+            **outgoing.meta,
+            PROTOCOL + "protocolVersion": MODERN,
+            PROTOCOL + "clientCapabilities": Raw(outgoing.capabilities or b"{}"),
+            PROTOCOL + "clientInfo": Raw(outgoing.client_info or HUB),
+            "io.agenthub/deadlineMs": max(1, left_ms),
+        }
+    if "progressToken" in meta:
+        meta["progressToken"] = message_id
+    return meta
+
+
+def progress_token(params: Raw) -> int | str | None:
+    try:
+        return _progress.decode(params).token
+    except msgspec.DecodeError:
+        return None
+
+
+def with_progress_token(params: Raw, token: Raw) -> bytes:
+    """The same progress, under the client's own token."""
+    return _encode({**_fields.decode(params), "progressToken": token})
+
+
+class _ListChanged(Struct, frozen=True):
+    list_changed: bool | None = field(name="listChanged", default=None)
+
+
+class _Capabilities(Struct, frozen=True):
+    tools: _ListChanged | None = None
+    prompts: _ListChanged | None = None
+    resources: _ListChanged | None = None
+
+
+def list_changes(capabilities: bytes) -> dict[str, bool]:
+    """The filter of `subscriptions/listen` that fits what the server can tell."""
+    try:
+        has = msgspec.json.decode(capabilities, type=_Capabilities)
+    except msgspec.DecodeError:
+        return {}
+    lists = {"tools": has.tools, "prompts": has.prompts, "resources": has.resources}
+    return {f"{name}ListChanged": True for name, one in lists.items() if one and one.list_changed}

@@ -1,0 +1,235 @@
+"""The attempts in flight on one server process, and what each of its lines means to them.
+
+An answer finds its attempt by the hub's own id, of the same type, or is dropped (F15). What names
+no request (log messages, the server's own requests) belongs to an attempt only if that is the only
+one in flight: on a shared pipe nothing else tells whose it is.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from agenthub.domain.call import Era
+from agenthub.domain.outcome import Cause, Ending, Reply, Written
+from agenthub.domain.span import SECOND, Nanoseconds
+from agenthub.outbound import stdio_message as wire
+from agenthub.outbound.child import Child, Letter
+from agenthub.outbound.child_output import Overlong
+from agenthub.outbound.stdio_message import Message
+from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamWatcher
+
+SIGN_OF_LIFE: Nanoseconds = SECOND
+INTERACTIVE = frozenset({"roots/list", "sampling/createMessage", "elicitation/create"})
+LOG_LEVEL = wire.PROTOCOL + "logLevel"
+UNHEARD = frozenset(
+    {
+        "notifications/cancelled",
+        "notifications/progress",
+        "notifications/subscriptions/acknowledged",
+    }
+)
+"""Of no use to anybody once they do not belong to an attempt in flight."""
+
+
+class StdioAttempt(Letter):
+    """One request, from `send` to its `finished`."""
+
+    __slots__ = ("_give_up", "done", "id", "outgoing", "receiver")
+
+    def __init__(
+        self,
+        attempt_id: int,
+        outgoing: Outgoing,
+        receiver: AttemptReceiver,
+        give_up: Callable[["StdioAttempt", Cause], None],
+    ) -> None:
+        super().__init__()
+        self.id = attempt_id
+        self.outgoing = outgoing
+        self.receiver = receiver
+        self.done = False
+        self._give_up = give_up
+
+    def cancel(self, cause: Cause) -> None:
+        if not self.done:
+            self._give_up(self, cause)
+
+    def pause(self) -> None:
+        """The pipe is shared: nobody else may wait for one slow client."""
+
+    def resume(self) -> None: ...
+
+    def finish(self, reply: Reply) -> None:
+        if not self.done:
+            self.done = True
+            self.receiver.finished(reply)
+
+    def finish_soon(self, reply: Reply) -> None:
+        """From inside `send`, which must return first."""
+        asyncio.get_running_loop().call_soon(self.finish, reply)
+
+
+class Traffic:
+    """Of one process, from its start to its end."""
+
+    def __init__(
+        self, child: Child, clock: Clock, watcher: UpstreamWatcher, mint: Callable[[], int]
+    ) -> None:
+        self.era: Era | None = None
+        """Set when it is known."""
+        self.strays = 0
+        """Answers to nobody."""
+        self._child = child
+        self._clock = clock
+        self._watcher = watcher
+        self._mint = mint
+        self._own: set[int] = set()
+        """Ids of the hub's own requests, whose answers are of no interest."""
+        self._flying: dict[int, StdioAttempt] = {}
+        self._probe: Timer | None = None
+
+    def send(self, attempt: StdioAttempt) -> None:
+        """Never calls the attempt's receiver before it has returned."""
+        assert self.era is not None
+        data = wire.attempt_request(attempt.id, attempt.outgoing, self.era, self._clock.now())
+        if data is None:
+            detail = "the request is no JSON"
+            attempt.finish_soon(Reply(Ending.PROTOCOL, Written.NONE, detail=detail))
+        elif self._child.post(attempt, data):
+            self._flying[attempt.id] = attempt
+        else:
+            detail = "the server does not keep up with reading its stdin"
+            attempt.finish_soon(Reply(Ending.UNREACHED, Written.NONE, detail=detail))
+
+    def cancel(self, attempt: StdioAttempt, cause: Cause) -> None:
+        written = attempt.written
+        if self._flying.pop(attempt.id, None) is not None:
+            if written is Written.NONE:
+                self._child.withdraw(attempt)
+            else:
+                # What was begun is written to its end, or the pipe would be lost for everybody;
+                # so from here on the server may well read it whole.
+                written = Written.ALL
+                self._tell_cancelled(attempt, cause.value)
+                if cause is Cause.DEADLINE:
+                    self.ask_for_life()
+        attempt.finish(Reply(Ending.CANCELLED, written, detail=f"cancelled: {cause.value}"))
+
+    def lost(self, loss: int, detail: str) -> None:
+        """The process is gone, and with it every attempt."""
+        self._end_probe()
+        flying, self._flying = self._flying, {}
+        for attempt in flying.values():
+            attempt.finish(Reply(Ending.LOST, attempt.written, loss=loss, detail=detail))
+
+    def close(self) -> None:
+        """The hub lets the server go."""
+        self._end_probe()
+        flying, self._flying = self._flying, {}
+        for attempt in flying.values():
+            attempt.finish(Reply(Ending.CANCELLED, attempt.written, detail="cancelled: shutdown"))
+
+    def post(self, data: bytes) -> None:
+        """A message of the hub's own."""
+        self._child.post(Letter(), data)
+
+    def _tell_cancelled(self, attempt: StdioAttempt, reason: str) -> None:
+        params = {"requestId": attempt.id, "reason": reason}
+        self.post(wire.notification("notifications/cancelled", params))
+
+    # ---------------------------------------------------------------- is it alive?
+
+    def ask_for_life(self) -> None:
+        """Any line from now on is an answer; silence for a second is the end of the process."""
+        if self._probe is None:
+            if self.era is Era.LEGACY:
+                self.post(wire.request(self._own_id(), "ping"))
+            else:
+                self.post(wire.modern_request(self._own_id(), "server/discover"))
+            self._probe = self._clock.after(SIGN_OF_LIFE, self._no_life)
+
+    def _own_id(self) -> int:
+        number = self._mint()
+        self._own.add(number)
+        return number
+
+    def heard(self) -> None:
+        if self._probe is not None:
+            self._end_probe()
+
+    def _end_probe(self) -> None:
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+
+    def _no_life(self) -> None:
+        self._probe = None
+        self._child.kill("it gave no sign of life for 1 s after a timeout")
+
+    # ---------------------------------------------------------------- what it says
+
+    def answer(self, message: Message, line: bytes) -> None:
+        number = message.id
+        if not isinstance(number, int) or (attempt := self._flying.pop(number, None)) is None:
+            if isinstance(number, int) and number in self._own:
+                self._own.remove(number)
+            else:
+                self.strays += 1
+            return
+        reply = wire.reply_of(message, line)
+        if reply.result_type == "input_required" and attempt.outgoing.era is Era.LEGACY:
+            detail = "the server asks the client something in a way that an older client cannot"
+            reply = Reply(Ending.INTERACTIVE, detail=detail)
+        attempt.finish(reply)
+
+    def overlong(self, line: Overlong, cap_bytes: int) -> None:
+        """An answer over the cap ends its attempt alone, if it can be told which that is."""
+        number = wire.head_id(line.head)
+        attempt = self._sole() if number is None else self._flying.get(number)
+        if attempt is None and self._flying:
+            self._child.kill(f"it wrote a line over {cap_bytes:,} bytes")
+        elif attempt is not None:
+            del self._flying[attempt.id]
+            detail = f"the answer is over {cap_bytes:,} bytes"
+            attempt.finish(Reply(Ending.TOO_LARGE, detail=detail))
+
+    def notified(self, message: Message) -> None:
+        method, params = message.method, message.params
+        if method == "notifications/progress":
+            token = wire.progress_token(params)
+            attempt = self._flying.get(token) if type(token) is int else None
+            if attempt is not None and (own := attempt.outgoing.meta.get("progressToken")):
+                attempt.receiver.notified(method, wire.with_progress_token(params, own))
+            return
+        if method == "notifications/message":
+            attempt = self._sole()
+            if attempt is not None and LOG_LEVEL in attempt.outgoing.meta:
+                attempt.receiver.notified(method, bytes(params))
+                return
+        if method not in UNHEARD:
+            self._watcher.changed(method, bytes(params) or b"{}")
+
+    def asked(self, message: Message, message_id: int | str) -> None:
+        """A request of the server's own. A modern one must not have any: not answered."""
+        method = message.method
+        if self.era is Era.MODERN:
+            self.strays += 1
+        elif method == "ping":
+            self.post(wire.pong(message_id))
+        else:
+            self.post(wire.refusal(message_id, method))
+            attempt = self._sole()
+            if method in INTERACTIVE and attempt is not None:
+                del self._flying[attempt.id]
+                self._tell_cancelled(attempt, "the client cannot be asked")
+                detail = f"the server asks the client for {method}, which is not relayed yet"
+                attempt.finish(Reply(Ending.INTERACTIVE, detail=detail))
+
+    def _sole(self) -> StdioAttempt | None:
+        return next(iter(self._flying.values())) if len(self._flying) == 1 else None
+
+    def listen(self, capabilities: bytes) -> None:
+        """Ask a modern server for its list changes; an old one sends them by itself."""
+        wanted = wire.list_changes(capabilities)
+        if wanted:
+            params = {"notifications": wanted}
+            self.post(wire.modern_request(self._own_id(), "subscriptions/listen", params))
