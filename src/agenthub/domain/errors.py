@@ -185,13 +185,19 @@ class BadSetting(HubError):
     slug, code, status = "bad_setting", -32602, 400
 
 
+class StorageFailed(HubError):
+    """The database could not be written or read; nothing was changed."""
+
+    slug, code, status, retryable = "storage_failed", -31014, 503, True
+
+
 BY_SLUG: dict[str, type[HubError]] = {
     kind.slug: kind
     for kind in (
         CircuitOpen, RateLimited, BudgetExceeded, DeadlineExceeded, Overloaded,
         UpstreamUnavailable, OutcomeUnknown, UpstreamProtocol, ResponseTooLarge, ToolChanged,
         Forbidden, ThrottledUpstream, UpstreamExhausted, UnknownTarget, InvalidParams,
-        IdempotencyConflict, Interactive, Poisoned, Conflict, BadSetting,
+        IdempotencyConflict, Interactive, Poisoned, Conflict, BadSetting, StorageFailed,
     )
 }  # fmt: skip
 

@@ -1,0 +1,328 @@
+"""The hub's side of the database: keeps `database.py` running, and loses nothing when it dies.
+
+    change / read ──►  frame, kept until answered   ──►  ┌─────────────┐
+    send_calls    ──►  batch, kept until "kept N"   ──►  │ database.py │
+                       restarted: all kept frames go     └─────────────┘
+                       out again; each works only once
+
+Writing never blocks the loop: what the process does not take yet waits in the transport, bounded
+by `UNKEPT_MAX` rows.
+"""
+
+import asyncio
+import marshal
+import socket
+import struct
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias, cast
+
+from msgspec import Struct
+
+from agenthub.domain.errors import StorageFailed
+from agenthub.tasks import Tasks
+
+Value: TypeAlias = str | int | bytes | None
+Row: TypeAlias = Sequence[Value]
+
+SCRIPT: Final = Path(__file__).with_name("database.py")
+FRAME: Final = struct.Struct("<IB")
+FIRST: Final = struct.Struct("<Q")
+CALLS, CHANGE, READ = 1, 2, 3
+ANSWER_S: Final = 15.0
+"""How long a change or a read may take, a restart of the process included."""
+START_S: Final = 20.0
+STOP_S: Final = 30.0
+UNKEPT_MAX: Final = 100_000
+"""Call rows that wait to become durable; further ones are dropped, and counted."""
+STEADY_S: Final = 60.0
+"""A process that lived this long is started again at once."""
+BACKOFF_S: Final = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Batch(Struct, frozen=True):
+    """Call rows on their way."""
+
+    first: int
+    count: int
+    frame: bytes
+
+
+class Keeping(Struct, frozen=True):
+    """Where the database is, and how much of the call log it keeps."""
+
+    file: Path
+    rows: int
+    days: int
+
+
+class Line(asyncio.Protocol):
+    """One connection to one database process."""
+
+    def __init__(self, heard: Callable[[tuple[Any, ...]], None]) -> None:
+        self._heard = heard
+        self._received = bytearray()
+        self.lost = asyncio.get_running_loop().create_future()
+        """Done when the process has closed its end."""
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports have asyncio's methods, not its classes.
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received
+        received += data
+        start = 0
+        while len(received) - start >= FRAME.size:
+            length, _ = FRAME.unpack_from(received, start)
+            body = start + FRAME.size
+            if len(received) - body < length:
+                break
+            start = body + length
+            # The other end is a program of the hub's own, which it started itself.
+            self._heard(marshal.loads(bytes(memoryview(received)[body:start])))  # noqa: S302
+        del received[:start]
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def write(self, frame: bytes) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(frame)
+
+
+class DatabaseProcess:
+    """Asks the process that alone opens the file. Made by `open`, ended by `close`."""
+
+    def __init__(self, keeping: Keeping, lock: int) -> None:
+        self._keeping = keeping
+        self._lock = lock
+        self._tasks = Tasks()
+        self._line: Line | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._hello: asyncio.Future[None] | None = None
+        self._number = 0
+        self._asked: dict[int, tuple[bytes, asyncio.Future[Any]]] = {}
+        self._batches: deque[Batch] = deque()
+        self._closing = False
+        self.last_sent = 0
+        """The number of the last call row handed over."""
+        self.unkept = 0
+        """Call rows that are not durable yet."""
+        self.unfit = 0
+        """Call rows that no table can hold, since this process runs."""
+        self.problem = ""
+        """Why the database does not work now, for people; empty when it does."""
+        self.created = False
+        """Whether the file was made anew by this start."""
+        self.restarts = 0
+
+    # ------------------------------------------------------------ life
+
+    async def open(self) -> None:
+        """Raises StorageFailed, in words, if the file cannot be used."""
+        try:
+            await self._start()
+        except StorageFailed:
+            await self._reap()
+            raise
+        self._tasks.start(self._mend(), "database")
+
+    async def close(self) -> None:
+        """Until all that was handed over is durable, or cannot be; at most 30 s."""
+        self._closing = True
+        await self._tasks.close()
+        for _ in range(3):
+            if self._line is not None and self._line.transport is not None:
+                self._line.transport.write_eof()
+            await self._reap()
+            if not self._batches or self.problem:
+                break
+            # It died while it drained: what it left is handed to another.
+            try:
+                await self._start()
+            except StorageFailed as error:
+                self.problem = str(error)
+        for _, answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(StorageFailed("The hub stops."))
+
+    @property
+    def _runs(self) -> bool:
+        return self._line is not None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        self._hello = loop.create_future()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-S", str(SCRIPT), str(self._keeping.file),
+                str(self._keeping.rows), str(self._keeping.days),
+                stdin=theirs.fileno(), stdout=theirs.fileno(), pass_fds=(self._lock,),
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            ours.close()
+            raise StorageFailed(f"The database cannot start: {error.strerror}.") from error
+        finally:
+            theirs.close()
+        line = Line(self._hear)
+        await loop.create_connection(lambda: line, sock=ours)
+        line.lost.add_done_callback(lambda _: self._start_failed("The database did not start."))
+        try:
+            await asyncio.wait_for(self._hello, START_S)
+        except BaseException as error:
+            line.close()
+            if isinstance(error, TimeoutError):
+                raise StorageFailed("The database does not answer.") from None
+            raise
+        # Only now, and at once with what is older: rows must arrive in the order of their numbers.
+        self._line = line
+        self._send_again(line)
+
+    def _start_failed(self, words: str) -> None:
+        if self._hello is not None and not self._hello.done():
+            self._hello.set_exception(StorageFailed(words))
+
+    async def _reap(self) -> None:
+        """Wait for the process to end by itself."""
+        if self._process is None:
+            return
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_S)
+        except TimeoutError:
+            self.problem = "The database did not stop in time."
+        if self._line is not None:
+            self._line.close()
+        self._line = self._process = None
+
+    async def _mend(self) -> None:
+        """Start the process again whenever it ends."""
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            assert self._line is not None
+            started = loop.time()
+            await asyncio.shield(self._line.lost)
+            await self._reap()
+            if loop.time() - started > STEADY_S:
+                failures = 0
+            while not self._runs:
+                await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+                failures += 1
+                self.restarts += 1
+                try:
+                    await self._start()
+                except StorageFailed as error:
+                    self.problem = str(error)
+                    await self._reap()
+
+    def _send_again(self, line: Line) -> None:
+        for batch in self._batches:
+            line.write(batch.frame)
+        for frame, _ in self._asked.values():
+            line.write(frame)
+
+    # ------------------------------------------------------------ what it says
+
+    def _hear(self, message: tuple[Any, ...]) -> None:
+        answers: Mapping[str, Callable[..., None]] = {
+            "hello": self._greeted,
+            "refused": self._start_failed,
+            "done": self._done,
+            "failed": self._failed,
+            "kept": self._kept,
+            "trouble": self._troubled,
+        }
+        answers[message[0]](*message[1:])
+
+    def _greeted(self, last: int, created: bool, version: str) -> None:  # noqa: FBT001 - wire
+        del version
+        if self.last_sent == 0:
+            self.last_sent, self.created = last, created
+        self.problem = ""
+        self._forget(last)
+        if self._hello is not None and not self._hello.done():
+            self._hello.set_result(None)
+
+    def _done(self, number: int, result: object) -> None:
+        _, answer = self._asked.pop(number, (b"", None))
+        if answer is not None and not answer.done():
+            answer.set_result(result)
+
+    def _failed(self, number: int, words: str) -> None:
+        _, answer = self._asked.pop(number, (b"", None))
+        if answer is not None and not answer.done():
+            answer.set_exception(StorageFailed(words))
+
+    def _kept(self, last: int, unfit: int) -> None:
+        self.problem = ""
+        self.unfit = unfit
+        self._forget(last)
+
+    def _troubled(self, words: str) -> None:
+        self.problem = words
+
+    def _forget(self, last: int) -> None:
+        batches = self._batches
+        while batches and batches[0].first + batches[0].count - 1 <= last:
+            self.unkept -= batches.popleft().count
+
+    # ------------------------------------------------------------ what the hub says
+
+    async def change(self, *statements: tuple[str, Sequence[Row]]) -> None:
+        """Write all of it, or nothing. Raises StorageFailed."""
+        await self._ask(CHANGE, (statements, ()))
+
+    async def read(self, statement: str, *values: Value) -> list[tuple[Any, ...]]:
+        return await self._ask(READ, (statement, values))
+
+    def send_calls(self, count: int, rows: bytes) -> bool:
+        """Hand over rows, a marshalled list of tuples. False: too many wait; these are lost."""
+        if self.unkept + count > UNKEPT_MAX:
+            return False
+        first = self.last_sent + 1
+        frame = FRAME.pack(FIRST.size + len(rows), CALLS) + FIRST.pack(first) + rows
+        self._batches.append(Batch(first, count, frame))
+        self.last_sent += count
+        self.unkept += count
+        if self._line is not None:
+            self._line.write(frame)
+        return True
+
+    async def _ask(self, kind: int, what: tuple[Any, Any]) -> Any:
+        if self._closing:
+            raise StorageFailed("The hub stops.")
+        if self._line is None and self.problem:
+            raise StorageFailed(self.problem)
+        self._number += 1
+        number = self._number
+        body = marshal.dumps((number, *what))
+        frame = FRAME.pack(len(body), kind) + body
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._asked[number] = (frame, answer)
+        if self._line is not None:
+            self._line.write(frame)
+        try:
+            return await asyncio.wait_for(answer, ANSWER_S)
+        except TimeoutError:
+            raise StorageFailed(self.problem or "The database does not answer.") from None
+        finally:
+            self._asked.pop(number, None)

@@ -1,0 +1,88 @@
+-- What the hub may ask the database for, by name. Values are bound (?1, ?2 …), never written in.
+
+-- name: put_endpoint
+INSERT INTO endpoint VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET data = ?2;
+
+-- name: delete_endpoint
+DELETE FROM endpoint WHERE name = ?1;
+
+-- '0' is the character after '/', so the range holds exactly the keys of the server's tools.
+-- name: delete_breakers
+DELETE FROM breaker WHERE key = ?1 OR (key > ?1 || '/' AND key < ?1 || '0');
+
+-- name: delete_transitions
+DELETE FROM transition WHERE endpoint = ?1;
+
+-- name: delete_listing
+DELETE FROM listing WHERE endpoint = ?1;
+
+-- name: delete_pins
+DELETE FROM pin WHERE endpoint = ?1;
+
+-- name: put_key
+INSERT INTO client_key VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO UPDATE SET
+    name = ?2, digest = ?3, scopes = ?4, endpoints = ?5, created_at = ?6, expires_at = ?7,
+    revoked = ?8;
+
+-- name: put_listing
+INSERT INTO listing VALUES (?1, ?2) ON CONFLICT (endpoint) DO UPDATE SET data = ?2;
+
+-- name: put_pin
+INSERT INTO pin VALUES (?1, ?2, ?3) ON CONFLICT (endpoint, tool) DO UPDATE SET digest = ?3;
+
+-- name: put_breaker
+INSERT INTO breaker VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET data = ?2;
+
+-- name: put_secret
+INSERT INTO secret VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING;
+
+-- name: put_transition
+INSERT INTO transition (token, endpoint, data) VALUES (?1, ?2, ?3) ON CONFLICT (token) DO
+    NOTHING;
+
+-- name: prune_transitions
+DELETE FROM transition WHERE endpoint = ?1 AND id <= (SELECT id FROM transition WHERE endpoint =
+    ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2);
+
+-- name: endpoints
+SELECT name, data FROM endpoint ORDER BY name;
+
+-- name: keys
+SELECT id, name, digest, scopes, endpoints, created_at, expires_at, revoked FROM client_key
+    ORDER BY created_at, id;
+
+-- name: breakers
+SELECT key, data FROM breaker ORDER BY key;
+
+-- name: listings
+SELECT endpoint, data FROM listing ORDER BY endpoint;
+
+-- name: pins
+SELECT endpoint, tool, digest FROM pin ORDER BY endpoint, tool;
+
+-- name: secrets
+SELECT name, value FROM secret;
+
+-- name: transitions
+SELECT data FROM transition WHERE endpoint = ?1 ORDER BY id DESC LIMIT ?2;
+
+-- name: call_range
+SELECT min(id), max(id) FROM call;
+
+-- A page of the call log: the window is [?1, ?2); a filter that is NULL lets all pass.
+-- name: calls
+SELECT id, at_us, call_id, caller, door, endpoint, served_by, method, name, outcome, code,
+    attempts, duration_us, bytes_in, bytes_out FROM call WHERE id >= ?1 AND id < ?2 AND (?3 IS
+    NULL OR endpoint = ?3) AND (?4 IS NULL OR outcome = ?4) AND (?5 IS NULL OR caller = ?5)
+    ORDER BY id DESC LIMIT ?6;
+
+-- Texts that a client chose are cut: a made-up name of a megabyte is not worth a megabyte.
+-- name: put_call
+INSERT INTO call VALUES (?, ?, substr(?, 1, 200), substr(?, 1, 200), ?, substr(?, 1, 200),
+    substr(?, 1, 200), substr(?, 1, 200), substr(?, 1, 400), substr(?, 1, 200), ?, ?, ?, ?, ?);
+
+-- name: prune_by_number
+DELETE FROM call WHERE id <= ?1;
+
+-- name: prune_by_age
+DELETE FROM call WHERE id < ?1 AND at_us < ?2;

@@ -1,0 +1,351 @@
+"""What the store does when processes die, disks fill, and files are not what they should be."""
+
+import asyncio
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+from support.store_rows import call_row, until
+
+from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.errors import StorageFailed
+from agenthub.outbound.store import open_store
+from agenthub.ports import CallFilter
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+@pytest.fixture
+async def store(home):
+    async with open_store(home) as store:
+        yield store
+
+
+async def refusal(home):
+    with pytest.raises(StorageFailed) as caught:
+        async with open_store(home):
+            pass
+    return str(caught.value)
+
+
+def numbers(home):
+    with closing(sqlite3.connect(home / "agenthub.db")) as db:
+        return [number for (number,) in db.execute("SELECT id FROM call ORDER BY id")]
+
+
+def call_ids(home):
+    with closing(sqlite3.connect(home / "agenthub.db")) as db:
+        return [name for (name,) in db.execute("SELECT call_id FROM call ORDER BY id")]
+
+
+class TestDeath:
+    async def test_killed_in_the_middle_of_batches_it_loses_nothing_and_doubles_nothing(self, home):
+        async with open_store(home) as store:
+            for n in range(60_000):
+                store.call_log.add(call_row(n))
+                if n % 500 == 0:
+                    await asyncio.sleep(0)
+                if n in {10_000, 30_000, 50_000}:
+                    store.call_log.flush()
+                    restarts, killed = store._process.restarts, store._process.pid
+                    os.kill(killed, signal.SIGKILL)
+                    await until(lambda r=restarts: store._process.restarts > r)
+                    await until(lambda k=killed: store._process.pid not in {None, k})
+            assert store.call_log.dropped == 0
+        assert call_ids(home) == [call_row(n).id for n in range(60_000)]
+
+    async def test_a_change_that_was_under_way_is_made_once(self, store):
+        writes = [
+            asyncio.ensure_future(store.put_transition("s", b'{"n":%d}' % n)) for n in range(50)
+        ]
+        await asyncio.sleep(0)
+        os.kill(store._process.pid, signal.SIGKILL)
+        await asyncio.gather(*writes)
+        assert sorted(e["n"] for e in await store.transitions("s", 100)) == list(range(50))
+        assert store._process.restarts == 1
+
+    async def test_killed_while_it_drains_another_one_finishes(self, home):
+        async with open_store(home) as store:
+            os.kill(store._process.pid, signal.SIGSTOP)
+            for n in range(20_000):
+                store.call_log.add(call_row(n))
+            store.call_log.flush()
+            loop, pid = asyncio.get_running_loop(), store._process.pid
+            loop.call_later(0.05, os.kill, pid, signal.SIGKILL)
+        assert len(numbers(home)) == 20_000
+
+    async def test_signals_to_the_whole_group_do_not_stop_it(self, store):
+        pid = store._process.pid
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(pid, number)
+        store.call_log.add(call_row())
+        assert len((await store.calls(CallFilter())).rows) == 1
+        assert (store._process.pid, store._process.restarts) == (pid, 0)
+
+    async def test_the_loop_is_not_held_up_while_the_database_stands_still(self, home):
+        async with open_store(home) as store:
+            os.kill(store._process.pid, signal.SIGSTOP)
+            loop = asyncio.get_running_loop()
+            started, count = loop.time(), 90_000
+            for n in range(count):
+                store.call_log.add(call_row(n))
+                if n % 1000 == 0:
+                    await asyncio.sleep(0)
+            store.call_log.flush()
+            assert loop.time() - started < 5
+            for n in range(count, count + 20_000):
+                store.call_log.add(call_row(n))
+            store.call_log.flush()
+            assert store.call_log.waiting == 100_000
+            assert store.call_log.dropped == 10_000
+            os.kill(store._process.pid, signal.SIGCONT)
+        assert numbers(home) == list(range(1, 100_001))
+
+
+HUB = """
+import asyncio, signal, sys
+from pathlib import Path
+from agenthub.outbound.store import open_store
+from support.store_rows import call_row
+
+async def main():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with open_store(Path(sys.argv[1])) as store:
+        n = 0
+        while n < int(sys.argv[2]) and not stop.is_set():
+            for _ in range(500):
+                n += 1
+                store.call_log.add(call_row(n))
+            if n == 50_000:
+                print("half", flush=True)
+            await asyncio.sleep(0)
+            while store.call_log.waiting > 50_000:
+                await asyncio.sleep(0.001)
+    print(n, store.call_log.dropped, flush=True)
+
+asyncio.run(main())
+"""
+
+
+class TestStop:
+    def test_no_row_is_lost_when_the_hub_is_told_to_stop_in_the_middle(self, home):
+        """SIGTERM goes to the whole process group, as a terminal or a service manager does it."""
+        hub = subprocess.Popen(
+            [sys.executable, "-c", HUB, home, "1000000"],
+            stdout=subprocess.PIPE, start_new_session=True, text=True,
+            env={**os.environ, "PYTHONPATH": "tests"},
+        )  # fmt: skip
+        with hub:
+            assert hub.stdout.readline() == "half\n"
+            os.killpg(hub.pid, signal.SIGTERM)
+            added, dropped = map(int, hub.stdout.readline().split())
+        assert hub.returncode == 0
+        assert (len(numbers(home)), dropped) == (added, 0)
+        assert 50_000 <= added < 1_000_000
+
+    def test_after_kill_9_the_next_hub_waits_until_all_is_written(self, home):
+        hub = subprocess.Popen(
+            [sys.executable, "-c", HUB, home, "1000000"],
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "tests"},
+        )  # fmt: skip
+        with hub:
+            hub.stdout.readline()
+            hub.kill()
+
+        async def look():
+            async with open_store(home) as store:
+                return (await store.calls(CallFilter(limit=1))).rows[0][0]
+
+        assert asyncio.run(look()) == len(numbers(home)) > 0
+
+    async def test_a_change_after_the_stop_is_refused(self, home):
+        async with open_store(home) as store:
+            pass
+        with pytest.raises(StorageFailed, match="stops"):
+            await store.put_list("a", b"{}")
+
+
+class TestDisk:
+    async def test_a_full_disk_refuses_changes_keeps_rows_and_heals(self, store):
+        """A file size limit stands for the full disk: SQLite sees a failed write."""
+        pid = store._process.pid
+        await store.put_list("before", b"{}")
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+        with pytest.raises(StorageFailed):
+            await store.put_list("during", b"{}" * 10_000)
+        for n in range(10):
+            store.call_log.add(call_row(n))
+        store.call_log.flush()
+        await until(lambda: store.problem != "")
+        assert await store._process.read("listings") == [("before", b"{}")]
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+        await store.put_list("after", b"{}")
+        await until(lambda: store.call_log.waiting == 0)
+        assert store.problem == ""
+        assert set((await store.load()).lists) == {"before", "after"}
+        assert len((await store.calls(CallFilter())).rows) == 10
+        assert store._process.restarts == 0
+
+    @pytest.mark.parametrize("how", ["deleted", "replaced"])
+    async def test_a_file_taken_away_is_noticed_and_never_made_anew(self, home, how):
+        async with open_store(home) as store:
+            file = home / "agenthub.db"
+            aside = file.rename(home / "aside.db")
+            if how == "replaced":
+                file.write_bytes(b"")
+                file.chmod(0o600)
+            with pytest.raises(StorageFailed, match=how):
+                await store.put_list("a", b"{}")
+            assert file.exists() == (how == "replaced")
+            aside.rename(file)
+            await store.put_list("a", b"{}")
+
+    async def test_another_program_that_locks_the_file_is_waited_for(self, store, home):
+        with closing(sqlite3.connect(home / "agenthub.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            write = asyncio.ensure_future(store.put_list("a", b"{}"))
+            await asyncio.wait([write], timeout=0.1)
+            assert not write.done()
+            other.execute("ROLLBACK")
+            await write
+
+
+class TestFile:
+    async def test_a_newer_schema_is_refused(self, home):
+        async with open_store(home):
+            pass
+        with closing(sqlite3.connect(home / "agenthub.db")) as db:
+            db.execute("PRAGMA user_version = 99")
+        assert "written by a newer AgentHub (its schema is 99" in await refusal(home)
+        with closing(sqlite3.connect(home / "agenthub.db")) as db:
+            assert db.execute("PRAGMA user_version").fetchone() == (99,)
+
+    async def test_another_programs_database_is_refused_and_left_as_it_is(self, home):
+        home.mkdir(mode=0o700)
+        with closing(sqlite3.connect(home / "agenthub.db")) as db:
+            db.execute("CREATE TABLE theirs (x)")
+        (home / "agenthub.db").chmod(0o600)
+        before = (home / "agenthub.db").read_bytes()
+        assert await refusal(home) == "The file is a database of another program."
+        assert (home / "agenthub.db").read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"", "The database file is empty"),
+            (b"not a database, " * 400, "The file is not a database."),
+        ],
+    )
+    async def test_a_damaged_file_is_refused_and_left_as_it_is(self, home, content, words):
+        home.mkdir(mode=0o700)
+        file = home / "agenthub.db"
+        file.write_bytes(content)
+        file.chmod(0o600)
+        assert (await refusal(home)).startswith(words)
+        assert file.read_bytes() == content
+
+    async def test_a_damaged_page_is_refused(self, home):
+        async with open_store(home) as store:
+            for n in range(50):
+                await store.put_list(f"server-{n}", os.urandom(1_000))
+        file = home / "agenthub.db"
+        data = bytearray(file.read_bytes())
+        data[20_000:60_000] = b"\xff" * 40_000
+        file.write_bytes(data)
+        assert await refusal(home) == "The database file is damaged."
+
+    async def test_a_file_that_is_gone_while_its_log_is_there_is_refused(self, home):
+        async with open_store(home):
+            pass
+        (home / "agenthub.db").rename(home / "elsewhere")
+        (home / "agenthub.db-wal").write_bytes(b"x")
+        (home / "agenthub.db-wal").chmod(0o600)
+        assert "The database file is gone, but agenthub.db-wal is there" in await refusal(home)
+
+    async def test_a_file_that_is_gone_is_made_anew_but_not_silently(self, home, caplog):
+        async with open_store(home):
+            pass
+        (home / "agenthub.db").unlink()
+        async with open_store(home):
+            pass
+        assert "The database was gone" in caplog.text
+
+    async def test_a_first_start_warns_of_nothing(self, home, caplog):
+        async with open_store(home):
+            pass
+        assert caplog.text == ""
+
+    async def test_what_a_start_left_half_made_is_made_again(self, home):
+        home.mkdir(mode=0o700)
+        (home / "agenthub.db.new").write_bytes(b"half")
+        async with open_store(home) as store:
+            await store.load()
+        assert not (home / "agenthub.db.new").exists()
+
+    async def test_triggers_in_a_planted_file_cannot_run_functions(self, home):
+        """A55."""
+        async with open_store(home):
+            pass
+        with closing(sqlite3.connect(home / "agenthub.db")) as db:
+            db.execute(
+                "CREATE TRIGGER planted AFTER INSERT ON listing"
+                " BEGIN SELECT load_extension('/tmp/x'); END"
+            )
+        async with open_store(home) as store:
+            with pytest.raises(StorageFailed):
+                await store.put_list("a", b"{}")
+
+
+class TestHome:
+    def test_two_hubs_on_one_home_are_refused_naming_the_first(self, home):
+        hub = subprocess.Popen(
+            [sys.executable, "-c", HUB, home, "1000000000"],
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "tests"},
+        )  # fmt: skip
+        with hub:
+            hub.stdout.readline()
+            words = asyncio.run(refusal(home))
+            assert f"Another hub (process {hub.pid}) runs with {home}" in words
+            hub.terminate()
+            hub.stdout.read()
+        assert hub.returncode == 0
+
+    async def test_a_home_of_our_own_is_closed_to_others(self, home):
+        home.mkdir(mode=0o755)
+        home.chmod(0o755)
+        async with open_store(home):
+            assert home.stat().st_mode & 0o777 == 0o700
+
+    async def test_a_home_that_others_may_write_in_is_refused(self, home):
+        home.mkdir()
+        home.chmod(0o777)
+        assert f"chmod 700 {home}" in await refusal(home)
+        assert list(home.iterdir()) == []
+
+    async def test_a_file_that_others_may_read_is_refused(self, home):
+        async with open_store(home):
+            pass
+        (home / "agenthub.db").chmod(0o644)
+        assert f"chmod 600 {home / 'agenthub.db'}" in await refusal(home)
+
+    async def test_a_home_that_is_a_file_is_refused(self, home):
+        home.write_text("")
+        assert "cannot be used" in await refusal(home)
+
+    async def test_the_endpoint_survives_odd_names_of_the_home(self, tmp_path):
+        home = tmp_path / "a b?c#d%41'"
+        async with open_store(home) as store:
+            await store.put_endpoint(Endpoint(name="a", url="http://x/"))
+        async with open_store(home) as store:
+            assert len((await store.load()).endpoints) == 1
+        assert (home / "agenthub.db").exists()
