@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from msgspec import Raw, json
 
@@ -114,14 +115,14 @@ class House:
             self.endpoint, self.watcher, self.clock, LimitSettings(**limits), self.nursery
         )
 
-    async def __aenter__(self) -> "House":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.upstream.close()
         await self.nursery.close()
 
-    async def up(self) -> "House":
+    async def up(self) -> Self:
         self.upstream.start()
         await self.watcher.until("connected")
         return self
@@ -161,9 +162,13 @@ def alive(pid: int) -> bool:
 
 async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - of other processes; nobody tells
             await asyncio.sleep(0.01)
 
 
 def rss_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]

@@ -49,7 +49,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 class Ward:
     """A server, from its fork until its whole family is gone."""
 
-    __slots__ = ("code", "crowded", "id", "kill_at", "mark", "pid", "term_at", "termed")
+    __slots__ = ("code", "crowded", "id", "kill_at", "mark", "pid", "seen", "term_at", "termed")
 
     def __init__(self, ward_id: str, pid: int, mark: bytes) -> None:
         self.id = ward_id
@@ -59,6 +59,8 @@ class Ward:
         """None while the main process runs."""
         self.term_at = self.kill_at = float("inf")
         self.termed = self.crowded = False
+        self.seen: set[int] = set()
+        """The family at the last look: who is dying has no environment to tell it by."""
 
     def end(self, now: float, term_s: float, kill_s: float) -> None:
         """Never later than what was asked before."""
@@ -204,9 +206,10 @@ class Guardian:
     def _family(self, ward: Ward, strays: Iterable[int]) -> list[int]:
         """Living processes of this server, the main one included."""
         roots = [ward.pid] if ward.code is None else []
-        roots += [pid for pid in strays if belongs(pid, ward)]
+        roots += [pid for pid in strays if pid in ward.seen or belongs(pid, ward)]
         for pid in roots:  # Grows while it is walked.
             roots += children_of(pid)
+        ward.seen = set(roots)
         return roots
 
     def _rest(self) -> bool:

@@ -1,0 +1,5 @@
+"""Never answers, reads nothing."""
+
+import time
+
+time.sleep(3600)
