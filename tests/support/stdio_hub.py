@@ -89,7 +89,7 @@ def outgoing(tool: str, meta: dict | None = None, seconds: float = 10, **argumen
     return Outgoing(
         method="tools/call",
         name=tool,
-        params={"arguments": Raw(json.encode(arguments))},
+        params={"arguments": Raw(json.encode(arguments.get("arguments", arguments)))},
         meta={key: Raw(json.encode(value)) for key, value in (meta or {}).items()},
         deadline=time.monotonic_ns() + int(seconds * SECOND),
     )
