@@ -1,0 +1,192 @@
+"""The hub's settings: a YAML file and `AGENTHUB__…` variables, typed, nothing unknown.
+
+agenthub.yaml ──► strict_yaml ──► tree ─┐
+AGENTHUB__A__B=… ─────────────► tree ───┴─► merged (variables win) ──► typed ──► Settings
+--port, --host, --no-demo ────────────────────────────────────────────────────► Options.over
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct, field, structs
+
+from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.endpoint_check import BOUNDS, HOUR_MS, MILLION, Bounds, check_endpoint
+from agenthub.domain.errors import BadSetting
+from agenthub.settings.strict_yaml import Node, Scalar, Table, read
+from agenthub.settings.typed import PREFIX, build, where
+
+
+class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the hub listens, and for whom."""
+
+    host: str = "127.0.0.1"
+    port: int = 8787
+    allowed_hosts: tuple[str, ...] = ()
+    """Further values of `Host` (name or name:port) beside loopback's; anything else gets 421."""
+    allowed_origins: tuple[str, ...] = ()
+    """Further values of `Origin` beside the hub's own; anything else gets 403."""
+
+
+class AuthSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    anonymous_loopback: bool = False
+    """Lets callers from loopback in without a key, with the scopes tools and read."""
+
+
+class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What bounds the doors (R43, R47). Sizes in bytes, times in milliseconds."""
+
+    connections: int = 10_000
+    body_bytes: int = 4 * 1024 * 1024
+    header_bytes: int = 16 * 1024
+    headers: int = 100
+    header_timeout_ms: int = 10_000
+    body_timeout_ms: int = 30_000
+    keep_alive_ms: int = 75_000
+    calls_in_flight: int = 1_000
+    response_bytes: int = 10 * 1024 * 1024
+    event_bytes: int = 1024 * 1024
+    stream_bytes: int = 64 * 1024 * 1024
+    client_buffer_bytes: int = 256 * 1024
+    """What may wait for a client that reads slowly."""
+    drain_ms: int = 10_000
+    """How long a stop waits for calls in flight."""
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    server: ServerSettings = field(default_factory=ServerSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    endpoints: dict[str, Endpoint] = field(default_factory=dict[str, Endpoint])
+    """Servers written in the file. They win over those added at run time of the same name."""
+    demo: bool = True
+    """Register the demo servers when nothing else is configured."""
+
+
+class Options(Struct, frozen=True):
+    """What the command line says of one run; it outweighs file and environment."""
+
+    home: Path
+    config: Path | None = None
+    """None: `agenthub.yaml` in the home, if there is one."""
+    host: str | None = None
+    port: int | None = None
+    """0: any free one."""
+    demo: bool | None = None
+
+    def load(self, environ: Mapping[str, str]) -> Settings:
+        """The settings of this run. Raises BadSetting."""
+        file = self.config
+        if file is None and (self.home / CONFIG_NAME).exists():
+            file = self.home / CONFIG_NAME
+        settings = load(file, environ)
+        server = structs.replace(
+            settings.server,
+            host=settings.server.host if self.host is None else self.host,
+            port=settings.server.port if self.port is None else self.port,
+        )
+        demo = settings.demo if self.demo is None else self.demo
+        return structs.replace(settings, server=server, demo=demo)
+
+
+CONFIG_NAME: Final = "agenthub.yaml"
+KIB: Final = 1024
+GIB: Final = 1024**3
+
+RANGES: Final[Mapping[tuple[type, str], Bounds]] = {
+    **BOUNDS,
+    (ServerSettings, "port"): Bounds(1, 65_535),
+    (LimitSettings, "connections"): Bounds(1, MILLION),
+    (LimitSettings, "body_bytes"): Bounds(KIB, GIB),
+    (LimitSettings, "header_bytes"): Bounds(KIB, KIB * KIB),
+    (LimitSettings, "headers"): Bounds(10, 1_000),
+    (LimitSettings, "header_timeout_ms"): Bounds(100, HOUR_MS),
+    (LimitSettings, "body_timeout_ms"): Bounds(100, HOUR_MS),
+    (LimitSettings, "keep_alive_ms"): Bounds(0, HOUR_MS),
+    (LimitSettings, "calls_in_flight"): Bounds(1, MILLION),
+    (LimitSettings, "response_bytes"): Bounds(KIB, GIB),
+    (LimitSettings, "event_bytes"): Bounds(KIB, GIB),
+    (LimitSettings, "stream_bytes"): Bounds(KIB, GIB),
+    (LimitSettings, "client_buffer_bytes"): Bounds(KIB, GIB),
+    (LimitSettings, "drain_ms"): Bounds(0, HOUR_MS),
+}
+"""The range of every number in the settings."""
+
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?"
+)
+_ORIGIN = re.compile(r"(?:https?|chrome-extension|moz-extension)://[A-Za-z0-9._\[\]:-]+")
+_BIND = re.compile(r"[A-Za-z0-9._:-]{1,255}(?:%[A-Za-z0-9]+)?")
+
+
+def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings of a file, if any, with `AGENTHUB__SECTION__KEY` variables over it.
+
+    Raises:
+        BadSetting: Names the file and line, or the variable, the key, and what was expected.
+    """
+    tree = Table({}, str(file or "settings")) if file is None else read(file)
+    if isinstance(tree, Scalar) and tree.is_null:
+        tree = Table({}, tree.origin)
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX):
+            path = variable.removeprefix(PREFIX).lower().split("__")
+            tree = _overlay(tree, path, variable, environ[variable])
+    settings = build(tree, Settings, RANGES)
+    _check_server(settings.server, tree)
+    for name, endpoint in settings.endpoints.items():
+        try:
+            check_endpoint(endpoint)
+        except BadSetting as error:
+            raise _placed(error, name, tree) from None
+    return settings
+
+
+def default_home() -> Path:
+    """Where the hub keeps its files: `AGENTHUB_HOME`, or the platform's data folder."""
+    if home := os.environ.get("AGENTHUB_HOME"):
+        return Path(home).expanduser().absolute()
+    import platformdirs  # noqa: PLC0415 - most runs are told their home
+
+    return platformdirs.user_data_path("agenthub", appauthor=False)
+
+
+def _overlay(tree: Node, path: list[str], variable: str, text: str) -> Node:
+    """The tree with one leaf more, or another one."""
+    if not path:
+        return Scalar(text, variable, variable=True)
+    if isinstance(tree, Scalar) and tree.is_null:
+        tree = Table({}, tree.origin)
+    if not isinstance(tree, Table):
+        raise BadSetting(f"{tree.origin}: expected a table of keys, because {variable} is set")
+    head, *rest = path
+    if not head:
+        raise BadSetting(f"{variable}: expected {PREFIX}SECTION__KEY")
+    origin, below = tree.entries.get(head, (variable, Table({}, variable)))
+    entries = {**tree.entries, head: (origin, _overlay(below, rest, variable, text))}
+    return Table(entries, tree.origin)
+
+
+def _placed(error: BadSetting, name: str, tree: Node) -> BadSetting:
+    """What `check_endpoint` found, with the line of the key that it names."""
+    key, _, what = str(error).partition(": ")
+    path = ("endpoints", name) if key == "name" else ("endpoints", name, *key.split("."))
+    return BadSetting(f"{where(tree, path)}: {'.'.join(path)}: {what}")
+
+
+def _check_server(server: ServerSettings, tree: Node) -> None:
+    wrong: tuple[str, str] | None = None
+    if not _BIND.fullmatch(server.host):
+        wrong = "host", f"an address or a host's name, got {server.host[:64]!r}"
+    for host in server.allowed_hosts:
+        if not _HOST.fullmatch(host):
+            wrong = "allowed_hosts", f"name or name:port, got {host[:64]!r}"
+    for origin in server.allowed_origins:
+        if not _ORIGIN.fullmatch(origin):
+            wrong = "allowed_origins", f"scheme://host[:port], without a path, got {origin[:64]!r}"
+    if wrong:
+        key, what = wrong
+        raise BadSetting(f"{where(tree, ('server', key))}: server.{key}: expected {what}")
