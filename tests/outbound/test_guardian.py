@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.stdio_hub import RealClock, alive, processes, until
 
-from agenthub.outbound.child import Ended, Order
+from agenthub.outbound.child import Ended, Letter, Order
 from agenthub.outbound.child_output import Overlong
 from agenthub.outbound.nursery import NotStarted, Nursery, child_env, find_program
 
@@ -66,6 +66,53 @@ async def test_kill_9_at_any_moment_of_the_start_leaves_nothing(tmp_path: Path, 
     process.kill()
     await process.wait()
     await until(lambda: not marked([path]))
+
+
+async def test_a_hub_that_dies_with_unread_reports_leaves_nothing(tmp_path: Path):
+    """Then the guardian's read fails, instead of finding the end of file."""
+    paths = [tmp_path / "a", tmp_path / "b"]
+    process = await hub(*paths)
+    assert process.stdout is not None
+    await process.stdout.readline()
+    await process.stdout.readline()
+    await until(lambda: all(len(path.read_text().split()) == 4 for path in paths))
+    process.send_signal(signal.SIGSTOP)
+    (first, *_), (second, *_) = ([int(pid) for pid in p.read_text().split()] for p in paths)
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: not Path(f"/proc/{first}").exists())
+    assert alive(second)
+    process.kill()
+    await process.wait()
+    await until(lambda: not marked(paths))
+
+
+async def test_two_hundred_servers_start_at_once():
+    """Their orders are more than the guardian's socket holds."""
+    nursery, owners = Nursery(RealClock()), [Owner() for _ in range(200)]
+    env = {"PATH": "/usr/bin:/bin", "LARGE": "x" * 10_000}
+    children = [nursery.spawn(Order(("cat",), env), owner) for owner in owners]
+    for number, child in enumerate(children):
+        assert child.post(Letter(), f"{number}\n".encode())
+    await until(lambda: all(owner.lines for owner in owners), 10)
+    assert [owner.lines[0] for owner in owners] == [str(n).encode() for n in range(200)]
+    await asyncio.gather(*(child.stop() for child in children))
+    assert all(child.gone.is_set() for child in children)
+    await nursery.close()
+
+
+async def test_a_program_with_too_many_arguments_is_refused_by_the_kernel():
+    owner, nursery = await run(Order(("true", "x" * 200_000), {"PATH": "/usr/bin:/bin"}))
+    failure = owner.end.result().failure
+    assert failure is not None
+    assert "Argument list too long" in failure.problem
+    await nursery.close()
+
+
+async def test_a_closed_nursery_spawns_no_more():
+    nursery = Nursery(RealClock())
+    await nursery.close()
+    with pytest.raises(NotStarted, match="stopping"):
+        nursery.spawn(Order(("true",), {"PATH": "/usr/bin:/bin"}), Owner())
 
 
 async def test_a_guardian_ignores_the_signals_of_a_terminal(tmp_path: Path):
@@ -144,7 +191,7 @@ async def test_a_program_that_the_kernel_refuses_is_explained(tmp_path: Path):
         (Order((__file__,), {}), "may not be executed"),
         (Order(("true",), {"PATH": "/usr/bin:/bin"}, cwd="/no/such"), "/no/such does not exist"),
         (Order(("true", "a\0b"), {"PATH": "/usr/bin:/bin"}), "NUL"),
-        (Order(("true", "x" * 200_000), {"PATH": "/usr/bin:/bin"}), "Argument list too long"),
+        (Order(("true", "x" * 2_000_000), {"PATH": "/usr/bin:/bin"}), "list too long"),
     ],
 )
 async def test_what_cannot_run_is_refused_in_words(order: Order, problem: str):

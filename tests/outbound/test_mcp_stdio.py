@@ -48,7 +48,10 @@ async def test_a_legacy_server_is_initialized():
         state = house.upstream.state
         assert (state.era, state.version) == (Era.LEGACY, "2025-06-18")
         assert state.instructions == "be kind"
-        assert msgspec.json.decode(state.capabilities) == {"tools": {"listChanged": True}}
+        assert msgspec.json.decode(state.capabilities) == {
+            "tools": {"listChanged": True},
+            "logging": {},
+        }
         assert text_of(await house.call("echo", text="hi")) == "hi"
 
 
@@ -131,6 +134,65 @@ async def test_log_messages_go_to_the_only_attempt_in_flight_if_it_wants_them():
         receiver, _ = house.begin("notes", {"io.modelcontextprotocol/logLevel": "info"})
         await receiver.reply
         assert [method for method, _ in receiver.notes] == ["notifications/message"]
+
+
+def logged(receiver: Receiver) -> list[tuple[str, list[str]]]:
+    notes = [msgspec.json.decode(params) for _, params in receiver.notes]
+    return [(note["level"], msgspec.json.decode(note["data"])) for note in notes]
+
+
+async def test_an_old_servers_log_level_is_the_most_that_a_call_wanted():
+    key = "io.modelcontextprotocol/logLevel"
+    async with House(server("odd")) as house:
+        await house.up()
+        for level, expected in (
+            ("warning", [("warning", ["warning"]), ("odd", ["warning"])]),
+            ("error", [("odd", ["warning"])]),
+            ("debug", [(level, ["warning", "debug"]) for level in ("debug", "warning", "odd")]),
+            ("nonsense", []),
+        ):
+            receiver, _ = house.begin("log", {key: level})
+            await receiver.reply
+            assert logged(receiver) == expected
+
+
+async def test_a_modern_server_is_asked_for_the_list_changes_that_it_can_tell():
+    async with House(server("modern")) as house:
+        await house.up()
+        assert text_of(await house.call("listened")) == '[{"toolsListChanged": true}]'
+        assert house.watcher.heard == [
+            ("connected",),
+            ("changed", "notifications/tools/list_changed", b'{"_meta": {"x": 1}}'),
+        ]
+
+
+async def test_a_modern_server_gets_the_clients_capabilities_and_the_time_left():
+    async with House(server("modern")) as house:
+        await house.up()
+        meta = msgspec.json.decode(text_of(await house.call("meta", {"progressToken": "mine"})))
+        assert meta["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"
+        assert meta["io.modelcontextprotocol/clientCapabilities"] == {}
+        assert 9_000 < meta["io.agenthub/deadlineMs"] <= 9_950
+        assert isinstance(meta["progressToken"], int)
+
+
+@pytest.mark.parametrize(
+    ("era", "ending"), [(Era.MODERN, Ending.RESULT), (Era.LEGACY, Ending.INTERACTIVE)]
+)
+async def test_required_input_goes_to_modern_clients_only(era: Era, ending: Ending):
+    async with House(server("modern")) as house:
+        await house.up()
+        receiver = Receiver()
+        house.upstream.send(msgspec.structs.replace(outgoing("input"), era=era), receiver)
+        assert (await receiver.reply).ending is ending
+
+
+async def test_a_modern_server_may_not_ask_and_is_not_answered():
+    async with House(server("modern")) as house:
+        await house.up()
+        assert text_of(await house.call("ask")) == "went on"
+        assert house.upstream._traffic is not None
+        assert house.upstream._traffic.strays == 2
 
 
 async def test_a_ping_of_the_server_is_answered():

@@ -166,3 +166,19 @@ def test_progress_without_a_token_is_nobodys():
 )
 def test_what_can_be_listened_to_is_what_the_server_can_tell(capabilities: bytes, expected: dict):
     assert wire.list_changes(capabilities) == expected
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [(b'{"logging":{}}', True), (b"{}", False), (b"[]", False)],
+)
+def test_who_can_log_says_so(capabilities: bytes, expected: object):
+    assert wire.can_log(capabilities) is expected
+
+
+def test_log_levels_are_ordered_and_nonsense_is_none():
+    assert wire.level_of(Raw(b'"debug"')) == 0
+    assert wire.level_of(Raw(b'"emergency"')) == 7
+    assert [wire.level_of(raw) for raw in (None, Raw(b'"x"'), Raw(b"3"))] == [None, None, None]
+    assert wire.log_level(Raw(b'{"level":"error"}')) == 4
+    assert wire.log_level(Raw(b'{"level":1}')) == wire.log_level(Raw(b'{"level":"x"}')) == 8

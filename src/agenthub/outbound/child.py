@@ -217,7 +217,7 @@ class Child:
         if self._end is not None:
             self._over()
         else:
-            self._drain = self._clock.after(DRAIN * 2, lambda: self.kill("it closed its stdout"))
+            self._drain = self._clock.after(DRAIN * 5, lambda: self.kill("it closed its stdout"))
 
     def _read_stderr(self) -> None:
         data = _read(self._stderr)

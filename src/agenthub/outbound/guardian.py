@@ -6,7 +6,8 @@ Why a process between: a parent-death signal does not reach grandchildren, a pro
 hold those that call setsid, and forking is unsafe in a process with threads. One guardian serves
 all servers. The hub runs this file with `python -I -S`, so only the standard library is imported.
 
-1. Orders come on fd 0. End of file there means that the hub is gone, however it died.
+1. Orders come on fd 0. End of file there, or another parent, means that the hub is gone, however
+   it died.
 2. The guardian is the subreaper (Linux): what a server leaves behind becomes the guardian's child.
    It is the server's if it has its session, or the mark that its environment inherited.
 3. A server is over when its whole family is gone; its main process alone does not count.
@@ -69,8 +70,10 @@ class Ward:
 
 
 class Guardian:
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, hub: int) -> None:
         self._control = control
+        self._hub = hub
+        """Its pid."""
         self._wards: dict[str, Ward] = {}
         self._buffer = bytearray()
         self._pipes: list[int] = []
@@ -95,6 +98,8 @@ class Guardian:
                 elif not self._take_orders():
                     poll.unregister(self._control)
                     self._abandon()
+            if os.getppid() != self._hub:
+                self._abandon()
             self._reap()
             self._tick(time.monotonic())
 
@@ -106,7 +111,10 @@ class Guardian:
     def _take_orders(self) -> bool:
         """False at the end of file."""
         flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-        data, pipes, _, _ = socket.recv_fds(self._control, 65_536, 64, flags)
+        try:
+            data, pipes, _, _ = socket.recv_fds(self._control, 65_536, 64, flags)
+        except OSError:
+            return False  # The hub died before it had read every report.
         for pipe in pipes:
             os.set_inheritable(pipe, False)
         self._pipes += pipes
@@ -117,6 +125,8 @@ class Guardian:
                 break
             fields = bytes(self._buffer[4:end]).split(b"\0")
             del self._buffer[:end]
+            if self._over_at is not None:
+                break
             if fields[0] == b"spawn":
                 self._spawn(fields[1].decode(), fields[2:])
             elif ward := self._wards.get(fields[1].decode()):
@@ -125,6 +135,8 @@ class Guardian:
 
     def _abandon(self) -> None:
         """The hub is gone, and with it every stdin: half a second to see that, then the signals."""
+        if self._over_at is not None:
+            return
         now = time.monotonic()
         self._over_at = now + LAST_S
         for ward in self._wards.values():
@@ -218,6 +230,13 @@ class Guardian:
         send(signal.SIGKILL, left)
         return bool(left) and time.monotonic() < (self._over_at or 0)
 
+    def finish(self) -> None:
+        """Nothing is left here in good order; after a bug in this file everything is."""
+        left = children_of(os.getpid())
+        for pid in left:  # Grows while it is walked.
+            left += children_of(pid)
+        send(signal.SIGKILL, left)
+
 
 def become(fields: Sequence[bytes], env: Sequence[bytes], pipes: Sequence[int], tell: int) -> None:
     """The forked child's last steps; does not return. An error's number goes to the parent."""
@@ -293,4 +312,8 @@ if __name__ == "__main__":
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     soft = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    Guardian(socket.socket(fileno=0)).run()
+    guardian = Guardian(socket.socket(fileno=0), int(sys.argv[1]))
+    try:
+        guardian.run()
+    finally:
+        guardian.finish()

@@ -236,11 +236,7 @@ class StdioUpstream:
         self._diagnosis = Diagnosis("")
         self._set_timers()
         self._initialize_first = opened.era is Era.LEGACY
-        traffic.era = opened.era
-        if opened.era is Era.LEGACY:
-            traffic.post(wire.notification("notifications/initialized"))
-        else:
-            traffic.listen(opened.capabilities)
+        traffic.open(opened)
         waiting, self._waiting = self._waiting, {}
         for attempt in waiting.values():
             traffic.send(attempt)
@@ -297,7 +293,7 @@ class StdioUpstream:
         self._rest()
         if ready:
             self._lose()
-        else:
+        elif not self._overdue:
             self._flush_unreached()
             self._watcher.unreachable(self._diagnosis.problem)
 

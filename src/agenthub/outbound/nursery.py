@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from errno import E2BIG, EACCES, ENOENT
@@ -28,8 +29,8 @@ INHERITED = frozenset(
 )  # fmt: skip
 """Of the hub's environment; LC_* too. No preloads, no proxies, no secrets (T5, A26)."""
 
-FRAME_BYTES = 128 * 1024
-"""Command and environment; fits into a socket's buffer at once."""
+FRAME_BYTES = 1024 * 1024
+"""Command and environment; the kernel takes 2 MiB of both together."""
 
 
 def child_env(own: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
@@ -59,6 +60,8 @@ class Nursery:
         self._guardian: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._reports = b""
+        self._orders: deque[tuple[bytes, tuple[int, ...]]] = deque()
+        """Frames that the guardian has no room for yet, with the descriptors that go along."""
         self._closing = False
         self._over = asyncio.Event()
 
@@ -73,6 +76,8 @@ class Nursery:
         Raises:
             NotStarted: There is no such program, folder, or room for another process.
         """
+        if self._closing:
+            raise NotStarted(Diagnosis("the hub is stopping"))
         program = find_program(order)
         self._minted += 1
         child_id = str(self._minted)
@@ -82,38 +87,56 @@ class Nursery:
         try:
             for _ in range(3):
                 pipes += os.pipe()
-            control = self._control or self._start_guardian()
-            theirs = (pipes[0], pipes[3], pipes[5])
-            sent = socket.send_fds(control, [frame], theirs)
+            if self._control is None:
+                self._start_guardian()
         except OSError as error:
             for fd in pipes:
                 os.close(fd)
             raise NotStarted(Diagnosis(f"no process could be started: {error.strerror}")) from error
-        for fd in theirs:
-            os.close(fd)
         child.attach(child_id, pipes[1], pipes[2], pipes[4])
         self._children[child_id] = child
-        if sent < len(frame):
-            self._lose_guardian()
+        self._tell(frame, (pipes[0], pipes[3], pipes[5]))
         return child
 
     def _stop(self, child: Child, term_ms: int, kill_ms: int) -> None:
         payload = f"stop\0{child.id}\0{term_ms}\0{kill_ms}".encode()
         if self._control is not None:
+            self._tell(len(payload).to_bytes(4, "big") + payload)
+
+    def _tell(self, frame: bytes, pipes: tuple[int, ...] = ()) -> None:
+        self._orders.append((frame, pipes))
+        if len(self._orders) == 1:
+            self._send_orders()
+
+    def _send_orders(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._orders and self._control is not None:
+            frame, pipes = self._orders[0]
             try:
-                self._control.sendall(len(payload).to_bytes(4, "big") + payload)
+                sent = socket.send_fds(self._control, [frame], pipes)
+            except BlockingIOError:
+                loop.add_writer(self._control, self._send_orders)
+                return
             except OSError:
-                self._lose_guardian()
+                return  # It is dead; the reader sees the end of file.
+            for fd in pipes:
+                os.close(fd)
+            if sent < len(frame):
+                self._orders[0] = (frame[sent:], ())
+            else:
+                self._orders.popleft()
+        if self._control is not None:
+            loop.remove_writer(self._control)
 
     # ---------------------------------------------------------------- the guardian
 
-    def _start_guardian(self) -> socket.socket:
+    def _start_guardian(self) -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         here = Path(__file__).with_name("guardian.py")
         try:
             self._guardian = subprocess.Popen(  # noqa: S603 - our own file, no shell
-                [sys.executable, "-I", "-S", str(here)],
+                [sys.executable, "-I", "-S", str(here), str(os.getpid())],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -127,7 +150,6 @@ class Nursery:
             theirs.close()
         self._control, self._reports = ours, b""
         asyncio.get_running_loop().add_reader(ours, self._read_reports)
-        return ours
 
     def _read_reports(self) -> None:
         assert self._control is not None
@@ -163,9 +185,15 @@ class Nursery:
         """It ended, or does not listen. Its children died with it; the rest is seen to here."""
         if self._control is None:
             return
-        asyncio.get_running_loop().remove_reader(self._control)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._control)
+        loop.remove_writer(self._control)
         self._control.close()
         self._control = None
+        for _, pipes in self._orders:
+            for fd in pipes:
+                os.close(fd)
+        self._orders.clear()
         if self._guardian is not None:
             self._guardian.kill()
             self._guardian.wait()

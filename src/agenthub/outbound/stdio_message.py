@@ -217,14 +217,45 @@ def with_progress_token(params: Raw, token: Raw) -> bytes:
     return _encode({**_fields.decode(params), "progressToken": token})
 
 
+LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+
+
+class _Log(Struct, frozen=True):
+    level: str
+
+
+def level_of(raw: Raw | None) -> int | None:
+    """How grave a log level is, as raw JSON; None for what is none."""
+    try:
+        return None if raw is None else LEVELS.index(msgspec.json.decode(raw, type=str))
+    except (msgspec.DecodeError, ValueError):
+        return None
+
+
+def log_level(params: Raw) -> int:
+    """How grave a log message is; what says nothing of itself passes every filter."""
+    try:
+        return LEVELS.index(msgspec.json.decode(params, type=_Log).level)
+    except (msgspec.DecodeError, ValueError):
+        return len(LEVELS)
+
+
 class _ListChanged(Struct, frozen=True):
     list_changed: bool | None = field(name="listChanged", default=None)
 
 
 class _Capabilities(Struct, frozen=True):
+    logging: Raw = NOTHING
     tools: _ListChanged | None = None
     prompts: _ListChanged | None = None
     resources: _ListChanged | None = None
+
+
+def can_log(capabilities: bytes) -> bool:
+    try:
+        return bool(msgspec.json.decode(capabilities, type=_Capabilities).logging)
+    except msgspec.DecodeError:
+        return False
 
 
 def list_changes(capabilities: bytes) -> dict[str, bool]:

@@ -15,6 +15,7 @@ from agenthub.outbound import stdio_message as wire
 from agenthub.outbound.child import Child, Letter
 from agenthub.outbound.child_output import Overlong
 from agenthub.outbound.stdio_message import Message
+from agenthub.outbound.stdio_opening import Opened
 from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamWatcher
 
 SIGN_OF_LIFE: Nanoseconds = SECOND
@@ -75,7 +76,7 @@ class Traffic:
         self, child: Child, clock: Clock, watcher: UpstreamWatcher, mint: Callable[[], int]
     ) -> None:
         self.era: Era | None = None
-        """Set when it is known."""
+        """None until `open`."""
         self.strays = 0
         """Answers to nobody."""
         self._child = child
@@ -86,10 +87,29 @@ class Traffic:
         """Ids of the hub's own requests, whose answers are of no interest."""
         self._flying: dict[int, StdioAttempt] = {}
         self._probe: Timer | None = None
+        self._log_level = 0
+        """An old server's, for all calls; 0 when nothing more can be asked of it."""
+
+    def open(self, opened: Opened) -> None:
+        """The era is known: begin in its way, and take attempts from now on."""
+        self.era = opened.era
+        if opened.era is Era.LEGACY:
+            self.post(wire.notification("notifications/initialized"))
+            if wire.can_log(opened.capabilities):
+                self._log_level = len(wire.LEVELS)
+        elif wanted := wire.list_changes(opened.capabilities):
+            # An old server tells of its list changes without being asked.
+            params = {"notifications": wanted}
+            self.post(wire.modern_request(self._own_id(), "subscriptions/listen", params))
 
     def send(self, attempt: StdioAttempt) -> None:
         """Never calls the attempt's receiver before it has returned."""
         assert self.era is not None
+        level = wire.level_of(attempt.outgoing.meta.get(LOG_LEVEL))
+        if level is not None and level < self._log_level:
+            self._log_level = level
+            params = {"level": wire.LEVELS[level]}
+            self.post(wire.request(self._own_id(), "logging/setLevel", params))
         data = wire.attempt_request(attempt.id, attempt.outgoing, self.era, self._clock.now())
         if data is None:
             detail = "the request is no JSON"
@@ -202,7 +222,8 @@ class Traffic:
             return
         if method == "notifications/message":
             attempt = self._sole()
-            if attempt is not None and LOG_LEVEL in attempt.outgoing.meta:
+            level = wire.level_of(attempt.outgoing.meta.get(LOG_LEVEL)) if attempt else None
+            if attempt is not None and level is not None and level <= wire.log_level(params):
                 attempt.receiver.notified(method, bytes(params))
                 return
         if method not in UNHEARD:
@@ -226,10 +247,3 @@ class Traffic:
 
     def _sole(self) -> StdioAttempt | None:
         return next(iter(self._flying.values())) if len(self._flying) == 1 else None
-
-    def listen(self, capabilities: bytes) -> None:
-        """Ask a modern server for its list changes; an old one sends them by itself."""
-        wanted = wire.list_changes(capabilities)
-        if wanted:
-            params = {"notifications": wanted}
-            self.post(wire.modern_request(self._own_id(), "subscriptions/listen", params))

@@ -24,7 +24,7 @@ def text(message, value, **more):
 def initialized(message):
     result = {
         "protocolVersion": "2025-06-18",
-        "capabilities": {"tools": {"listChanged": True}},
+        "capabilities": {"tools": {"listChanged": True}, "logging": {}},
         "serverInfo": {"name": "odd", "version": "1"},
         "instructions": "be kind",
     }

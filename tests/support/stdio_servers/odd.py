@@ -7,6 +7,8 @@ import time
 
 from base import raw, say, serve, text
 
+LEVELS = []
+
 
 def answer(message, **parts):
     return json.dumps({"jsonrpc": "2.0", "id": message["id"], **parts}).encode()
@@ -93,6 +95,11 @@ def call(message, arguments):  # noqa: C901, PLR0912, PLR0915 - a branch for eac
         say({"method": "notifications/message", "params": {"level": "info", "data": "hi"}})
         say({"method": "notifications/tools/list_changed"})
         text(message, "done")
+    elif name == "log":
+        for level in ("debug", "warning", "odd"):
+            params = {"level": level, "data": json.dumps(LEVELS)}
+            say({"method": "notifications/message", "params": params})
+        text(message, "done")
     elif name == "ask":
         say({"id": "q1", "method": arguments["method"], "params": {}})
         reply = json.loads(sys.stdin.buffer.readline())
@@ -113,4 +120,12 @@ def call(message, arguments):  # noqa: C901, PLR0912, PLR0915 - a branch for eac
         say({"id": message["id"], "error": {"code": -32602, "message": "Unknown tool"}})
 
 
-serve(call)
+def set_level(message):
+    if message.get("method") != "logging/setLevel":
+        return False
+    LEVELS.append(message["params"]["level"])
+    say({"id": message["id"], "result": {}})
+    return True
+
+
+serve(call, other=set_level)
