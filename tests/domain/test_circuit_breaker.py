@@ -281,6 +281,13 @@ class TestWhatOpensIt:
             bench.ends(ticket, FAILURE)
         assert bench.causes == ["slow_rate"]
 
+    def test_a_failure_of_just_the_limit_is_not_slow(self):
+        bench = Bench()
+        ticket = bench.call()
+        bench.passes(10 * SECOND)
+        bench.ends(ticket, FAILURE)
+        assert bench.breaker.counts(bench.now)["slow"] == 0
+
     def test_four_hung_calls_are_not_enough(self):
         bench = Bench()
         bench.calls(4)
