@@ -166,3 +166,14 @@ async def test_two_listeners_share_one_tick(bus, clock):
     bus.subscribe()
     bus.subscribe()
     assert len(clock.timers) == 1
+
+
+async def test_a_stop_ends_every_listener_after_what_it_has_still_to_hear(bus):
+    waiting, behind = bus.subscribe(), bus.subscribe()
+    waits = asyncio.ensure_future(waiting.take())
+    await asyncio.sleep(0)
+    bus.close()
+    assert await waits == []
+    behind.put((1, server(1)))
+    assert await behind.take() == [(1, server(1))]
+    assert await behind.take() == []

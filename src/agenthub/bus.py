@@ -49,6 +49,7 @@ class Subscription:
         self._waiting = asyncio.Event()
         if missed:
             self._waiting.set()
+        self.ended = False
         self.dropped = 0
         """How many events were lost because they were not taken in time."""
 
@@ -58,10 +59,16 @@ class Subscription:
         self._events.append(event)
         self._waiting.set()
 
+    def end(self) -> None:
+        """The bus stops."""
+        self.ended = True
+        self._waiting.set()
+
     async def take(self) -> list[Numbered]:
-        """All that has come; waits for at least one."""
+        """All that has come; waits for at least one. Empty only when no more will come."""
         await self._waiting.wait()
-        self._waiting.clear()
+        if not self.ended:
+            self._waiting.clear()
         events = list(self._events)
         self._events.clear()
         return events
@@ -125,6 +132,11 @@ class EventBus:
             self._told = self._counts()
             self._timer = self._clock.after(SECOND, self._tick)
         return subscription
+
+    def close(self) -> None:
+        """End all subscriptions, so that no open stream holds up a stop."""
+        for subscription in self._subscriptions:
+            subscription.end()
 
     def _drop(self, subscription: Subscription) -> None:
         if subscription in self._subscriptions:

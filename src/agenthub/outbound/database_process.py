@@ -187,7 +187,8 @@ class DatabaseProcess:
         await loop.create_connection(lambda: line, sock=ours)
         line.lost.add_done_callback(lambda _: self._start_failed("The database did not start."))
         try:
-            await asyncio.wait_for(self._hello, START_S)
+            async with asyncio.timeout(START_S):
+                await self._hello
         except BaseException as error:
             line.close()
             if isinstance(error, TimeoutError):
@@ -206,7 +207,8 @@ class DatabaseProcess:
         if self._process is None:
             return
         try:
-            await asyncio.wait_for(self._process.wait(), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                await self._process.wait()
         except TimeoutError:
             self.problem = "The database did not stop in time."
         if self._line is not None:
@@ -321,7 +323,8 @@ class DatabaseProcess:
         if self._line is not None:
             self._line.write(frame)
         try:
-            return await asyncio.wait_for(answer, ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                return await answer
         except TimeoutError:
             raise StorageFailed(self.problem or "The database does not answer.") from None
         finally:

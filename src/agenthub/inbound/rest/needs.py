@@ -1,0 +1,156 @@
+"""What REST asks of the hub: the parts of it that these routes touch, and no more."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from agenthub.bus import EventBus
+from agenthub.domain.breaker_config import BreakerConfig
+from agenthub.domain.call import Call
+from agenthub.domain.caller import Caller, Scope
+from agenthub.domain.circuit_breaker import CircuitBreaker
+from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.outcome import Reply
+from agenthub.metrics import Metrics
+from agenthub.ports import Clock, KeyRow, Store, UpstreamState
+
+
+class HasState(Protocol):
+    @property
+    def state(self) -> UpstreamState: ...
+
+
+class HasBreakers(Protocol):
+    @property
+    def breaker(self) -> CircuitBreaker: ...
+
+
+class HasTools(Protocol):
+    @property
+    def tools(self) -> Sequence[bytes]:
+        """Definitions as raw JSON, sorted by name."""
+        ...
+
+    @property
+    def listed_at_s(self) -> int: ...
+
+    @property
+    def excluded(self) -> Mapping[str, str]: ...
+
+
+class RestServer(Protocol):
+    """`server.Server`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def endpoint(self) -> Endpoint: ...
+    @property
+    def upstream(self) -> HasState: ...
+    @property
+    def lane(self) -> HasBreakers: ...
+    @property
+    def listing(self) -> HasTools | None: ...
+    def unavailable(self) -> str: ...
+
+
+class RestCatalog(Protocol):
+    """`catalog.Catalog`."""
+
+    def servers(self, caller: Caller | None = None) -> Sequence[RestServer]: ...
+    def find(self, name: str, caller: Caller) -> RestServer | None: ...
+    async def add(self, endpoint: Endpoint) -> RestServer: ...
+    async def replace(self, name: str, endpoint: Endpoint) -> RestServer: ...
+    async def remove(self, name: str) -> None: ...
+    async def set_breaker_config(self, name: str, config: BreakerConfig) -> None: ...
+    async def test(self, name: str, seconds: int) -> Mapping[str, object]:
+        """Connect and list, beside the guards; what was found, for people."""
+        ...
+
+
+class RestAnswer(Protocol):
+    """`gateway.Answer`."""
+
+    @property
+    def reply(self) -> Reply | None: ...
+    @property
+    def served_by(self) -> str: ...
+    @property
+    def attempts(self) -> int: ...
+
+
+class RestStream(Protocol):
+    async def answer(self) -> RestAnswer: ...
+
+
+class RestGateway(Protocol):
+    def open(self, call: Call) -> AbstractAsyncContextManager[RestStream]: ...
+
+
+class RestKeys(Protocol):
+    """The client keys, kept."""
+
+    def list(self) -> Sequence[KeyRow]: ...
+
+    async def create(
+        self,
+        name: str,
+        scopes: Sequence[Scope],
+        endpoints: Sequence[str] | None,
+        expires_at: int | None,
+    ) -> tuple[KeyRow, str]:
+        """The key's row, and its secret, which is shown this once."""
+        ...
+
+    async def revoke(self, key_id: str) -> None:
+        """Raises UnknownTarget."""
+        ...
+
+
+class ServerHealth(Protocol):
+    @property
+    def status(self) -> str:
+        """`ok`, `degraded` or `down`."""
+        ...
+
+    @property
+    def reason(self) -> str: ...
+
+
+class HealthReport(Protocol):
+    @property
+    def status(self) -> str: ...
+    @property
+    def reasons(self) -> Sequence[str]: ...
+    @property
+    def servers(self) -> Mapping[str, ServerHealth]: ...
+
+
+class Health(Protocol):
+    """Computed once, and shown everywhere the same."""
+
+    def report(self) -> HealthReport: ...
+
+
+class RestHub(Protocol):
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def ids(self) -> Callable[[], str]:
+        """Makes request ids."""
+        ...
+
+    @property
+    def catalog(self) -> RestCatalog: ...
+    @property
+    def gateway(self) -> RestGateway: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def bus(self) -> EventBus: ...
+    @property
+    def metrics(self) -> Metrics: ...
+    @property
+    def health(self) -> Health: ...
+    @property
+    def keys(self) -> RestKeys: ...

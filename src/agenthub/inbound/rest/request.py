@@ -1,0 +1,132 @@
+"""What each route takes from a request: the hub, the caller, the server, and a strict body."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar, cast
+
+import msgspec
+from fastapi import Depends, Request
+
+from agenthub.domain.caller import Caller, Scope
+from agenthub.domain.errors import Forbidden, InvalidParams, UnknownTarget
+from agenthub.inbound.rest.needs import RestHub, RestServer
+
+T = TypeVar("T")
+
+
+def hub_of(request: Request) -> RestHub:
+    return request.app.state.hub
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks. The gate before this door has found out; without it, nobody comes in."""
+    caller = request.scope.get("state", {}).get("caller")
+    if not isinstance(caller, Caller):
+        raise Forbidden("This address needs a key")
+    return caller
+
+
+def needs(scope: Scope) -> Callable[[Request], None]:
+    """A dependency: the caller's key must open this."""
+
+    def check(request: Request) -> None:
+        if not caller_of(request).may(scope):
+            raise Forbidden(f"The key lacks the scope {scope.value!r}")
+
+    return check
+
+
+def whole_hub(request: Request) -> None:
+    """A dependency: what shows or changes more than single servers is not for a limited key."""
+    if caller_of(request).endpoints is not None:
+        raise Forbidden("The key is limited to some servers, and this concerns all of them")
+
+
+def known_parameters(request: Request) -> None:
+    """A dependency: refuse what the route does not read, for it would be silently ignored."""
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in known:
+            raise InvalidParams(f"{name[:64]!r}: unknown query parameter")
+
+
+def find(hub: RestHub, caller: Caller, name: str) -> RestServer:
+    """The server, if this caller may know of it."""
+    server = hub.catalog.find(name, caller)
+    if server is None:
+        raise UnknownTarget(f"There is no server named {name[:64]!r}", server=name[:64])
+    return server
+
+
+def server_of(request: Request, name: str) -> RestServer:
+    return find(hub_of(request), caller_of(request), name)
+
+
+TheHub = Annotated[RestHub, Depends(hub_of)]
+TheCaller = Annotated[Caller, Depends(caller_of)]
+TheServer = Annotated[RestServer, Depends(server_of)]
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """The body, a JSON object without duplicate keys, NaN or infinities (A13).
+
+    Raises:
+        InvalidParams: It is not.
+    """
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
+    if kind.lower() != "application/json":
+        raise InvalidParams("content-type: expected application/json")
+    try:
+        body = json.loads(
+            await request.body() or b"{}",
+            object_pairs_hook=_distinct,
+            parse_constant=_not_a_number,
+            parse_float=_finite,
+        )
+    except (ValueError, RecursionError) as error:
+        raise InvalidParams(f"The body is not JSON: {_words(error)}") from None
+    if not isinstance(body, dict):
+        raise InvalidParams("The body is not a JSON object")
+    return cast("dict[str, Any]", body)
+
+
+def typed(body: dict[str, Any], kind: type[T]) -> T:
+    """The body as this type. Raises InvalidParams naming the field."""
+    try:
+        return msgspec.convert(body, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidParams(_named(str(error))) from None
+
+
+async def read_body(request: Request, kind: type[T]) -> T:
+    return typed(await read_object(request), kind)
+
+
+def _named(text: str) -> str:
+    """The message of msgspec with the field in front: `breaker.min_calls: Expected `int` …`."""
+    words, _, path = text.partition(" - at `")
+    field = path.rstrip("`").removeprefix("$").lstrip(".")
+    return f"{field}: {words}" if field else words
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return found
+
+
+def _not_a_number(text: str) -> float:
+    raise ValueError(f"{text} is not a number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _words(error: Exception) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]

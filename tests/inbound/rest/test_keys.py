@@ -1,0 +1,54 @@
+import pytest
+from support.rest_hub import LIMITED
+
+KEYS = "/api/keys"
+
+
+async def test_a_key_is_made_shown_once_listed_and_revoked(rest):
+    made = await rest.post(KEYS, {"name": "laptop", "endpoints": ["calculator"], "ttl_s": 60})
+    assert made.status_code == 201
+    assert made.json() == {
+        "id": "k0",
+        "name": "laptop",
+        "scopes": ["tools", "read"],
+        "endpoints": ["calculator"],
+        "created_at": 1_700_000_000,
+        "expires_at": 1_700_000_060,
+        "revoked": False,
+        "key": "the-secret",
+    }
+    listed = await rest.get(KEYS)
+    assert [key["id"] for key in listed.json()["keys"]] == ["k0"]
+    assert "secret" not in listed.text
+    assert "digest" not in listed.text
+    assert (await rest.delete(f"{KEYS}/k0")).status_code == 204
+    assert (await rest.get(KEYS)).json()["keys"][0]["revoked"] is True
+    assert (await rest.delete(f"{KEYS}/none")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"name": "a", "scopes": []}, "scopes"),
+        ({"name": "a", "scopes": ["root"]}, "scopes"),
+        ({"name": "a", "ttl_s": 0}, "ttl_s"),
+        ({"name": "a", "ttl_s": 10**12}, "ttl_s"),
+        ({"name": "a", "id": "k9"}, "id"),
+        ({"name": "a", "endpoints": "all"}, "endpoints"),
+    ],
+)
+async def test_a_wrong_wish_is_refused_naming_the_field(rest, hub, body, words):
+    answer = await rest.post(KEYS, body)
+    assert (answer.status_code, hub.keys.rows) == (400, {})
+    assert words in answer.json()["detail"]
+
+
+async def test_a_limited_key_makes_no_keys(rest, hub):
+    """It could make one that is not limited."""
+    answer = await rest.post(KEYS, {"name": "a"}, as_=LIMITED)
+    assert (answer.status_code, hub.keys.rows) == (403, {})
+    assert (await rest.get(KEYS, as_=LIMITED)).status_code == 403

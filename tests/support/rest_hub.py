@@ -1,0 +1,227 @@
+"""A hub for tests of the REST door: real breakers, bus and metrics; the rest are fakes."""
+
+import asyncio
+import itertools
+from contextlib import asynccontextmanager
+
+import httpx2
+import msgspec
+from msgspec import Raw, structs
+
+from agenthub.bus import Counts, EventBus
+from agenthub.domain.call import Era
+from agenthub.domain.caller import Caller, Scope
+from agenthub.domain.circuit_breaker import CircuitBreaker
+from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.errors import Conflict, UnknownTarget
+from agenthub.domain.outcome import Ending, Reply
+from agenthub.domain.span import SECOND
+from agenthub.inbound.rest import create_rest
+from agenthub.metrics import Metrics
+from agenthub.ports import CallPage, KeyRow, UpstreamState
+
+ADMIN = Caller("admin", frozenset({Scope.ADMIN}))
+READER = Caller("reader", frozenset({Scope.READ}))
+USER = Caller("user", frozenset({Scope.TOOLS}))
+LIMITED = Caller("limited", frozenset({Scope.ADMIN}), frozenset({"calculator"}))
+
+
+class RestClock:
+    def __init__(self):
+        self.time = 100 * SECOND
+
+    def now(self):
+        return self.time
+
+    def wall(self):
+        return 1_700_000_000 * SECOND
+
+    def chance(self):
+        return 0.5
+
+    def after(self, span, callback):
+        return asyncio.get_running_loop().call_later(span / SECOND, callback)
+
+
+class Part:
+    """Whatever has these attributes."""
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+
+class RestServer:
+    def __init__(self, endpoint, tools=()):
+        self.name = endpoint.name
+        self.endpoint = endpoint
+        self.transitions = []
+        breaker = CircuitBreaker(endpoint.name, endpoint.breaker, self.transitions.append)
+        self.lane = Part(breaker=breaker)
+        self.upstream = Part(state=UpstreamState(connected=True, era=Era.MODERN, version="x"))
+        self.listing = Part(tools=[Raw(t) for t in tools], listed_at_s=7, excluded={"bad": "why"})
+        self.why = ""
+
+    def unavailable(self):
+        return self.why
+
+
+class RestCatalog:
+    def __init__(self):
+        self.all = {}
+        self.changing = asyncio.Lock()
+        self.tested = []
+
+    def servers(self, caller=None):
+        return [self.all[n] for n in sorted(self.all) if caller is None or caller.sees(n)]
+
+    def find(self, name, caller):
+        return self.all.get(name) if caller.sees(name) else None
+
+    async def add(self, endpoint):
+        async with self.changing:
+            await asyncio.sleep(0)
+            if endpoint.name in self.all:
+                raise Conflict(f"There is a server named {endpoint.name!r} already")
+            self.all[endpoint.name] = RestServer(endpoint)
+        return self.all[endpoint.name]
+
+    async def replace(self, name, endpoint):
+        self.all[name] = RestServer(endpoint)
+        return self.all[name]
+
+    async def remove(self, name):
+        del self.all[name]
+
+    async def set_breaker_config(self, name, config):
+        endpoint = structs.replace(self.all[name].endpoint, breaker=config)
+        await self.replace(name, endpoint)
+
+    async def test(self, name, seconds):
+        self.tested.append((name, seconds))
+        return {"ok": False, "problem": "port refused"}
+
+
+class RestGateway:
+    """Answers each call with `end`; remembers the calls."""
+
+    def __init__(self):
+        self.calls = []
+        self.end = Part(
+            reply=Reply(Ending.RESULT, result=b'{"content":[]}'), served_by="calculator", attempts=1
+        )
+
+    @asynccontextmanager
+    async def open(self, call):
+        self.calls.append(call)
+
+        async def answer():
+            if isinstance(self.end, Exception):
+                raise self.end
+            return self.end
+
+        yield Part(answer=answer)
+
+
+class RestStore:
+    """The log and the history."""
+
+    def __init__(self):
+        self.asked = []
+        self.page = CallPage((), None)
+        self.history = []
+
+    async def calls(self, which):
+        self.asked.append(which)
+        if isinstance(self.page, Exception):
+            raise self.page
+        return self.page
+
+    async def transitions(self, endpoint, limit):
+        return self.history[:limit]
+
+
+class RestKeys:
+    def __init__(self):
+        self.rows = {}
+
+    def list(self):
+        return list(self.rows.values())
+
+    async def create(self, name, scopes, endpoints, expires_at):
+        row = KeyRow(
+            f"k{len(self.rows)}", name, b"digest", tuple(s.value for s in scopes), endpoints,
+            1_700_000_000, expires_at,
+        )  # fmt: skip
+        self.rows[row.id] = row
+        return row, "the-secret"
+
+    async def revoke(self, key_id):
+        if key_id not in self.rows:
+            raise UnknownTarget("There is no such key")
+        self.rows[key_id] = structs.replace(self.rows[key_id], revoked=True)
+
+
+class RestHealth:
+    def __init__(self):
+        self.status, self.reasons, self.servers = "ok", (), {}
+
+    def report(self):
+        return self
+
+
+class RestHub:
+    def __init__(self):
+        self.clock = RestClock()
+        numbers = itertools.count(1)
+        self.ids = lambda: f"r-{next(numbers)}"
+        self.catalog = RestCatalog()
+        self.gateway = RestGateway()
+        self.store = RestStore()
+        self.bus = EventBus(self.clock, lambda: Counts(0, 0, 0))
+        self.metrics = Metrics()
+        self.health = RestHealth()
+        self.keys = RestKeys()
+        for name in ("calculator", "other"):
+            endpoint = Endpoint(name=name, url=f"http://{name}.test/mcp")
+            tool = msgspec.json.encode({"name": "add", "inputSchema": {"type": "object"}})
+            self.catalog.all[name] = RestServer(endpoint, [tool])
+
+
+class Gate:
+    """Stands for the gate before the door: says who asks."""
+
+    def __init__(self, app):
+        self.app = app
+        self.caller = ADMIN
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http" and self.caller is not None:
+            scope.setdefault("state", {})["caller"] = self.caller
+        await self.app(scope, receive, send)
+
+
+class Rest:
+    """A client of the REST door: `await rest.get("/api/…", as_=USER)`."""
+
+    def __init__(self, hub):
+        self.hub = hub
+        self.gate = Gate(create_rest(hub))
+        self.client = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=self.gate), base_url="http://hub.test"
+        )
+
+    async def __call__(self, method, path, *, as_=ADMIN, **more):
+        self.gate.caller = as_
+        return await self.client.request(method, path, **more)
+
+    async def get(self, path, **more):
+        return await self("GET", path, **more)
+
+    async def post(self, path, json=None, **more):
+        return await self("POST", path, json={} if json is None else json, **more)
+
+    async def put(self, path, json, **more):
+        return await self("PUT", path, json=json, **more)
+
+    async def delete(self, path, **more):
+        return await self("DELETE", path, **more)
