@@ -1,0 +1,228 @@
+"""JSON-RPC messages as MCP uses them: read strictly, written from raw parts.
+
+A message is read once for what it says (`parsed`, to check arguments against a schema) and once
+for how it says it (`params`, `meta`: raw JSON), so that what is passed on is what came, byte for
+byte: no number is rounded, no unknown member lost.
+
+Source: JSON-RPC 2.0; MCP specification 2026-07-28, "Base, Messages"; rule A15.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any, ClassVar
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from agenthub.domain.errors import HubError
+from agenthub.wire import strict_json
+from agenthub.wire.strict_json import BadJson
+
+ID_CHARACTERS_MAX = 256
+ID_INTEGER_MAX = 2**53 - 1
+"""What every JSON reader can hold. Source: RFC 8259 §6."""
+NOTHING = Raw()
+
+
+class Kind(Enum):
+    REQUEST = "request"
+    NOTIFICATION = "notification"
+    RESPONSE = "response"
+
+
+class Message(Struct, frozen=True):
+    """One message of a client."""
+
+    kind: Kind
+    method: str = ""
+    """Empty for a response."""
+    id: bytes = b""
+    """The id's JSON text as it came: answers carry the same. Empty for a notification."""
+    params: Mapping[str, Raw] = {}
+    """The members of `params`, raw, without `_meta`."""
+    meta: Mapping[str, Raw] = {}
+    """The members of `params._meta`, raw."""
+    parsed: Mapping[str, Any] = {}
+    """All of `params` as values, `_meta` too."""
+    result: Raw = NOTHING
+    """Of a response; one of `result` and `error` is there."""
+    error: Raw = NOTHING
+
+
+class InvalidRequest(HubError):
+    """JSON, but no single valid JSON-RPC message."""
+
+    slug: ClassVar[str] = "invalid_request"
+    code: ClassVar[int] = -32600
+    status: ClassVar[int] = 400
+
+    def __init__(self, message: str, message_id: bytes | None = None) -> None:
+        super().__init__(message)
+        self.message_id = message_id
+        """The id's JSON text, where one could be read: the error answer carries it."""
+
+
+class InvalidMeta(InvalidRequest):
+    """`params._meta` is not an object."""
+
+    slug: ClassVar[str] = "invalid_params"
+    code: ClassVar[int] = -32602
+
+
+class _Text(Struct):
+    """The same message, its parts as text."""
+
+    id: Raw = NOTHING
+    params: dict[str, Raw] = field(default_factory=dict[str, Raw])
+    result: Raw = NOTHING
+    error: Raw = NOTHING
+
+
+_NO_PARAMS: dict[str, Any] = {}
+_IS_REQUEST, _IS_NOTIFICATION = Kind.REQUEST, Kind.NOTIFICATION
+_REQUEST = frozenset({"jsonrpc", "id", "method", "params"})
+_RESPONSE = frozenset({"jsonrpc", "id", "result", "error"})
+_text = msgspec.json.Decoder(_Text).decode
+_raw_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def read_message(body: bytes) -> Message:
+    """The one message in the body.
+
+    Raises:
+        BadJson: The body is not strict JSON.
+        InvalidRequest: It is no message: a batch, a bad id, unknown members.
+        InvalidMeta: `_meta` is not an object.
+    """
+    value = strict_json.parse(body)
+    if type(value) is not dict:
+        batch = isinstance(value, list)
+        raise InvalidRequest("A batch is not taken" if batch else "Expected a JSON object")
+    message: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType]
+    problem = _problem(message)
+    if problem:
+        raise InvalidRequest(problem, _readable_id(message, body))
+    text = _text(body)
+    message_id = bytes(text.id)
+    if "method" not in message:
+        return Message(Kind.RESPONSE, id=message_id, result=text.result, error=text.error)
+    kind = _IS_REQUEST if message_id else _IS_NOTIFICATION
+    params = text.params
+    meta: Mapping[str, Raw] = {}
+    if "_meta" in params:
+        if type(message["params"]["_meta"]) is not dict:
+            raise InvalidMeta("params._meta: expected an object", message_id or None)
+        meta = _raw_members(params.pop("_meta"))
+    return Message(
+        kind, message["method"], message_id, params, meta, message.get("params", _NO_PARAMS)
+    )
+
+
+def _problem(message: Mapping[str, Any]) -> str | None:  # noqa: PLR0911 - a ladder
+    """Why this is no message."""
+    if message.get("jsonrpc") != "2.0":
+        return 'jsonrpc: expected "2.0"'
+    if "id" in message and (problem := _id_problem(message["id"])):
+        return problem
+    if "method" not in message:
+        if "id" not in message or ("result" in message) is ("error" in message):
+            return "Expected a `method`, or an `id` with `result` or `error`"
+        return _unknown(message, _RESPONSE)
+    if type(message["method"]) is not str or not message["method"]:
+        return "method: expected a name"
+    if type(message.get("params", _NO_PARAMS)) is not dict:
+        return "params: expected an object"
+    return _unknown(message, _REQUEST)
+
+
+def _id_problem(value: Any) -> str | None:
+    if type(value) is int:
+        fits = -ID_INTEGER_MAX <= value <= ID_INTEGER_MAX
+        return None if fits else "id: expected an integer of at most 53 bits"
+    if type(value) is not str:
+        return "id: expected a string or an integer"
+    fits = len(value) <= ID_CHARACTERS_MAX
+    return None if fits else f"id: expected at most {ID_CHARACTERS_MAX} characters"
+
+
+def _unknown(message: Mapping[str, Any], known: frozenset[str]) -> str | None:
+    if known.issuperset(message):
+        return None
+    shown = ", ".join(repr(name[:32]) for name in sorted(message.keys() - known)[:3])
+    return f"Unknown members: {shown}"
+
+
+def _readable_id(message: Mapping[str, Any], body: bytes) -> bytes | None:
+    if "id" not in message or _id_problem(message["id"]):
+        return None
+    return bytes(_raw_members(body)["id"])
+
+
+# ---------------------------------------------------------------- writing
+
+
+def result_message(message_id: bytes, result: bytes | Raw) -> bytes:
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (message_id, result)
+
+
+def error_message(
+    message_id: bytes | None,
+    code: int,
+    message: str,
+    data: Mapping[str, Any] | bytes | None = None,
+) -> bytes:
+    """`data` is an object, or raw JSON. Without an id, it could not be read."""
+    head = b'{"jsonrpc":"2.0","id":%b,"error":{"code":%d,"message":%b' % (
+        message_id or b"null",
+        code,
+        _encode(message),
+    )
+    if data is None:
+        return head + b"}}"
+    return b'%b,"data":%b}}' % (head, data if isinstance(data, bytes) else _encode(data))
+
+
+def notification(method: str, params: bytes | Raw) -> bytes:
+    return b'{"jsonrpc":"2.0","method":%b,"params":%b}' % (_encode(method), params)
+
+
+def with_members(raw_object: bytes, extra: Mapping[str, bytes]) -> bytes:
+    """The object with these members added or replaced; all other values stay, byte for byte.
+
+    `raw_object` is valid JSON (this does not check the inside of it); the values of `extra` are
+    raw JSON. Raises BadJson if it is no object.
+    """
+    if _lacks(raw_object, extra):
+        added = _encode({name: Raw(value) for name, value in extra.items()})[1:-1]
+        head = raw_object.rstrip()[:-1].rstrip()
+        return b"%b%b%b}" % (head, b"" if head[-1:] == b"{" else b",", added)
+    members: dict[str, Raw] = _members_of(raw_object)
+    members.update((name, Raw(value)) for name, value in extra.items())
+    return _encode(members)
+
+
+def without_members(raw_object: bytes, names: Iterable[str]) -> bytes:
+    """The object without these members; all other values stay, byte for byte.
+
+    Raises BadJson if it is no object.
+    """
+    names = frozenset(names)
+    if _lacks(raw_object, names):
+        return raw_object
+    members = _members_of(raw_object)
+    return _encode({name: value for name, value in members.items() if name not in names})
+
+
+def _lacks(raw_object: bytes, names: Iterable[str]) -> bool:
+    """Whether none of the names stands anywhere in the object, by a look at the bytes only."""
+    if not raw_object.lstrip().startswith(b"{") or b"\\u" in raw_object or b"\\/" in raw_object:
+        return False
+    return all(b'"%b"' % name.encode() not in raw_object for name in names)
+
+
+def _members_of(raw_object: bytes) -> dict[str, Raw]:
+    try:
+        return _raw_members(raw_object)
+    except ValueError:
+        raise BadJson("Expected a JSON object") from None
