@@ -1,9 +1,11 @@
 """The circuit breaker: rules R1 to R19, properties P1 to P11, and what others get wrong."""
 
+from random import Random
+
 import pytest
 from support.breaker_lab import MIDDLE, WALL, Bench, ms
 
-from agenthub.domain.breaker_config import BreakerConfig, problems
+from agenthub.domain.breaker_config import BreakerConfig
 from agenthub.domain.circuit_breaker import NEVER, CircuitBreaker, State
 from agenthub.domain.errors import Refusal
 from agenthub.domain.outcome import Effect
@@ -920,41 +922,26 @@ class TestARestart:
         assert not Bench().open().restart().breaker.corrupt
 
 
-class TestSettings:
-    def test_the_defaults_are_sound(self):
-        assert problems(BreakerConfig()) == {}
+class TestAServerThatFlaps:
+    """F25: three seconds up, three seconds down, and ten calls a second."""
 
-    @pytest.mark.parametrize(
-        ("name", "low", "high"),
-        [
-            ("failure_threshold", 1, 1_000),
-            ("recovery_timeout_ms", 10, 300_000),
-            ("max_open_ms", 10, 3_600_000),
-            ("window_ms", 100, 3_600_000),
-            ("min_calls", 1, 10_000),
-            ("slow_call_ms", 1, 300_000),
-            ("overdue_calls", 1, 10_000),
-            ("probes", 1, 100),
-            ("probes_to_close", 1, 100),
-            ("probe_lease_ms", 10, 600_000),
-            ("stable_ms", 0, 3_600_000),
-            ("ramp", 1, 10_000),
-        ],
-    )
-    def test_numbers_have_bounds(self, name, low, high):
-        for good in (low, high):
-            assert problems(BreakerConfig(**{name: good})) == {}
-        for bad in (low - 1, high + 1, -(10**30), 10**30):
-            assert list(problems(BreakerConfig(**{name: bad}))) == [name]
+    def minute(self, bench, random, *, flapping=True):
+        """Transitions in a minute."""
+        before = len(bench.seen)
+        for _ in range(600):
+            up = not flapping or bench.now // (3 * SECOND) % 2 == 0
+            answer = bench.ask(random.random())
+            if not isinstance(answer, Refusal):
+                bench.ends(answer, SUCCESS if up else FAILURE, chance=random.random())
+            bench.passes(ms(100))
+            bench.tick()
+        return len(bench.seen) - before
 
-    @pytest.mark.parametrize("name", ["failure_rate", "slow_rate"])
-    def test_rates_lie_above_zero_and_up_to_one(self, name):
-        assert problems(BreakerConfig(**{name: 1})) == {}
-        for bad in (0, -0.1, 1.01, float("nan"), float("inf")):
-            assert list(problems(BreakerConfig(**{name: bad}))) == [name]
-
-    def test_a_problem_says_what_was_expected(self):
-        assert problems(BreakerConfig(failure_threshold=0, slow_rate=2)) == {
-            "failure_threshold": "expected a whole number from 1 to 1,000, not 0",
-            "slow_rate": "expected a number above 0 and up to 1, not 2",
-        }
+    @pytest.mark.parametrize("seed", range(20))
+    def test_it_is_left_alone_longer_and_longer_and_recovers_when_stable(self, seed):
+        bench, random = Bench(), Random(seed)
+        assert max(self.minute(bench, random) for _ in range(10)) <= 12
+        assert bench.breaker.level >= 3
+        for _ in range(3):
+            self.minute(bench, random, flapping=False)
+        assert bench.state is State.CLOSED

@@ -1,27 +1,27 @@
 """A circuit breaker: leaves a failing server alone, and finds out when it is well again.
 
              threshold, rate, slow rate, overdue calls, trip()
-    CLOSED ─────────────────────────────────────────────────────► OPEN ◄────────────┐
-      ▲  R5 R6: what counts                     R2: nothing passes before `until`   │
-      │                                         R8 R9: how long that is             │
-      │                                                             │               │
-      │ enough probes answer,                       the first call  │  R7: a probe  │
-      │ then the ramp                               after `until`   ▼  fails, is    │
-      └───────────────────────────────────────────────────────── HALF_OPEN ─────────┘
-                                               R3: `probes` at once   slow, or outlives its lease
+    CLOSED ───────────────────────────────────────────────────► OPEN ◄────────┐
+      ▲                                                           │           │ a probe fails,
+      │ enough probes answer;           the first call at `until` │           │ is slow, or
+      │ then the ramp                                             ▼           │ outlives its lease
+      └────────────────────────────────────────────────────── HALF_OPEN ──────┘
 
     force_open ──► FORCED_OPEN      nothing passes      ─┐  release(), or the time is over
     force_close ─► FORCED_CLOSED    records, never trips ┴─► CLOSED
 
 R1  `admit` and `report` compute and return: no waiting, no clock, no I/O, no lock.
+R2  While open, nothing passes before `until`; the first call from then on is a probe.
+R3  While half-open, `probes` are in flight at most; who comes too is refused, and does not queue.
 R4  Each transition begins a generation. A report from an older one changes nothing; two reports for
     one ticket are a bug, and raise.
 R5  IGNORE counts neither way and gives the place back in the same instant.
 R6  Failures with equal `evidence` are one lost connection and count once.
+R7  A probe that is slow, or not back within its lease, has failed.
 R8  `Retry-After` on a failure lengthens the open time, to 300 s at most.
 R9  Each failed round of probes, or a trip within `stable_ms` of closing, doubles the open time.
 R12 From any state but FORCED_OPEN, who calls after max(300 s, 1.25 longest open time) plus a lease
-    passes: provided that somebody calls `tick` about once a second.
+    passes, provided that somebody calls `tick` about once a second.
 R17 The remaining open time survives a restart, whatever the wall clock did (`dump`, `load`).
 R19 Time in which the process stood still is nobody's fault (`stalled`).
 
