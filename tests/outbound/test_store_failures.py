@@ -3,17 +3,20 @@
 import asyncio
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from support.store_rows import call_row, until
 
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import StorageFailed
+from agenthub.outbound import database_process
 from agenthub.outbound.store import open_store
 from agenthub.ports import CallFilter
 
@@ -113,6 +116,7 @@ class TestDeath:
 HUB = """
 import asyncio, signal, sys
 from pathlib import Path
+from agenthub.outbound import database_process
 from agenthub.outbound.store import open_store
 from support.store_rows import call_row
 
@@ -218,6 +222,58 @@ class TestDisk:
             assert not write.done()
             other.execute("ROLLBACK")
             await write
+
+    async def test_a_file_taken_away_is_not_made_anew_by_a_restart_of_the_process(self, home):
+        async with open_store(home) as store:
+            aside = (home / "agenthub.db").rename(home / "aside.db")
+            os.kill(store._process.pid, signal.SIGKILL)
+            await until(lambda: "deleted while the hub ran" in store.problem)
+            with pytest.raises(StorageFailed, match="deleted while the hub ran"):
+                await store.put_list("a", b"{}")
+            store.call_log.add(call_row())
+            store.call_log.flush()
+            aside.rename(home / "agenthub.db")
+            await until(lambda: store.problem == "")
+            await store.put_list("a", b"{}")
+        assert numbers(home) == [1]
+
+
+class TestMigration:
+    """Later schemas, which are not written yet, in a copy of the program."""
+
+    @pytest.fixture
+    def later(self, tmp_path, monkeypatch):
+        script = Path(database_process.SCRIPT)
+        shutil.copytree(script.parent / "schema", tmp_path / "later" / "schema")
+        shutil.copy(script, tmp_path / "later")
+        monkeypatch.setattr(database_process, "SCRIPT", tmp_path / "later" / script.name)
+        return tmp_path / "later" / "schema" / "0002_later.sql"
+
+    @pytest.fixture
+    async def older(self, home):
+        async with open_store(home) as store:
+            await store.put_list("kept", b"{}")
+
+    def version(self, home):
+        with closing(sqlite3.connect(home / "agenthub.db")) as db:
+            return db.execute("PRAGMA user_version").fetchone()[0]
+
+    async def test_an_older_schema_is_brought_forward_with_all_that_is_in_it(
+        self, home, older, later
+    ):
+        later.write_text("CREATE TABLE later (x INTEGER) STRICT; INSERT INTO later VALUES (7);")
+        async with open_store(home) as store:
+            assert (await store.load()).lists == {"kept": b"{}"}
+        assert self.version(home) == 2
+        with closing(sqlite3.connect(home / "agenthub.db")) as db:
+            assert db.execute("SELECT x FROM later").fetchall() == [(7,)]
+
+    async def test_a_step_that_fails_changes_nothing(self, home, older, later):
+        later.write_text("CREATE TABLE later (x INTEGER) STRICT; SELECT nonsense FROM nowhere;")
+        assert await refusal(home) == "The database failed: OperationalError."
+        assert self.version(home) == 1
+        with closing(sqlite3.connect(home / "agenthub.db")) as db:
+            assert db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'later'").fetchall() == []
 
 
 class TestFile:

@@ -12,7 +12,8 @@
 
 Why a process: SQLite in a thread of the hub costs the other calls 13 ms at the 99th percentile
 (stalls at the interpreter's lock), in a process of its own 0.3 ms. It is run as
-`python -I -S database.py FILE KEEP_ROWS KEEP_DAYS` and stays small.
+`python -I -S database.py FILE KEEP_ROWS KEEP_DAYS [new]` and stays small; only with `new` may it
+make a file that is not there.
 """
 
 # pathlib and typing would cost this small process two megabytes.
@@ -65,12 +66,12 @@ WORDS: Final = {
     sqlite3.SQLITE_NOTADB: "The file is not a database.",
     sqlite3.SQLITE_CANTOPEN: "The database file cannot be opened.",
 }
+FSYNC_FAILED: Final = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
+GONE: Final = "The database file was {} while the hub ran; restore it, or restart the hub."
 UNFIT: Final = (sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError, UnicodeError)
 """A value that no column can hold: the row's fault, not the file's."""
 SQLITE_NEEDED: Final = (3, 37, 0)
 """For STRICT tables."""
-
-
 SCHEMA: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "schema")
 
 
@@ -81,8 +82,7 @@ def _text(path: str) -> str:
 
 def _statements() -> dict[str, str]:
     """The named statements of `schema/statements.sql`."""
-    text = _text(os.path.join(SCHEMA, "statements.sql"))
-    parts = text.split("-- name: ")[1:]
+    parts = _text(os.path.join(SCHEMA, "statements.sql")).split("-- name: ")[1:]
     return {name: sql for name, _, sql in (part.partition("\n") for part in parts)}
 
 
@@ -93,21 +93,20 @@ class Refused(Exception):
     """The file cannot be used, in words for people."""
 
 
-def _code(error: Exception) -> int:
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-
-
 def words(error: Exception) -> str:
     """What went wrong, without SQL, paths or versions."""
     if not isinstance(error, sqlite3.Error):
         return "A value does not fit into the database."
-    return WORDS.get(_code(error) & 0xFF, "The database failed: " + type(error).__name__ + ".")
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        code = sqlite3.SQLITE_FULL
+    return WORDS.get(code & 0xFF, "The database failed: " + type(error).__name__ + ".")
 
 
 class Database:
     """The open file, and the call rows that wait to be written."""
 
-    def __init__(self, path: str, keep_rows: int, keep_days: int) -> None:
+    def __init__(self, path: str, keep_rows: int, keep_days: int, *, new: bool) -> None:
         self.path = path
         self.keep_rows = keep_rows
         self.keep_days = keep_days
@@ -119,16 +118,18 @@ class Database:
         """Call rows that no table can hold; they are left out, and told."""
         self._aged = 0.0
         try:
-            self._open()
+            self._open(new=new)
         except sqlite3.Error as error:
             raise Refused(words(error)) from error
         except OSError as error:
             raise Refused(f"The database cannot be opened: {error.strerror}.") from error
 
-    def _open(self) -> None:
+    def _open(self, *, new: bool) -> None:
         if sqlite3.sqlite_version_info < SQLITE_NEEDED:
             raise Refused(f"SQLite {sqlite3.sqlite_version} is too old; 3.37 or later is needed.")
         if not os.path.exists(self.path):
+            if not new:
+                raise Refused(GONE.format("deleted"))
             self._create()
         elif os.path.getsize(self.path) == 0:
             raise Refused("The database file is empty; restore it from a backup, or move it away.")
@@ -229,12 +230,12 @@ class Database:
     def _undo(self, error: Exception) -> str:
         if self.db.in_transaction:
             self.db.execute("ROLLBACK")
-        if _code(error) in {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}:
+        if getattr(error, "sqlite_errorcode", 0) in FSYNC_FAILED:
             # What a failed fsync left on disk is unknown, and trying again proves nothing:
             # the hub starts this process anew, which looks at what is really there.
             raise SystemExit(3)
         if str(error) in {"deleted", "replaced"}:
-            return f"The database file was {error} while the hub ran; restart the hub."
+            return GONE.format(error)
         return words(error)
 
     def add_calls(self, first: int, rows: bytes) -> None:
@@ -259,9 +260,8 @@ class Database:
         except (sqlite3.Error, *UNFIT) as error:
             self.due, self._first_id = time.monotonic() + RETRY_SECONDS, oldest
             return self._undo(error)
-        self.last_id = last
+        self.last_id, self.waiting_bytes = last, 0
         self.waiting.clear()
-        self.waiting_bytes = 0
         return ""
 
     def _insert(self, first: int, data: bytes, last: int) -> int:
@@ -382,13 +382,13 @@ def tell(message: tuple[Any, ...]) -> None:
         return
 
 
-def main(path: str, keep_rows: str, keep_days: str) -> int:
+def main(path: str, keep_rows: str, keep_days: str, new: str = "") -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
     gc.disable()  # there are no circles here
     try:
-        database = Database(os.path.abspath(path), int(keep_rows), int(keep_days))
+        database = Database(os.path.abspath(path), int(keep_rows), int(keep_days), new=bool(new))
     except Refused as refused:
         tell(("refused", str(refused)))
         return 2

@@ -117,6 +117,7 @@ class DatabaseProcess:
         self._asked: dict[int, tuple[bytes, asyncio.Future[Any]]] = {}
         self._batches: deque[Batch] = deque()
         self._closing = False
+        self._opened = False
         self.last_sent = 0
         """The number of the last call row handed over."""
         self.unkept = 0
@@ -171,10 +172,12 @@ class DatabaseProcess:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         self._hello = loop.create_future()
+        # Once it has been open, a file that is gone is a fault, and not a first start.
+        new = () if self._opened else ("new",)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-S", str(SCRIPT), str(self._keeping.file),
-                str(self._keeping.rows), str(self._keeping.days),
+                str(self._keeping.rows), str(self._keeping.days), *new,
                 stdin=theirs.fileno(), stdout=theirs.fileno(), pass_fds=(self._lock,),
                 start_new_session=True,
             )  # fmt: skip
@@ -257,8 +260,8 @@ class DatabaseProcess:
 
     def _greeted(self, last: int, created: bool, version: str) -> None:  # noqa: FBT001 - wire
         del version
-        if self.last_sent == 0:
-            self.last_sent, self.created = last, created
+        if not self._opened:
+            self._opened, self.last_sent, self.created = True, last, created
         self.problem = ""
         self._forget(last)
         if self._hello is not None and not self._hello.done():

@@ -49,15 +49,16 @@ class DatabaseStore:
 
     async def load(self) -> Stored:
         read = self._process.read
-        missing = [(name, secrets.token_bytes(32)) for name in SECRETS]
-        await self._process.change(("put_secret", missing))
+        known = dict(await read("secrets"))
+        if missing := [(n, secrets.token_bytes(32)) for n in SECRETS if n not in known]:
+            await self._process.change(("put_secret", missing))
         return Stored(
             endpoints=tuple(filter(None, (_endpoint(*row) for row in await read("endpoints")))),
             keys=tuple(_key(row) for row in await read("keys")),
             breakers=tuple(BreakerRow(*row) for row in await read("breakers")),
             lists=dict(await read("listings")),
             pins={(name, tool): digest for name, tool, digest in await read("pins")},
-            secrets=dict(await read("secrets")),
+            secrets=known | dict(missing),
         )
 
     async def put_endpoint(self, endpoint: Endpoint) -> None:
