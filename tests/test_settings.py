@@ -138,8 +138,8 @@ def test_where_text_is_expected_it_stays_as_it_was_written(file):
         (
             "server: {allowed_hosts: a}",
             (
-                "F:1: server.allowed_hosts: expected a list, as [a, b] or one item a line after `- `,"
-                " got 'a'"
+                "F:1: server.allowed_hosts: expected a list, as [a, b] or one item a line"
+                " after `- `, got 'a'"
             ),
         ),
         ("- 1\n", "F:1: the file: expected a table of keys and values, got a list"),

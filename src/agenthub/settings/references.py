@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import structs
 
@@ -20,12 +19,9 @@ from agenthub.domain.errors import BadSetting
 from agenthub.settings.regular_file import read_regular
 
 SECRET_MAX: Final = 64 * 1024
-HIDDEN: Final = "••••"
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
-_PURE = re.compile(r"(?:(?:Bearer|Basic|Token|token) )?\$\{(?:file:)?[^{}:]+\}")
-_SECRET_WORD = re.compile(r"(?i)key|token|secret|passw|auth|bearer|credential|pat$")
 
 
 def resolve(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint:
@@ -52,50 +48,6 @@ def resolve(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint:
             check_header_value(f"headers.{name}", value)
         changes["headers"] = headers
     return structs.replace(endpoint, **changes) if changes else endpoint
-
-
-def redact(endpoint: Endpoint) -> Endpoint:
-    """The record as it may be shown: values that may be secrets are `••••`, references stay."""
-    return structs.replace(
-        endpoint,
-        url=None if endpoint.url is None else _redact_url(endpoint.url),
-        fallback_url=None if endpoint.fallback_url is None else _redact_url(endpoint.fallback_url),
-        command=redact_command(endpoint.command),
-        env={key: _redact_value(value) for key, value in endpoint.env.items()},
-        headers={key: _redact_value(value) for key, value in endpoint.headers.items()},
-    )
-
-
-def redact_command(command: tuple[str, ...]) -> tuple[str, ...]:
-    """The words, without what follows an option that is called like a secret."""
-    shown: list[str] = []
-    hide = False
-    for word in command:
-        name, equals, _ = word.partition("=")
-        secret = bool(_SECRET_WORD.search(name.lstrip("-")))
-        if hide and not word.startswith("-"):
-            shown.append(HIDDEN)
-        elif secret and equals:
-            shown.append(f"{name}={HIDDEN}")
-        else:
-            shown.append(word)
-        hide = secret and word.startswith("-") and not equals
-    return tuple(shown)
-
-
-def _redact_value(value: str) -> str:
-    return value if not value or _PURE.fullmatch(value) else HIDDEN
-
-
-def _redact_url(url: str) -> str:
-    if _PURE.fullmatch(url):
-        return url
-    parts = urlsplit(url)
-    query = "&".join(
-        f"{name}={_redact_value(value)}" if equals else _redact_value(name)
-        for name, equals, value in (pair.partition("=") for pair in parts.query.split("&"))
-    )
-    return urlunsplit(parts._replace(query=query, fragment=""))
 
 
 def _fill(key: str, text: str, environ: Mapping[str, str]) -> str:

@@ -1,0 +1,222 @@
+"""The hub, as the command line sees it: its REST door, on the running hub or on its database.
+
+    command ──► HubAccess ──► Requests ──► RemoteHub   (a hub runs with this home: HTTP)
+                                      └──► OfflineHub  (none runs: the same door, in this process)
+
+One door for both, so a command does the same whether a hub runs or not.
+"""
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+from urllib.parse import quote, urlencode
+
+from agenthub.cli.ending import Failed
+
+Json = dict[str, Any]
+
+CALL_CAP_S = 300
+"""No call takes longer (R40)."""
+PATIENCE_S = 30.0
+"""For an answer that only the hub has to give."""
+
+
+class Request(NamedTuple):
+    """One request to the REST door."""
+
+    method: str
+    path: str
+    body: Json | None = None
+    patience_s: float = PATIENCE_S
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+
+
+class Requests(Protocol):
+    """A way to the hub's REST door, with the rights of the admin token."""
+
+    @property
+    def url(self) -> str | None:
+        """Where the running hub listens; None when none runs."""
+        ...
+
+    def send(self, request: Request) -> Answer:
+        """Raises Failed when no answer comes."""
+        ...
+
+    def send_all(self, requests: Sequence[Request]) -> list[Answer]:
+        """All at once; the answers in the order of the requests. Raises Failed."""
+        ...
+
+
+class HubRefused(Failed):
+    """The hub said no: the problem that it described (RFC 9457)."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        self.code = str(problem.get("code") or f"http_{status}")
+        self.server = str(problem.get("server") or "")
+        self.retry_after_ms: int | None = problem.get("retry_after_ms")
+        self.detail = str(problem.get("detail") or problem.get("title") or "It gave no reason")
+        super().__init__(self._line())
+
+    def _line(self) -> str:
+        facts = self.code
+        if self.retry_after_ms:
+            facts += f", again in {_seconds(self.retry_after_ms)}"
+        todo = WHAT_TO_DO.get(self.code, "").replace("SERVER", self.server or "SERVER")
+        return f"{self.detail.rstrip('.')} ({facts}).{' ' + todo if todo else ''}"
+
+
+WHAT_TO_DO = {
+    "circuit_open": "`agenthub doctor SERVER` says what is wrong with it.",
+    "upstream_unavailable": "`agenthub doctor SERVER` says why.",
+    "upstream_protocol": "`agenthub doctor SERVER` says more.",
+    "deadline_exceeded": "Its time is set by `agenthub add SERVER --replace … --timeout`.",
+    "rate_limited": "Its limit is set by `agenthub add SERVER --replace … --rps --burst`.",
+    "outcome_unknown": "Look whether it was done before you call it again.",
+    "unknown_target": "`agenthub list` and `agenthub tools` show what there is.",
+    "invalid_params": "`agenthub tools SERVER --json` shows what is expected.",
+    "poisoned": "`agenthub doctor SERVER` shows how it died.",
+    "interactive_unsupported": "Call it from a client that can answer.",
+}
+"""By the error's code; SERVER becomes the server's name."""
+
+
+class HubAccess:
+    """The hub's operations. All raise HubRefused, or Failed when the hub does not answer."""
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+
+    @property
+    def url(self) -> str | None:
+        return self._requests.url
+
+    def endpoints(self) -> list[Json]:
+        return self._get("/api/endpoints")["endpoints"]
+
+    def endpoint(self, name: str) -> Json:
+        return self._get(_path("/api/endpoints", name))
+
+    def add_endpoint(self, record: Json) -> Json:
+        """Raises HubRefused with the code `conflict` if the name is taken."""
+        return self._ask(Request("POST", "/api/endpoints", record))
+
+    def replace_endpoint(self, record: Json) -> Json:
+        """Puts it in the place of the one with its name, or adds it."""
+        try:
+            return self._ask(Request("PUT", _path("/api/endpoints", record["name"]), record))
+        except HubRefused as refused:
+            if refused.code != "unknown_target":
+                raise
+        return self.add_endpoint(record)
+
+    def delete_endpoint(self, name: str) -> None:
+        self._ask(Request("DELETE", _path("/api/endpoints", name)))
+
+    def test(self, names: Sequence[str], seconds: int) -> dict[str, Json]:
+        """What connecting to each of them finds, all at once; at most so many seconds."""
+        query = urlencode({"seconds": seconds})
+        found = self._requests.send_all(
+            [
+                Request(
+                    "POST", f"{_path('/api/endpoints', name, 'test')}?{query}", {}, seconds + 20
+                )
+                for name in names
+            ]
+        )
+        return {name: _finding(answer) for name, answer in zip(names, found, strict=True)}
+
+    def tools(self, endpoint: str | None = None) -> list[Json]:
+        query = "" if endpoint is None else "?" + urlencode({"endpoint": endpoint})
+        return self._get("/api/tools" + query)["tools"]
+
+    def call(self, server: str, tool: str, arguments: Json) -> Json:
+        body: Json = {"server": server, "tool": tool, "arguments": arguments}
+        return self._ask(Request("POST", "/api/tools/call", body, CALL_CAP_S + 10))
+
+    def check(self) -> Json:
+        return self._get("/api/check")
+
+    def breakers(self) -> list[Json]:
+        return self._get("/api/gateway/circuit-breakers")["circuit_breakers"]
+
+    def set_breaker(self, name: str, action: str, word: Json) -> Json:
+        """`action`: open, close or reset."""
+        return self._ask(Request("POST", _path("/api/gateway/circuit-breaker", name, action), word))
+
+    def keys(self) -> list[Json]:
+        return self._get("/api/keys")["keys"]
+
+    def create_key(self, wanted: Json) -> Json:
+        """With the secret as `key`, this once."""
+        return self._ask(Request("POST", "/api/keys", wanted))
+
+    def revoke_key(self, key_id: str) -> None:
+        self._ask(Request("DELETE", _path("/api/keys", key_id)))
+
+    def _get(self, path: str) -> Any:
+        return self._ask(Request("GET", path))
+
+    def _ask(self, request: Request) -> Any:
+        return _decoded(self._requests.send(request))
+
+
+@contextmanager
+def hub_at(home: Path, *, connect: Sequence[str] | None = ()) -> Generator[HubAccess]:
+    """The hub that runs with this home, or its database when none runs.
+
+    `connect`: which servers to start when none runs; None: all.
+    """
+    from agenthub.cli.remote import find_hub  # noqa: PLC0415 - http.client takes 30 ms
+
+    requests = find_hub(home)
+    if requests is not None:
+        yield HubAccess(requests)
+        return
+    from agenthub.cli.offline import offline_hub  # noqa: PLC0415
+
+    with offline_hub(home, connect) as requests:
+        yield HubAccess(requests)
+
+
+def at_once(send: Any, requests: Sequence[Request], most: int = 16) -> list[Answer]:
+    """Send in threads; the first failure is raised when all are done."""
+    with ThreadPoolExecutor(max(1, min(most, len(requests)))) as pool:
+        return list(pool.map(send, requests))
+
+
+def _path(*parts: str) -> str:
+    head, *rest = parts
+    return "/".join([head, *(quote(part, safe="") for part in rest)])
+
+
+def _decoded(answer: Answer) -> Any:
+    try:
+        body = json.loads(answer.body) if answer.body else None
+    except ValueError:
+        body = None
+    if 200 <= answer.status < 300:
+        if body is None and answer.status != 204:
+            raise Failed("The hub's answer is not JSON; is it a hub that answers there?")
+        return body
+    raise HubRefused(answer.status, cast("Json", body) if isinstance(body, dict) else {})
+
+
+def _finding(answer: Answer) -> Json:
+    """A look that the hub refuses is a finding too: the others are not lost for it."""
+    try:
+        return _decoded(answer)
+    except HubRefused as refused:
+        return {"ok": False, "problem": str(refused)}
+
+
+def _seconds(milliseconds: int) -> str:
+    seconds = milliseconds / 1000
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

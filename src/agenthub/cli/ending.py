@@ -1,0 +1,91 @@
+"""How a command ends: an exit code, and at most one line on stderr; never a traceback.
+
+0 done · 1 it could not be done · 2 wrong usage · 130 Ctrl-C · 141 the reader went away
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import click
+
+from agenthub.cli.terminal import one_line, paint
+
+FAILED = 1
+INTERRUPTED = 128 + signal.SIGINT
+BROKEN_PIPE = 128 + signal.SIGPIPE
+
+
+class Failed(Exception):
+    """It could not be done; the text says why, in one line, and what to do."""
+
+
+def run(command: click.Command, arguments: Sequence[str]) -> int:
+    """Run it and return the exit code."""
+    debug = _asked_for_debug(arguments)
+    try:
+        code = _run(command, arguments)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        _show(error)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at its end, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:  # the outermost one: nobody sees a traceback
+        if debug:
+            raise
+        _tell(error)
+        return FAILED
+    return code
+
+
+def _run(command: click.Command, arguments: Sequence[str]) -> int:
+    result = command.main(list(arguments), prog_name="agenthub", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+def _show(error: click.ClickException) -> None:
+    """Wrong usage: the usage, then what is wrong."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        print(error.ctx.get_usage(), file=sys.stderr)
+    _say(error.format_message())
+
+
+def _tell(error: Exception) -> None:
+    if _is_expected(error):
+        text = str(error)
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    else:
+        text = f"{type(error).__name__}: {error} (a bug; `agenthub --debug …` shows where)"
+    _say(text)
+
+
+def _say(text: str) -> None:
+    print(f"{paint('error:', 'red', sys.stderr)} {one_line(text)}", file=sys.stderr)
+
+
+def _is_expected(error: Exception) -> bool:
+    if isinstance(error, Failed):
+        return True
+    from agenthub.domain.errors import HubError  # noqa: PLC0415 - most commands end well
+
+    return isinstance(error, HubError)
+
+
+def _asked_for_debug(arguments: Sequence[str]) -> bool:
+    """Whether `--debug` stands before the command, where it belongs to agenthub itself."""
+    for argument in arguments:
+        if argument == "--debug":
+            return True
+        if not argument.startswith("-"):
+            return False
+    return False

@@ -1,0 +1,98 @@
+"""A server's record from what stands on the command line: the JSON that the REST door takes."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+
+class Wanted(NamedTuple):
+    """The options of `add`, as they were given."""
+
+    name: str
+    command: Sequence[str] = ()
+    url: str | None = None
+    env: Sequence[str] = ()
+    headers: Sequence[str] = ()
+    fallbacks: Sequence[str] = ()
+    rps: float | None = None
+    burst: int | None = None
+    no_limit: bool = False
+    trust: bool = False
+    cwd: str | None = None
+    concurrency: int | None = None
+    timeout_s: float | None = None
+
+
+def record(wanted: Wanted) -> dict[str, Any]:
+    """The record; what was not said is left out. Raises click.UsageError."""
+    if bool(wanted.command) == (wanted.url is not None):
+        raise click.UsageError("Give either --url URL or a command after `--`.")
+    made: dict[str, Any] = {"name": wanted.name}
+    if wanted.url is not None:
+        made["url"] = wanted.url
+    else:
+        made["command"] = [_program(wanted.command[0]), *wanted.command[1:]]
+    if wanted.env:
+        made["env"] = _pairs(wanted.env, "=", "--env", "NAME=VALUE")
+    if wanted.headers:
+        made["headers"] = _pairs(wanted.headers, ":", "--header", "'Name: value'")
+    if wanted.cwd is not None:
+        made["cwd"] = os.path.abspath(os.path.expanduser(wanted.cwd))  # noqa: PTH100, PTH111 - no symlink is followed
+    made |= _fallbacks(wanted.fallbacks) | _limits(wanted)
+    if wanted.trust:
+        made["trust"] = True
+    return made
+
+
+def _limits(wanted: Wanted) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    limit = {"rps": wanted.rps, "burst": wanted.burst}
+    given = {key: value for key, value in limit.items() if value is not None}
+    if wanted.no_limit and given:
+        raise click.UsageError("--no-limit leaves no room for --rps and --burst.")
+    if wanted.no_limit:
+        made["rate_limit"] = None
+    elif given:
+        made["rate_limit"] = given
+    if wanted.concurrency is not None:
+        made["concurrency"] = wanted.concurrency
+    if wanted.timeout_s is not None:
+        made["timeouts"] = {"call_ms": round(wanted.timeout_s * 1000)}
+    return made
+
+
+def _fallbacks(given: Iterable[str]) -> dict[str, Any]:
+    urls = [word for word in given if "://" in word]
+    names = [word for word in given if "://" not in word]
+    if len(urls) > 1:
+        raise click.UsageError("Only one --fallback may be an address; add the others as servers.")
+    made: dict[str, Any] = {}
+    if urls:
+        made["fallback_url"] = urls[0]
+    if names:
+        made["fallbacks"] = names
+    return made
+
+
+def _program(word: str) -> str:
+    """A path is meant from here; the hub runs elsewhere."""
+    if "/" not in word:
+        return word
+    return str(Path(word).expanduser().absolute())
+
+
+def _pairs(words: Iterable[str], by: str, option: str, shape: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for word in words:
+        name, found, value = word.partition(by)
+        name = name.strip()
+        if not found or not name:
+            # What was given may be a secret, so it is not repeated.
+            raise click.UsageError(f"{option}: expected {shape}.")
+        if name in pairs:
+            raise click.UsageError(f"{option}: {name} is given twice.")
+        pairs[name] = value.strip() if by == ":" else value
+    return pairs

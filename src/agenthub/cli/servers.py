@@ -1,0 +1,151 @@
+"""`add`, `remove`, `list`, `enable`, `disable`: which servers the hub has."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agenthub.cli.access import HubAccess, HubRefused, hub_at
+from agenthub.cli.ending import Failed
+from agenthub.cli.finding import describe, mark
+from agenthub.cli.options import home_option, json_option
+from agenthub.cli.output import show_json
+from agenthub.cli.record import Wanted, record
+from agenthub.cli.table import show_table
+from agenthub.cli.terminal import progress
+
+PROBE_S = 2
+"""So long `add` looks at the server; it is saved before."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  agenthub add docs --url https://docs.example.org/mcp --header 'Authorization: Bearer ${TOKEN}'
+  agenthub add git -- uvx mcp-server-git --repository ~/src/project
+A value with ${NAME} or ${file:/path} in it is filled in when the server is connected, from the
+hub's environment, and is kept nowhere."""
+)
+@click.argument("name")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--url", metavar="URL", help="The address of a Streamable HTTP server.")
+@click.option("--env", multiple=True, metavar="K=V", help="A variable for the command.")
+@click.option("--header", "headers", multiple=True, metavar="'K: V'", help="Sent to the address.")
+@click.option(
+    "--fallback",
+    "fallbacks",
+    multiple=True,
+    metavar="NAME|URL",
+    help="Who answers when this one is down; in this order.",
+)
+@click.option("--rps", type=float, metavar="N", help="Calls per second (5).")
+@click.option("--burst", type=int, metavar="N", help="Calls that may come at once (10).")
+@click.option("--no-limit", is_flag=True, help="No rate limit.")
+@click.option(
+    "--trust", is_flag=True, help="Believe the server when it says that a tool may run twice."
+)
+@click.option("--cwd", metavar="DIR", help="The command's working directory.")
+@click.option("--concurrency", type=int, metavar="N", help="Calls in flight (32; a command: 8).")
+@click.option("--timeout", "timeout_s", type=float, metavar="S", help="Of a whole call (60 s).")
+@click.option("--replace", is_flag=True, help="Put it in the place of one with this name.")
+@json_option
+@home_option
+def add(home: Path, *, replace: bool, as_json: bool, **options: Any) -> None:
+    """Add a server: NAME --url URL, or NAME -- COMMAND and its arguments.
+
+    It is saved first, then looked at for two seconds; a server that is sick is kept.
+    """  # fmt: skip
+    made = record(Wanted(**options))
+    name = made["name"]
+    with hub_at(home, connect=[name]) as hub:
+        view = hub.replace_endpoint(made) if replace else _add(hub, made)
+        with progress(f"Saved {name}; looking at it"):
+            found = hub.test([name], PROBE_S)[name]
+    if as_json:
+        show_json({"endpoint": view, "test": found})
+    else:
+        print(f"Saved {name} ({view.get('transport', 'server')}). {mark(found)}: {describe(found)}")
+
+
+def _add(hub: HubAccess, made: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return hub.add_endpoint(made)
+    except HubRefused as refused:
+        if refused.code == "conflict":
+            raise Failed(
+                f"{refused.detail} (conflict). --replace puts this one in its place."
+            ) from None
+        raise
+
+
+@click.command()
+@click.argument("name")
+@home_option
+def remove(home: Path, name: str) -> None:
+    """Remove a server, with what the hub kept of it; the call log stays."""
+    with hub_at(home) as hub:
+        hub.delete_endpoint(name)
+    print(f"Removed {name}.")
+
+
+@click.command("list")
+@json_option
+@home_option
+def list_(home: Path, *, as_json: bool) -> None:
+    """Show the servers and how they are.
+
+    --json: {"endpoints": [{"name", "config", "transport", "health", "reason", "hint", "era",
+    "tools_count", "breaker", …}]}, as GET /api/endpoints gives it.
+    """
+    with hub_at(home) as hub:
+        views = hub.endpoints()
+        runs = hub.url is not None
+    if as_json:
+        show_json({"endpoints": views})
+    elif views:
+        rows = [_row(view, runs=runs) for view in views]
+        show_table(["name", "transport", "health", "tools", "era", "server"], rows)
+    else:
+        print("No servers. `agenthub add` adds one; `agenthub import` takes a client's.")
+
+
+def _row(view: dict[str, Any], *, runs: bool) -> list[str]:
+    config: dict[str, Any] = view["config"]
+    health = view["health"] if runs else "not running"
+    if not config.get("enabled", True):
+        health = "off"
+    listed = view.get("listed_at_s") is not None
+    place = config.get("url") or " ".join(config.get("command") or ())
+    reason = view.get("reason") if runs else ""
+    return [
+        view["name"],
+        view["transport"],
+        health,
+        str(view["tools_count"]) if listed else "-",
+        view.get("era") or "-",
+        f"{place} ({reason})" if reason else place,
+    ]
+
+
+@click.command()
+@click.argument("name")
+@home_option
+def enable(home: Path, name: str) -> None:
+    """Switch a server on again."""
+    _switch(home, name, on=True)
+    print(f"{name} is on.")
+
+
+@click.command()
+@click.argument("name")
+@home_option
+def disable(home: Path, name: str) -> None:
+    """Switch a server off: not started, not listed, not called; its settings stay."""
+    _switch(home, name, on=False)
+    print(f"{name} is off.")
+
+
+def _switch(home: Path, name: str, *, on: bool) -> None:
+    with hub_at(home) as hub:
+        config = hub.endpoint(name)["config"]
+        hub.replace_endpoint({**config, "enabled": on})
