@@ -100,6 +100,29 @@ async def test_two_hundred_servers_start_at_once():
     await nursery.close()
 
 
+async def test_an_order_larger_than_the_socket_arrives_whole():
+    env = {"PATH": "/usr/bin:/bin", **{f"V{n}": "x" * 100_000 for n in range(9)}}
+    owner, nursery = await run(Order(("sh", "-c", "echo ${#V0} ${#V8}"), env))
+    assert owner.lines == [b"100000 100000"]
+    await nursery.close()
+
+
+async def test_servers_die_with_the_guardian_even_if_the_hub_cannot_see_to_it(tmp_path: Path):
+    process = await hub(tmp_path / "pids")
+    assert process.stdout is not None
+    await process.stdout.readline()
+    guardian = int((await process.stdout.readline()).split()[1])
+    main = int((tmp_path / "pids").read_text().split()[0])
+    process.send_signal(signal.SIGSTOP)
+    os.kill(guardian, signal.SIGKILL)
+    await until(lambda: not alive(main))
+    process.send_signal(signal.SIGCONT)
+    process.terminate()
+    await process.wait()
+    for pid in marked([tmp_path / "pids"]):
+        os.kill(pid, signal.SIGKILL)
+
+
 async def test_a_program_with_too_many_arguments_is_refused_by_the_kernel():
     owner, nursery = await run(Order(("true", "x" * 200_000), {"PATH": "/usr/bin:/bin"}))
     failure = owner.end.result().failure

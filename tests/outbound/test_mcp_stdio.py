@@ -1,12 +1,14 @@
 """The stdio upstream against well-behaved servers: real processes, both eras."""
 
 import asyncio
+import os
+import signal
 import sys
 from pathlib import Path
 
 import msgspec
 import pytest
-from support.stdio_hub import House, Receiver, outgoing, server, text_of
+from support.stdio_hub import House, Receiver, outgoing, server, text_of, until
 
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Ending, Written
@@ -63,6 +65,9 @@ async def test_a_server_that_ignores_discover_is_initialized_after_a_while(
         house.upstream.start()
         assert text_of(await house.call("echo", text="hi")) == "hi"
         assert house.upstream.state.era is Era.LEGACY
+        monkeypatch.setattr("agenthub.outbound.mcp_stdio.SILENCE", 60 * SECOND)
+        os.kill(house.pid, signal.SIGKILL)
+        await house.watcher.until("connected", 2)
 
 
 async def test_a_server_that_dies_of_discover_is_started_with_initialize(tmp_path: Path):
@@ -86,6 +91,12 @@ async def test_calls_while_it_opens_wait_no_longer_than_the_connect_timeout():
         assert "does not answer" in reply.detail
         assert (await asyncio.wait_for(house.begin("add")[0].reply, 0.1)).ending is Ending.UNREACHED
         assert [one[0] for one in house.watcher.heard] == ["unreachable"]
+        os.kill(house.pid, signal.SIGKILL)  # At once it is started with initialize first.
+        await house.watcher.until("unreachable", 2)
+        second_pid = house.pid
+        os.kill(second_pid, signal.SIGKILL)
+        await until(lambda: house.upstream.state.pid not in (None, second_pid))
+        assert house.watcher.count("unreachable") == 2, "one start, one word"
 
 
 async def test_progress_comes_under_the_clients_own_token():

@@ -175,6 +175,7 @@ async def test_f22_a_flood_on_stderr_blocks_nothing_and_leaves_the_last_lines():
     async with House(server("odd"), {"PASSWORD": "s3cr3t-value"}) as house:
         await house.up()
         before = rss_bytes()
+        started = time.monotonic()
         flood = asyncio.create_task(house.call("stderr", mib=100))  # noqa: TID251
         lag = 0.0
         while not flood.done():
@@ -183,6 +184,7 @@ async def test_f22_a_flood_on_stderr_blocks_nothing_and_leaves_the_last_lines():
             lag = max(lag, time.monotonic() - began)
         assert text_of(await flood) == "done"
         assert lag < 0.2
+        assert time.monotonic() - started >= 1, "the rate is limited"
         await until(lambda: house.upstream.state.stderr[-1] == "red last ***")
         assert len(house.upstream.state.stderr) == 50
         assert rss_bytes() - before <= 16 << 20
@@ -273,6 +275,17 @@ async def test_a_stop_of_a_good_server_is_quick():
         await house.upstream.close()
         assert time.monotonic() - began < 0.5
         assert not alive(pid)
+
+
+async def test_a_dead_guardian_leaves_no_family_behind(tmp_path: Path):
+    path = tmp_path / "pids"
+    async with House(server("family"), {"PIDS": str(path)}) as house:
+        await house.up()
+        await until(lambda: len(path.read_text().split()) == 4)
+        pids = [int(pid) for pid in path.read_text().split()]
+        assert house.nursery.pid is not None
+        os.kill(house.nursery.pid, signal.SIGKILL)
+        await until(lambda: not any(map(alive, pids)))
 
 
 async def test_a_dead_guardian_is_one_loss_and_replaced():

@@ -16,7 +16,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from agenthub.domain.outcome import Written
-from agenthub.domain.span import MILLISECOND, SECOND
+from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.outbound.child_output import LineSplitter, Overlong, StderrRing
 from agenthub.outbound.diagnosis import Diagnosis, not_started
 from agenthub.ports import Clock, Timer
@@ -110,8 +110,8 @@ class Child:
         self._lines = LineSplitter(order.line_bytes)
         self._letters: deque[Letter] = deque()
         self._backlog = 0
-        self._taken = 0
-        """Bytes written so far."""
+        self._taken_at: Nanoseconds = 0
+        """When it last took a byte, while some are waiting."""
         self._stall: Timer | None = None
         self._end: Ended | None = None
         self._stdin = self._stdout = self._stderr = -1
@@ -161,7 +161,8 @@ class Child:
                 self._watch_stall()
                 return
             letter.sent += count
-            self._taken += count
+            if self._stall is not None:
+                self._taken_at = self._clock.now()
             self._backlog -= count
             if letter.sent == letter.size:
                 letter.data = b""
@@ -178,15 +179,15 @@ class Child:
 
     def _watch_stall(self) -> None:
         if self._stall is None:
-            taken = self._taken
-            self._stall = self._clock.after(WRITE_DEADLINE, lambda: self._stalled(taken))
+            self._taken_at = self._clock.now()
+            self._stall = self._clock.after(WRITE_DEADLINE, self._stalled)
 
-    def _stalled(self, taken: int) -> None:
-        self._stall = None
-        if taken == self._taken:
+    def _stalled(self) -> None:
+        left = self._taken_at + WRITE_DEADLINE - self._clock.now()
+        if left > 0:
+            self._stall = self._clock.after(left, self._stalled)
+        else:
             self.kill("it did not read its stdin for 5 s")
-        elif self._letters:
-            self._watch_stall()
 
     # ---------------------------------------------------------------- stdout, stderr
 

@@ -36,7 +36,6 @@ from types import FrameType
 
 CROWD = 300
 """Processes of one server. An npx server has 2 to 4."""
-MARK = "AGENTHUB_CHILD"
 WATCH_MS = 1_000
 """Between two counts of the families."""
 SWEEP_MS = 20
@@ -70,8 +69,10 @@ class Ward:
 
 
 class Guardian:
-    def __init__(self, control: socket.socket, hub: int) -> None:
+    def __init__(self, control: socket.socket, hub: int, mark: str) -> None:
         self._control = control
+        self._mark = f"{mark}={os.getpid()}"
+        """With a server's id, the variable that its family inherits."""
         self._hub = hub
         """Its pid."""
         self._wards: dict[str, Ward] = {}
@@ -150,7 +151,7 @@ class Guardian:
 
     def _spawn(self, ward_id: str, fields: Sequence[bytes]) -> None:
         pipes, self._pipes = self._pipes[:3], self._pipes[3:]
-        mark = f"{MARK}={os.getpid()}-{ward_id}".encode()
+        mark = f"{self._mark}-{ward_id}".encode()
         told, tell = os.pipe()
         try:
             pid = os.fork()
@@ -312,7 +313,7 @@ if __name__ == "__main__":
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     soft = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    guardian = Guardian(socket.socket(fileno=0), int(sys.argv[1]))
+    guardian = Guardian(socket.socket(fileno=0), int(sys.argv[1]), sys.argv[2])
     try:
         guardian.run()
     finally:

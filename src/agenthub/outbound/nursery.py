@@ -29,6 +29,8 @@ INHERITED = frozenset(
 )  # fmt: skip
 """Of the hub's environment; LC_* too. No preloads, no proxies, no secrets (T5, A26)."""
 
+MARK = "AGENTHUB_CHILD"
+"""A variable in every child's environment: by it the family is known."""
 FRAME_BYTES = 1024 * 1024
 """Command and environment; the kernel takes 2 MiB of both together."""
 
@@ -136,7 +138,7 @@ class Nursery:
         here = Path(__file__).with_name("guardian.py")
         try:
             self._guardian = subprocess.Popen(  # noqa: S603 - our own file, no shell
-                [sys.executable, "-I", "-S", str(here), str(os.getpid())],
+                [sys.executable, "-I", "-S", str(here), str(os.getpid()), MARK],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -194,12 +196,13 @@ class Nursery:
             for fd in pipes:
                 os.close(fd)
         self._orders.clear()
-        if self._guardian is not None:
-            self._guardian.kill()
-            self._guardian.wait()
-            self._guardian = None
-        if not self._closing:
-            log.error("The guardian of the stdio servers is gone")
+        guardian, self._guardian = self._guardian, None
+        if guardian is not None:
+            guardian.kill()
+            guardian.wait()
+            if not self._closing:
+                log.error("The guardian of the stdio servers is gone")
+                kill_marked(guardian.pid)
         children, self._children = self._children, {}
         for child in children.values():
             if child.pid is not None:
@@ -219,6 +222,15 @@ class Nursery:
                 async with asyncio.timeout(4.5):
                     await self._over.wait()
             self._lose_guardian()
+
+
+def kill_marked(guardian_pid: int) -> None:
+    """End what a dead guardian cannot: what left its group, by the mark in its environment."""
+    mark = f"\0{MARK}={guardian_pid}-".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in b"\0" + (entry / "environ").read_bytes():
+                os.kill(int(entry.name), SIGKILL)
 
 
 def find_program(order: Order) -> str:
