@@ -69,7 +69,7 @@ async def test_the_list_of_routes_is_whole(rest):
 async def test_a_body_that_is_no_strict_json_is_refused(rest, method, path, scope, body):
     answer = await rest(method, path, content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400
-    assert answer.json()["code"] in {"invalid_params", "bad_setting"}
+    assert answer.json()["code"] in {"invalid_params", "bad_json"}
     assert len(answer.content) < 1_000
 
 

@@ -1,7 +1,5 @@
 """What each route takes from a request: the hub, the caller, the server, and a strict body."""
 
-import json
-import math
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, cast
 
@@ -11,6 +9,7 @@ from fastapi import Depends, Request
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.errors import Forbidden, InvalidParams, UnknownTarget
 from agenthub.inbound.rest.needs import RestHub, RestServer
+from agenthub.wire import strict_json
 
 T = TypeVar("T")
 
@@ -69,23 +68,15 @@ TheServer = Annotated[RestServer, Depends(server_of)]
 
 
 async def read_object(request: Request) -> dict[str, Any]:
-    """The body, a JSON object without duplicate keys, NaN or infinities (A13).
+    """The body, an object of strict JSON (A14); without a body, an empty one.
 
     Raises:
-        InvalidParams: It is not.
+        BadJson, InvalidParams: It is not.
     """
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
     if kind.lower() != "application/json":
         raise InvalidParams("content-type: expected application/json")
-    try:
-        body = json.loads(
-            await request.body() or b"{}",
-            object_pairs_hook=_distinct,
-            parse_constant=_not_a_number,
-            parse_float=_finite,
-        )
-    except (ValueError, RecursionError) as error:
-        raise InvalidParams(f"The body is not JSON: {_words(error)}") from None
+    body: object = strict_json.parse(await request.body() or b"{}")
     if not isinstance(body, dict):
         raise InvalidParams("The body is not a JSON object")
     return cast("dict[str, Any]", body)
@@ -108,25 +99,3 @@ def _named(text: str) -> str:
     words, _, path = text.partition(" - at `")
     field = path.rstrip("`").removeprefix("$").lstrip(".")
     return f"{field}: {words}" if field else words
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key occurs twice in one object")
-    return found
-
-
-def _not_a_number(text: str) -> float:
-    raise ValueError(f"{text} is not a number of JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("a number is too large")
-    return number
-
-
-def _words(error: Exception) -> str:
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
