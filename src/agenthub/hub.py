@@ -1,0 +1,34 @@
+"""The wired hub, as a door sees it: nothing here reaches a server but the gateway."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from agenthub.bus import EventBus
+from agenthub.catalog import Catalog
+from agenthub.gateway import Gateway
+from agenthub.health import Health
+from agenthub.keys import KeyRing
+from agenthub.metrics import Metrics
+from agenthub.ports import Clock, Store
+from agenthub.settings import Settings
+from agenthub.tasks import Tasks
+
+
+class Hub(Struct, frozen=True):
+    """Made by `app.py`, which alone knows every class."""
+
+    settings: Settings
+    clock: Clock
+    ids: Callable[[], str]
+    """Makes request ids: unique in this home, and not to be guessed."""
+    catalog: Catalog
+    gateway: Gateway
+    store: Store
+    bus: EventBus
+    metrics: Metrics
+    health: Health
+    keys: KeyRing
+    tasks: Tasks
+    session_secret: bytes
+    """Signs the ids of legacy MCP sessions; the same over restarts."""
