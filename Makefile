@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8787
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run setup test check bench mutants lock clean
+.PHONY: run setup test check bench mutants reference lock clean
 .DEFAULT_GOAL := run
 
 .venv/run.stamp: requirements.lock pyproject.toml
@@ -35,6 +35,9 @@ lock:  ## new versions into the lock files
 
 test: setup check
 	$(BIN)/pytest -n 2 --cov
+
+reference: setup  ## the pages of docs/reference that come from the code
+	$(BIN)/python tools/reference.py
 
 mutants: setup  ## break the code on purpose; every break must be noticed
 	$(BIN)/python tools/mutants.py
