@@ -144,7 +144,7 @@ def _look(hub: HubAccess, lines: list[Line]) -> None:
 
 
 def _show_plan(lines: list[Line]) -> None:
-    from agenthub.settings.references import redact  # noqa: PLC0415
+    from agenthub.settings.redaction import redact  # noqa: PLC0415
 
     def place(line: Line) -> str:
         import msgspec  # noqa: PLC0415

@@ -73,7 +73,7 @@ async def test_a_wrong_word_changes_nothing(rest, breaker, verb, body, words):
     assert breaker.generation == 0
 
 
-@pytest.mark.parametrize("ttl", [0, -1, 10**9, 2**80, "60", 1.5])
+@pytest.mark.parametrize("ttl", [0, -1, 10**9, 2**62, "60", 1.5])
 async def test_a_word_is_for_a_bounded_time(rest, breaker, ttl):
     answer = await rest.post(f"{URL}/open", {"ttl_s": ttl})
     assert answer.status_code == 400
@@ -97,7 +97,7 @@ async def test_settings_change_at_run_time_and_what_is_not_named_stays(rest, hub
         {"recovery_timeout_ms": -5},
         {"failure_rate": 1.5},
         {"unknown": 1},
-        {"max_open_ms": 2**70},
+        {"max_open_ms": 2**62},
     ],
 )
 async def test_wrong_settings_are_refused_naming_the_field(rest, hub, body):

@@ -4,7 +4,7 @@ from msgspec import structs
 
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import BadSetting
-from agenthub.settings.references import HIDDEN, redact
+from agenthub.settings.redaction import HIDDEN, redact
 
 
 def unmask(new: Endpoint, old: Endpoint | None) -> Endpoint:

@@ -12,7 +12,7 @@ from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.span import milliseconds
 from agenthub.inbound.rest.needs import HealthReport, RestHub, RestServer
 from agenthub.ports import CallRow, KeyRow
-from agenthub.settings.references import redact
+from agenthub.settings.redaction import redact
 
 
 class BreakerView(Struct, frozen=True):
