@@ -23,6 +23,11 @@ run: .venv/run.stamp  ## start the hub with what ships with it
 
 setup: .venv/dev.stamp  ## everything that development and tests need
 
+.interop/stamp: tests/interop/install.py tests/interop/python.lock tests/interop/node.lock tests/interop/package-lock.json .venv/dev.stamp
+	$(BIN)/python tests/interop/install.py
+
+interop: .interop/stamp  ## real clients and servers for tests/interop; without a network those are skipped
+
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -32,8 +37,10 @@ check: setup
 lock:  ## new versions into the lock files
 	$(BIN)/uv pip compile -q --upgrade --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header --group build pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --upgrade --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header --group build --group dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --upgrade --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header tests/interop/python.in -o tests/interop/python.lock
+	$(BIN)/uv pip compile -q --upgrade --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header tests/interop/node.in -o tests/interop/node.lock
 
-test: setup check
+test: setup interop check
 	$(BIN)/pytest -n 2 --cov
 
 reference: setup  ## the pages of docs/reference that come from the code
