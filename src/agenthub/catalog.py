@@ -18,7 +18,6 @@ from agenthub.domain.endpoint_check import check_endpoint
 from agenthub.domain.errors import BadSetting, Conflict, HubError, InvalidParams, UnknownTarget
 from agenthub.domain.events import BreakerChanged, ClockEvent, ServerChanged
 from agenthub.domain.journey import Hop
-from agenthub.domain.replay import read_only, replay_safe
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds, milliseconds
 from agenthub.domain.target import check_fallbacks, fallback_order
 from agenthub.listing import Kind, Listing, ToolFacts, pins
@@ -32,8 +31,6 @@ STALL: Nanoseconds = 30 * SECOND
 CLOCK_STEP: Nanoseconds = 60 * SECOND
 ROUTES_MAX = 10_000
 """Routes kept ready; what clients make up never gets one (A45)."""
-READS = frozenset({"resources/read", "prompts/get", "completion/complete"})
-"""Methods that only read, by their definition."""
 RECONNECTING = (
     "url", "command", "env", "cwd", "headers", "timeouts", "fallback_url", "enabled",
 )  # fmt: skip
@@ -180,7 +177,7 @@ class Catalog:
                 server=call.endpoint, tool=call.name[:128], request_id=call.id,
             )  # fmt: skip
         policy = primary.endpoint.tools.get(call.name)
-        hops = [self._hop(primary, call.method, call.name, policy, facts)]
+        hops = [primary.hop(call.method, call.name, policy, facts)]
         servers = [primary]
         for name in fallback_order(self._endpoints(), primary.name):
             server = self._servers.get(name)
@@ -191,23 +188,9 @@ class Catalog:
             other = server.facts(there) if call.method == "tools/call" else None
             if call.method == "tools/call" and not _serves(facts, other, policy):
                 continue
-            hops.append(self._hop(server, call.method, there, policy, other))
+            hops.append(server.hop(call.method, there, policy, other))
         versions = tuple((server, server.version) for server in servers)
         return Route(tuple(hops), facts, primary.endpoint.validate_arguments, versions)
-
-    def _hop(
-        self, server: Server, method: str, name: str, policy: ToolPolicy | None,
-        facts: ToolFacts | None,
-    ) -> Hop:  # fmt: skip
-        if method in READS:
-            return Hop(server.lane, name, server.upstream, replay_safe=True, read_only=True)
-        heard = facts.annotations if facts and facts.pinned else None
-        trusted = server.endpoint.trust
-        return Hop(
-            server.lane, name, server.upstream,
-            replay_safe=replay_safe(policy, trusted, heard),
-            read_only=read_only(policy, trusted, heard),
-        )  # fmt: skip
 
     def _endpoints(self) -> dict[str, Endpoint]:
         return {name: server.endpoint for name, server in self._servers.items()}
@@ -271,7 +254,7 @@ class Catalog:
         for name in (server.name, f"{server.name}.fallback"):
             gone = self._servers.pop(name, None)
             if gone is not None:
-                self._tasks.start(self._retire(gone.upstream, gone.lane), f"retire {name}")
+                self._tasks.start(gone.retire(), f"retire {name}")
         self._routes.clear()
         self._changed_lists()
 
@@ -315,14 +298,6 @@ class Catalog:
         server.start()
         if twin := self._servers.get(f"{server.name}.fallback"):
             twin.start()
-
-    async def _retire(self, upstream: Upstream, lane: object) -> None:
-        """Close a connection when the calls on it are over, within the longest deadline."""
-        for _ in range(300):
-            if not lane.seats.in_flight:  # pyright: ignore[reportAttributeAccessIssue]
-                break
-            await asyncio.sleep(1)
-        await upstream.close()
 
     def _make_upstream(self, endpoint: Endpoint, server: Server) -> Upstream:
         try:

@@ -17,12 +17,14 @@ from msgspec import Raw, Struct
 
 from agenthub.domain.call import Era
 from agenthub.domain.circuit_breaker import State, Transition
-from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.endpoint import Endpoint, ToolPolicy
 from agenthub.domain.errors import Refusal
 from agenthub.domain.events import ServerChanged
-from agenthub.domain.lane import Lane
+from agenthub.domain.lane import HARD_CAP, Lane
+from agenthub.domain.journey import Hop
 from agenthub.domain.judge import judge
 from agenthub.domain.outcome import Cause, Ending, Reply, Written
+from agenthub.domain.replay import read_only, replay_safe
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.listing import ITEMS_MAX, Kind, Listing, ToolFacts, render, sorted_items
 from agenthub.ports import (
@@ -42,6 +44,8 @@ PROBE_TIMEOUT: Nanoseconds = 5 * SECOND
 SETTLE_S = 0.1
 """A server that says `list_changed` ten thousand times is asked once per such span (A35)."""
 PAGES_MAX = 100
+READS = frozenset({"resources/read", "prompts/get", "completion/complete"})
+"""Methods that only read, by their definition."""
 ALIVE = Reply(Ending.RESULT, result=b"{}")
 
 
@@ -78,16 +82,24 @@ class Server:
         self._refreshing: asyncio.Task[object] | None = None
         self._again = False
         self._probing = False
-        self.upstream: Upstream = self._make_upstream()
+        self._upstream: Upstream = self._make_upstream()
 
     # ------------------------------------------------------------ life
 
     def start(self) -> None:
         if self.endpoint.enabled:
-            self.upstream.start()
+            self._upstream.start()
 
     async def close(self) -> None:
-        await self.upstream.close()
+        await self._upstream.close()
+
+    async def retire(self) -> None:
+        """Close when the calls under way are over, within the longest deadline."""
+        for _ in range(HARD_CAP // SECOND):
+            if not self.lane.seats.in_flight:
+                break
+            await asyncio.sleep(1)
+        await self._upstream.close()
 
     def _make_upstream(self) -> Upstream:
         return self._house.connect(self.endpoint, self)
@@ -95,6 +107,25 @@ class Server:
     @property
     def name(self) -> str:
         return self.endpoint.name
+
+    @property
+    def state(self) -> UpstreamState:
+        """What the connection says of itself."""
+        return self._upstream.state
+
+    def hop(
+        self, method: str, name: str, policy: ToolPolicy | None, facts: ToolFacts | None
+    ) -> Hop:
+        """This server as a station of a call's way: all that the gateway gets of it."""
+        if method in READS:
+            return Hop(self.lane, name, self._upstream, replay_safe=True, read_only=True)
+        heard = facts.annotations if facts and facts.pinned else None
+        trusted = self.endpoint.trust
+        return Hop(
+            self.lane, name, self._upstream,
+            replay_safe=replay_safe(policy, trusted, heard),
+            read_only=read_only(policy, trusted, heard),
+        )  # fmt: skip
 
     # ------------------------------------------------------------ UpstreamWatcher
 
@@ -160,11 +191,11 @@ class Server:
             return "switched off"
         if self.lane.breaker.state in {State.OPEN, State.FORCED_OPEN}:
             return f"circuit {self.lane.breaker.state.value}"
-        state = self.upstream.state
+        state = self.state
         return "" if state.connected or not state.problem else state.problem
 
     def _grace_is_over(self) -> bool:
-        if self.listing is None or self.upstream.state.connected:
+        if self.listing is None or self.state.connected:
             return False
         age = self._house.clock.wall() // SECOND - self.listing.listed_at_s
         return age > self.endpoint.grace_s
@@ -174,7 +205,7 @@ class Server:
         while True:
             self._again = False
             await asyncio.sleep(SETTLE_S)
-            state = self.upstream.state
+            state = self.state
             listing = await self._fetch(state)
             if listing is not None:
                 self._take(listing)
@@ -242,7 +273,7 @@ class Server:
         clock = self._house.clock
         receiver = _Waiting()
         outgoing = Outgoing(method, "", params, {}, clock.now() + span)
-        attempt = self.upstream.send(outgoing, receiver)
+        attempt = self._upstream.send(outgoing, receiver)
         timer = clock.after(span, lambda: attempt.cancel(Cause.DEADLINE))
         try:
             return await receiver.reply
@@ -268,7 +299,7 @@ class Server:
                 passed = lane.admit("", clock.now(), clock.chance())
                 if isinstance(passed, Refusal):
                     return
-                legacy = self.upstream.state.era is Era.LEGACY
+                legacy = self.state.era is Era.LEGACY
                 reply = await self.ask("ping" if legacy else "server/discover", {}, PROBE_TIMEOUT)
                 if reply.ending is Ending.ERROR:
                     # It answers, if only to say that it does not know the question.

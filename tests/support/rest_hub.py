@@ -57,7 +57,7 @@ class RestServer:
         self.transitions = []
         breaker = CircuitBreaker(endpoint.name, endpoint.breaker, self.transitions.append)
         self.lane = Part(breaker=breaker)
-        self.upstream = Part(state=UpstreamState(connected=True, era=Era.MODERN, version="x"))
+        self.state = UpstreamState(connected=True, era=Era.MODERN, version="x")
         self.listing = Part(tools=[Raw(t) for t in tools], listed_at_s=7, excluded={"bad": "why"})
         self.why = ""
 

@@ -15,11 +15,6 @@ from agenthub.metrics import Metrics
 from agenthub.ports import Clock, KeyRow, Store, UpstreamState
 
 
-class HasState(Protocol):
-    @property
-    def state(self) -> UpstreamState: ...
-
-
 class HasBreakers(Protocol):
     @property
     def breaker(self) -> CircuitBreaker: ...
@@ -46,7 +41,7 @@ class RestServer(Protocol):
     @property
     def endpoint(self) -> Endpoint: ...
     @property
-    def upstream(self) -> HasState: ...
+    def state(self) -> UpstreamState: ...
     @property
     def lane(self) -> HasBreakers: ...
     @property

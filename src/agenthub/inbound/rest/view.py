@@ -176,7 +176,7 @@ def with_history(view: BreakerView, history: Sequence[Mapping[str, object]]) -> 
 
 
 def endpoint_view(hub: RestHub, server: RestServer, report: HealthReport) -> EndpointView:
-    state, listing = server.upstream.state, server.listing
+    state, listing = server.state, server.listing
     health = report.servers.get(server.name)
     return EndpointView(
         name=server.name,
@@ -233,7 +233,7 @@ def key_view(row: KeyRow) -> KeyView:
 def check_line(server: RestServer, report: HealthReport) -> CheckLine:
     endpoint, state, health = (
         server.endpoint,
-        server.upstream.state,
+        server.state,
         report.servers.get(server.name),
     )
     breaker, limit = server.lane.breaker, endpoint.rate_limit
