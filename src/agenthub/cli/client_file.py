@@ -105,7 +105,7 @@ def _entries(document: Json) -> Json | None:
 
 
 def _looks_like_a_server(entry: Any) -> bool:
-    return isinstance(entry, dict) and bool(entry.keys() & {"command", "url", "serverUrl"})
+    return isinstance(entry, dict) and any(key in entry for key in ("command", "url", "serverUrl"))
 
 
 def _name(called: str) -> str:
@@ -198,7 +198,8 @@ class _Reader:
         return made
 
     def _words(self, facts: Json) -> list[str]:
-        command, args = facts.get("command"), facts.get("args") or []
+        command: Any = facts.get("command")
+        args: Any = facts.get("args") or []
         if not isinstance(args, list):
             raise Unreadable("its args are not a list")
         if isinstance(command, list):

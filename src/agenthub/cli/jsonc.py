@@ -83,7 +83,8 @@ def _inserted(text: str, brace: int, made: str, step: str, depth: int, has_more:
     rest = text[brace + 1 :]
     if has_more:
         return f"{text[: brace + 1]}{line},{rest}"
-    return f"{text[: brace + 1]}{line}\n{step * depth}{rest.lstrip(' \t\r\n')}"
+    rest = rest.lstrip(" \t\r\n")
+    return f"{text[: brace + 1]}{line}\n{step * depth}{rest}"
 
 
 def _members(clean: str, brace: int) -> list[Member]:
