@@ -16,7 +16,8 @@ from enum import Enum
 from typing import Any, Final, Protocol
 
 from agenthub.domain.errors import HubError
-from agenthub.domain.outcome import Reply
+from agenthub.domain.judge import judge
+from agenthub.domain.outcome import Certainty, Reply
 from agenthub.domain.span import SECOND, Nanoseconds
 
 KEPT: Final[Nanoseconds] = 24 * 3600 * SECOND
@@ -44,17 +45,17 @@ class Answer(Protocol):
 
 
 class Entry:
-    """One key in use."""
+    """One key in use. Opaque to all but `Idempotency`."""
 
-    __slots__ = ("_answer", "_joined", "_size", "_until", "digest", "scope")
+    __slots__ = ("answer", "digest", "joined", "scope", "size_bytes", "until")
 
     def __init__(self, scope: Hashable, digest: bytes) -> None:
         self.scope = scope
         self.digest = digest
-        self._answer: Answer | None = None
-        self._until: Nanoseconds = 0
-        self._size = 0
-        self._joined: list[Callable[[Any], None]] = []
+        self.answer: Answer | None = None
+        self.until: Nanoseconds = 0
+        self.size_bytes = 0
+        self.joined: list[Callable[[Any], None]] = []
 
 
 class Idempotency:
@@ -85,15 +86,15 @@ class Idempotency:
 
     def join(self, entry: Entry, callback: Callable[[Any], None]) -> None:
         """Call back with the entry's answer: at once if it is there, else from `finish`."""
-        if entry._answer is not None:  # noqa: SLF001 - the entry is this class's own
-            callback(entry._answer)  # noqa: SLF001
+        if entry.answer is not None:
+            callback(entry.answer)
         else:
-            entry._joined.append(callback)  # noqa: SLF001
+            entry.joined.append(callback)
 
     def finish(self, entry: Entry, answer: Answer, now: Nanoseconds) -> None:
         """The answer of the call that was NEW. All who joined hear it."""
-        joined, entry._joined = entry._joined, []  # noqa: SLF001 - the entry is this class's own
-        if answer.error is not None and answer.error.executed == "no":
+        joined, entry.joined = entry.joined, []
+        if _may_be_asked_again(answer):
             del self._entries[entry.scope]
         else:
             self._keep(entry, answer, now)
@@ -103,17 +104,27 @@ class Idempotency:
     def _keep(self, entry: Entry, answer: Answer, now: Nanoseconds) -> None:
         reply = answer.reply
         size = ENTRY_BYTES + (len(reply.result) + len(reply.error) if reply else 0)
-        entry._answer, entry._until, entry._size = answer, now + KEPT, size  # noqa: SLF001
+        entry.answer, entry.until, entry.size_bytes = answer, now + KEPT, size
         self._kept[entry.scope] = entry
         self.size_bytes += size
         while len(self._kept) > self._entries_max or self.size_bytes > self._bytes_max:
             self._drop_oldest()
 
     def _expire(self, now: Nanoseconds) -> None:
-        while self._kept and next(iter(self._kept.values()))._until <= now:  # noqa: SLF001
+        while self._kept and next(iter(self._kept.values())).until <= now:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         scope = next(iter(self._kept))
-        self.size_bytes -= self._kept.pop(scope)._size  # noqa: SLF001
+        self.size_bytes -= self._kept.pop(scope).size_bytes
         del self._entries[scope]
+
+
+def _may_be_asked_again(answer: Answer) -> bool:
+    """Whether it surely did not run (yet): refused, never sent, or the server asks back first."""
+    if answer.reply is not None:
+        return judge(answer.reply, cancelled=None).certainty in NOT_RUN
+    return answer.error is not None and answer.error.executed == "no"
+
+
+NOT_RUN: Final = frozenset({Certainty.REFUSED, Certainty.INPUT_REQUIRED})

@@ -1,15 +1,16 @@
 """The way of a call through the hub, as a machine: events in, the next step out, no I/O.
 
-    start ─► for each hop:  knock ─ token ─ seat ─ admit ─► SEND ──answered──► judge
-                │ refused                │ full                  │
-                ▼                        ▼ queued                ├─ done, or final ──► END
-             next hop, or END          WAIT ──seated──► admit    ├─ may repeat here ─► SLEEP ─woke─► same hop
-                                                                 └─ may go on ──────► next hop
+    start ─► for each hop:  knock ─ token ─ seat ─ admit ─► SEND ─answered─► judge
+                │ refused                │ full                │
+                ▼                        ▼ queued              ├─ done, or final ─► END
+             next hop, or END          WAIT ─seated─► admit    ├─ again ─► SLEEP ─woke─► same hop
+                                                               └─ go on ─► SLEEP ─woke─► next hop
 
-Retry stands inside failover. The caller's limit and the hold of money come before `start` (the
-gateway's door). What may be repeated is decided in one place, `domain.replay` (R28–R31); a refused
-attempt was never sent, so it may always go on to the next server, except where the refusal is
-the operator's own wish (rate limit) or a danger to the next server (quarantine).
+Retry stands inside failover. The caller's own limits come before `start` (the gateway's door).
+What may be repeated is decided in one place, `domain.replay` (R28-R31), for the worst that may
+have happened so far: once an attempt may have run, every later one must be safe with it. A refused
+attempt was never sent, so the next server may be asked, except where the refusal is the operator's
+own wish (rate limit) or a danger to the next server (quarantine).
 """
 
 from collections.abc import Sequence
@@ -38,6 +39,9 @@ from agenthub.domain.span import MILLISECOND, Nanoseconds
 PASSED_BY = frozenset({"circuit_open", "throttled_upstream", "overloaded"})
 """Refusals after which the next server is asked."""
 REPEATABLE = frozenset({Certainty.NOT_SENT, Certainty.REFUSED, Certainty.UNKNOWN})
+SURELY_NOT = frozenset({Certainty.NOT_SENT, Certainty.REFUSED})
+"""After these the upstream has not run the request."""
+
 
 class Hop(Struct, frozen=True):
     """One server on the way: its guards, and what its pinned definition allows."""
@@ -69,8 +73,8 @@ class Journey:
     """One call's way. The driver calls one method per event and does what it returns."""
 
     __slots__ = (
-        "_index", "_passed", "_retrying", "_seat", "_tries", "_unknown", "attempts",
-        "call", "committed", "error", "hops", "reply", "waiter", "wake_at",
+        "_asked", "_index", "_passed", "_read_only", "_retrying", "_safe", "_seat", "_tries",
+        "_unknown", "attempts", "call", "committed", "error", "hops", "reply", "waiter", "wake_at",
     )  # fmt: skip
 
     def __init__(self, call: Call, hops: Sequence[Hop], waiter: object) -> None:
@@ -88,13 +92,17 @@ class Journey:
         self._tries = 0
         self._retrying = False
         self._unknown = False
+        """Whether an attempt may have run; then these are what all such attempts allow."""
+        self._safe = self._read_only = True
+        self._asked: Hop | None = None
         self._seat: Lane | None = None
         self._passed: Pass | None = None
 
     @property
     def hop(self) -> Hop:
-        """Where the attempt goes, or went last."""
-        return self.hops[min(self._index, len(self.hops) - 1)]
+        """Where the attempt goes, or went last. Only after SEND."""
+        assert self._asked is not None, "nothing was sent"
+        return self._asked
 
     # ------------------------------------------------------------ events
 
@@ -104,8 +112,8 @@ class Journey:
 
     def seated(self, now: Nanoseconds, chance: float) -> Step:
         """A seat that was waited for is ours."""
-        self._seat = self.hop.lane
-        return self._admit(now, chance)
+        self._seat = self.hops[self._index].lane
+        return self._admit(now, chance, waited=True)
 
     def woke(self, now: Nanoseconds, chance: float) -> Step:
         """The sleep is over."""
@@ -116,17 +124,21 @@ class Journey:
         hop, passed = self.hops[self._index], self._passed
         assert passed is not None, "an answer without an attempt"
         self._passed = None
+        lane, key = hop.lane, self._key(hop)
         verdict = judge(reply, cancelled=cause)
-        if cause is Cause.DEADLINE and self._too_short(hop, passed):
+        if cause is Cause.DEADLINE and self.call.deadline - passed.started < lane.patience(key):
+            # The caller gave less time than the tool usually takes: nobody's failure (A44).
             verdict = structs.replace(
                 verdict, server=Effect.IGNORE, tool=Effect.IGNORE, needs_spread=False
             )
-        hop.lane.report(passed, hop.name, verdict, reply, now, chance)
+        lane.report(passed, key, verdict, reply, now, chance)
+        lane.heard(self.call, verdict.certainty, reply, now)
         if self._retrying:
-            self._retry_is_over(hop.lane)
+            self._retry_is_over()
         if verdict.certainty is Certainty.UNKNOWN:
             self._unknown = True
-            hop.lane.died(self.call, reply, now)
+            self._safe = self._safe and hop.replay_safe
+            self._read_only = self._read_only and hop.read_only
         self._keep(verdict, reply)
         if cause is None and verdict.certainty in REPEATABLE:
             return self._go_on(verdict, reply, now, chance)
@@ -134,15 +146,16 @@ class Journey:
 
     def gave_up(self, cause: Cause) -> Step:
         """The client went, or time is over, while nothing was being sent."""
-        self.hop.lane.seats.forget(self.waiter)
-        if self.error is None and self.reply is None:
-            self.error = DeadlineExceeded(
+        self.hops[self._index].lane.seats.forget(self.waiter)
+        self._note(
+            DeadlineExceeded(
                 "The call's time was over while it waited"
                 if cause is Cause.DEADLINE
                 else f"The call was cancelled ({cause.value})",
                 **self._facts(),
             )
-        return Step.END
+        )
+        return self._end()
 
     def leave_seat(self) -> object | None:
         """Free the seat, if one is held; returns the waiter who has it now, to be woken."""
@@ -156,50 +169,56 @@ class Journey:
     def _enter(self, now: Nanoseconds, chance: float) -> Step:
         while self._index < len(self.hops):
             hop = self.hops[self._index]
-            refusal = hop.lane.knock(hop.name, self.call, now) or hop.lane.take_token(now)
+            lane = hop.lane
+            refusal = lane.knock(self._key(hop), self.call, now) or lane.take_token(now)
             if refusal is None:
-                entry = hop.lane.seats.enter(self.waiter)
+                entry = lane.seats.enter(self.waiter)
                 if entry is Entry.ENTERED:
-                    self._seat = hop.lane
-                    return self._admit(now, chance)
+                    self._seat = lane
+                    return self._admit(now, chance, waited=False)
                 if entry is Entry.QUEUED:
                     return Step.WAIT
-                hop.lane.give_token_back(now)
+                lane.give_token_back(now)
                 refusal = Refusal("overloaded", reason="Too many calls wait for this server")
             if not self._passes_by(refusal):
                 return Step.END
-        if self.error is None and self.reply is None:
-            self.error = UnknownTarget(**self._facts())
+        self._note(UnknownTarget(**self._facts()))
         return Step.END
 
-    def _admit(self, now: Nanoseconds, chance: float) -> Step:
+    def _admit(self, now: Nanoseconds, chance: float, *, waited: bool) -> Step:
         """Take the breakers' tickets, now that a seat is held."""
         hop = self.hops[self._index]
         if self.call.deadline - now < MIN_ATTEMPT:
-            hop.lane.give_token_back(now)
+            if not waited:
+                hop.lane.give_token_back(now)
             self._note(DeadlineExceeded(**self._facts()))
-            return Step.END
-        passed = hop.lane.admit(hop.name, now, chance)
+            return self._end()
+        passed = hop.lane.admit(self._key(hop), now, chance)
         if isinstance(passed, Pass):
             self._passed = passed
+            self._asked = hop
             self.attempts += 1
             self._tries += 1
             return Step.SEND
         # A breaker opened while the call waited for its seat: leave that first, then go on.
-        hop.lane.give_token_back(now)
+        if not waited:
+            hop.lane.give_token_back(now)
         self.wake_at = now
         return Step.SLEEP if self._passes_by(passed) else Step.END
 
     def _passes_by(self, refusal: Refusal) -> bool:
-        """Note the refusal; True: the next server may be asked."""
+        """Note the refusal; True: the next server is asked instead."""
         self._note(refused(refusal, **self._facts()))
         if self._retrying:
-            self._retry_is_over(self.hop.lane)
+            self._retry_is_over()
         if refusal.slug not in PASSED_BY:
             return False
-        self._index += 1
+        following = self._index + 1
+        if following < len(self.hops) and not self._is_safe(self.hops[following]):
+            return False
+        self._index = following
         self._tries = 0
-        return True
+        return following < len(self.hops)
 
     # ------------------------------------------------------------ the way on
 
@@ -208,17 +227,21 @@ class Journey:
         hop = self.hops[self._index]
         lane = hop.lane
         if self._tries < lane.endpoint.attempts and self._may(hop, verdict, reply, same=True):
-            floor = None if reply.retry_after_ms is None else reply.retry_after_ms * MILLISECOND
+            asked = (reply.retry_after_ms or 0) * MILLISECOND
+            floor = max(asked, lane.gate.wait(now))
             delay = backoff(self._tries, verdict.pushback, chance, floor)
-            in_time = now + delay + MIN_ATTEMPT < self.call.deadline
+            needed = max(MIN_ATTEMPT, lane.typical(self._key(hop)))
+            in_time = now + delay + needed < self.call.deadline
             if in_time and lane.budget.may_retry(lane.seats.in_flight):
                 lane.budget.started()
                 self._retrying = True
                 self.wake_at = now + delay
                 return Step.SLEEP
         following = self._index + 1
-        if following < len(self.hops) and self._may(
-            self.hops[following], verdict, reply, same=False
+        if (
+            following < len(self.hops)
+            and self._may(self.hops[following], verdict, reply, same=False)
+            and not lane.rests(self.call, now)
         ):
             self._index = following
             self._tries = 0
@@ -227,11 +250,22 @@ class Journey:
         return Step.END
 
     def _may(self, hop: Hop, verdict: Verdict, reply: Reply, *, same: bool) -> bool:
+        """Whether this attempt allows another one, there, and those before it do too."""
+        pushback = verdict.pushback or reply.status == 503
+        return self._allows(verdict.certainty, hop, pushback=pushback, same=same) and (
+            self._is_safe(hop, same=same)
+        )
+
+    def _is_safe(self, hop: Hop, *, same: bool = False) -> bool:
+        """Whether an attempt there is safe with all those that may have run."""
+        return not self._unknown or self._allows(Certainty.UNKNOWN, hop, pushback=False, same=same)
+
+    def _allows(self, certainty: Certainty, hop: Hop, *, pushback: bool, same: bool) -> bool:
         return may_replay(
-            verdict.certainty,
-            pushback=verdict.pushback or reply.status == 503,
-            replay_safe=hop.replay_safe,
-            read_only=hop.read_only,
+            certainty,
+            pushback=pushback,
+            replay_safe=hop.replay_safe and self._safe,
+            read_only=hop.read_only and self._read_only,
             same_backend=self.hops[0].lane.endpoint.same_backend,
             same_server=same,
             committed=self.committed,
@@ -240,7 +274,14 @@ class Journey:
     # ------------------------------------------------------------ what the caller will see
 
     def _keep(self, verdict: Verdict, reply: Reply) -> None:
-        """This attempt's end is what the caller gets, unless a later one does better."""
+        """What the caller gets now, unless a later attempt does better.
+
+        An attempt that surely did not run says nothing of an earlier one that may have (R32).
+        """
+        if self._unknown and verdict.certainty in SURELY_NOT:
+            if self.error is not None:
+                self.error.attempt_count = self.attempts
+            return
         if not verdict.slug:
             self.reply, self.error = reply, None
             return
@@ -253,13 +294,18 @@ class Journey:
         if self.error is None and self.reply is None:
             self.error = error
 
-    def _retry_is_over(self, lane: Lane) -> None:
-        self._retrying = False
-        lane.budget.ended()
+    def _end(self) -> Step:
+        if self._retrying:
+            self._retry_is_over()
+        return Step.END
 
-    def _too_short(self, hop: Hop, passed: Pass) -> bool:
-        """The caller gave less time than the tool usually takes: nobody's failure (A44)."""
-        return self.call.deadline - passed.started < hop.lane.typical(hop.name)
+    def _retry_is_over(self) -> None:
+        self._retrying = False
+        self.hops[self._index].lane.budget.ended()
+
+    def _key(self, hop: Hop) -> str:
+        """What the lane's guards know the target by: a name from the list, never one made up."""
+        return hop.name if self.call.method == "tools/call" else self.call.method
 
     def _facts(self) -> dict[str, Any]:
         return {

@@ -60,7 +60,8 @@ REFUSED_CODES: Final = frozenset({
 })  # fmt: skip
 """-32002 is the legacy "resource not found"; -32042 asks for a visit to a web page first (legacy,
 2025-11-25): the request was not carried out, and nothing is broken."""
-REFUSED_STATUS: Final = frozenset({400, 401, 402, 403, 404, 405, 406, 413, 415, 421, 422})
+INVALID: Final = frozenset({400, 404, 405, 406, 413, 415, 421, 422})
+"""Statuses that blame the request."""
 ABOVE_CODES: Final = frozenset({401, 402, 403, 429, 529})
 """Statuses that say more than the JSON-RPC error in their body."""
 FORGED: Final = range(-31099, -30999)
@@ -83,6 +84,10 @@ LOST: Final = Verdict(Certainty.UNKNOWN, _FAIL, _IGNORE, "outcome_unknown")
 INTERACTIVE: Final = Verdict(Certainty.UNKNOWN, _OK, _IGNORE, "interactive_unsupported")
 UNREACHED: Final = Verdict(Certainty.NOT_SENT, _FAIL, _IGNORE, "upstream_unavailable")
 
+_BY_STATUS: Final = dict.fromkeys(INVALID, ALIVE) | {
+    401: UNAUTHORIZED, 403: UNAUTHORIZED, 402: EXHAUSTED, 429: THROTTLED, 529: THROTTLED,
+    502: GATEWAY, 503: GATEWAY, 504: GATEWAY,
+}  # fmt: skip
 _BY_ENDING: Final = {
     Ending.UNREACHED: UNREACHED,
     Ending.LOST: LOST,
@@ -127,25 +132,30 @@ def judge(reply: Reply, cancelled: Cause | None) -> Verdict:
     """The verdict on one attempt; `cancelled` is the cause if the hub ended it."""
     ending = reply.ending
     if ending is _RESULT:
-        if reply.result_type == "input_required":
-            return INPUT
-        return DONE_ERR if reply.is_error else DONE
+        return _by_result(reply)
     if ending is Ending.ERROR:
+        verdict = _by_error(reply)
         if reply.code in FORGED:
-            return structs.replace(_by_error(reply), slug="upstream_protocol")
-        return _OWN_WORDS[_by_error(reply)]
+            return structs.replace(verdict, slug="upstream_protocol")
+        return _OWN_WORDS[verdict]
     if ending is Ending.STATUS:
         return _by_status(reply)
-    unsent = reply.written is not Written.ALL
+    sent = reply.written is Written.ALL
     if cancelled is not None:
-        return (_UNSENT_BY_CAUSE if unsent else _BY_CAUSE)[cancelled]
-    return (_UNSENT_BY_ENDING if unsent else _BY_ENDING)[ending]
+        return (_BY_CAUSE if sent else _UNSENT_BY_CAUSE)[cancelled]
+    return (_BY_ENDING if sent else _UNSENT_BY_ENDING)[ending]
+
+
+def _by_result(reply: Reply) -> Verdict:
+    if reply.result_type == "input_required":
+        return INPUT
+    return DONE_ERR if reply.is_error else DONE
 
 
 def _by_error(reply: Reply) -> Verdict:
     """A JSON-RPC error: its code, unless the status around it says more."""
     if reply.status in ABOVE_CODES:
-        return _by_status(reply)
+        return _BY_STATUS[reply.status]
     if reply.code in REFUSED_CODES:
         return ALIVE
     return _by_status(reply) if reply.status >= 400 else BROKEN_TOOL
@@ -153,16 +163,11 @@ def _by_error(reply: Reply) -> Verdict:
 
 def _by_status(reply: Reply) -> Verdict:
     status = reply.status
-    if status in {429, 529}:
-        return THROTTLED
-    if status in {401, 403}:
-        return UNAUTHORIZED
-    if status == 402:
-        return EXHAUSTED
-    if status in REFUSED_STATUS:
-        return ALIVE
-    if status in {502, 503, 504}:
-        return BUSY if status == 503 and reply.retry_after_ms is not None else GATEWAY
+    if status == 503 and reply.retry_after_ms is not None:
+        return BUSY
+    verdict = _BY_STATUS.get(status)
+    if verdict is not None:
+        return verdict
     if status >= 500:
         return BROKEN_TOOL
     return UNLISTED if status >= 400 else GARBAGE

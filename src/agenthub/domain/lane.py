@@ -26,7 +26,7 @@ from agenthub.domain.throttle import ThrottleGate
 from agenthub.domain.token_bucket import TokenBucket
 
 TOOLS_MAX = 10_000
-"""Tool breakers kept per server; the least used one goes first (R15, A45)."""
+"""Tools remembered per server; the one seen first goes first (R15, A45)."""
 
 
 class Tool:
@@ -40,6 +40,9 @@ class Tool:
         """An estimate of the median: each answer moves it by 1/32 towards itself."""
 
     def took(self, span: Nanoseconds) -> None:
+        if not self.typical:
+            self.typical = span
+            return
         step = (self.typical >> 5) + MILLISECOND // 100
         self.typical += step if span > self.typical else -min(step, self.typical)
 
@@ -47,16 +50,28 @@ class Tool:
 class Pass:
     """Permission for one attempt: the tickets of the breakers that it went by."""
 
-    __slots__ = ("server", "started", "tool")
+    __slots__ = ("breaker", "server", "started", "tool")
 
-    def __init__(self, server: Ticket, tool: Ticket | None, started: Nanoseconds) -> None:
+    def __init__(
+        self,
+        server: Ticket,
+        started: Nanoseconds,
+        tool: Ticket | None = None,
+        breaker: CircuitBreaker | None = None,
+    ) -> None:
         self.server = server
-        self.tool = tool
         self.started = started
+        self.tool = tool
+        self.breaker = breaker
+        """The tool's; the lane may have forgotten it before the attempt is over."""
 
 
 class Lane:
-    """One server's guards. `waiter` is whatever the driver wants back when a seat is free."""
+    """One server's guards. `waiter` is whatever the driver wants back when a seat is free.
+
+    Where a tool is asked for, "" stands for what is no tool: prompts and resources are named by
+    clients, and have no breakers of their own (R15).
+    """
 
     def __init__(self, endpoint: Endpoint, on_change: Callable[[str, Transition], None]) -> None:
         self.endpoint = endpoint
@@ -73,6 +88,7 @@ class Lane:
     def reconfigure(self, endpoint: Endpoint, now: Nanoseconds) -> list[object]:
         """Take new settings without losing state; returns waiters who now have a seat."""
         self.endpoint = endpoint
+        self.spread.window = endpoint.breaker.window_ms * MILLISECOND
         self.breaker.reconfigure(endpoint.breaker, now)
         for tool in self.tools.values():
             if tool.breaker:
@@ -87,7 +103,7 @@ class Lane:
 
     def knock(self, tool: str, call: Call, now: Nanoseconds) -> Refusal | None:
         """Why an attempt would be refused right now; None: go on. Changes nothing."""
-        if self.quarantine and (wait := self.quarantine.wait(call.digest(), now)):
+        if self.quarantine and (wait := self.rests(call, now)):
             return Refusal("poisoned", wait)
         if wait := self.gate.wait(now):
             return Refusal("throttled_upstream", wait)
@@ -102,6 +118,7 @@ class Lane:
         return None
 
     def give_token_back(self, now: Nanoseconds) -> None:
+        """Undo a `take_token` of the same instant."""
         if self.bucket:
             self.bucket.give_back(1, now)
 
@@ -112,20 +129,27 @@ class Lane:
             return server
         known = self.tools.get(tool)
         if not known or not known.breaker:
-            return Pass(server, None, now)
+            return Pass(server, now)
         ticket = known.breaker.admit(now, chance)
         if isinstance(ticket, Refusal):
             self.breaker.report(server, Effect.IGNORE, now, chance)
             return ticket
-        return Pass(server, ticket, now)
+        return Pass(server, now, ticket, known.breaker)
 
     def report(
-        self, passed: Pass, tool: str, verdict: Verdict, reply: Reply, now: Nanoseconds, chance: float
-    ) -> None:  # fmt: skip
+        self,
+        passed: Pass,
+        tool: str,
+        verdict: Verdict,
+        reply: Reply,
+        now: Nanoseconds,
+        chance: float,
+    ) -> None:
         """Tell the breakers, the gate and the budget what became of the attempt."""
         if verdict.certainty is Certainty.DONE_OK and passed.tool is None:
             self.breaker.report(passed.server, Effect.SUCCESS, now, chance)
-            self._tool(tool).took(now - passed.started)
+            if tool:
+                self._tool(tool).took(now - passed.started)
             self.budget.succeeded()
             self.gate.succeeded()
             return
@@ -136,7 +160,8 @@ class Lane:
         self.breaker.report(
             passed.server, effect, now, chance, retry_after=floor, evidence=reply.loss
         )
-        self._report_tool(passed, tool, verdict.tool, now, chance)
+        if tool:
+            self._report_tool(passed, tool, verdict.tool, now, chance)
         if verdict.pushback:
             self.gate.closed(now, floor or None, chance)
         elif effect is Effect.SUCCESS:
@@ -146,15 +171,29 @@ class Lane:
         elif effect is Effect.SUCCESS:
             self.budget.succeeded()
 
-    def died(self, call: Call, reply: Reply, now: Nanoseconds) -> None:
+    def heard(self, call: Call, certainty: Certainty, reply: Reply, now: Nanoseconds) -> None:
         """Remember arguments whose attempt ended in the server's death (F58)."""
-        if reply.ending is Ending.LOST:
-            self.quarantine.died(call.digest(), now)
+        if reply.ending is Ending.LOST and certainty is Certainty.UNKNOWN:
+            self.quarantine.died(call.digest(), now, reply.loss)
+        elif self.quarantine.has_suspects and certainty in ANSWERED:
+            self.quarantine.survived(call.digest())
+
+    def rests(self, call: Call, now: Nanoseconds) -> Nanoseconds:
+        """How long calls with these arguments are in quarantine; 0: they are not."""
+        return self.quarantine.wait(call.digest(), now) if self.quarantine else 0
 
     def typical(self, tool: str) -> Nanoseconds:
         """The tool's usual duration; 0 when nothing is known of it."""
         known = self.tools.get(tool)
         return known.typical if known else 0
+
+    def patience(self, tool: str) -> Nanoseconds:
+        """Who gives a tool less time than this has himself to blame, not the server (A44)."""
+        if typical := self.typical(tool):
+            return typical
+        policy = self.endpoint.tools.get(tool)
+        whole = (policy and policy.timeout_ms) or self.endpoint.timeouts.call_ms
+        return min(whole, self.endpoint.breaker.slow_call_ms) * MILLISECOND // 2
 
     def tick(self, now: Nanoseconds, chance: float) -> None:
         self.breaker.tick(now, chance)
@@ -183,17 +222,17 @@ class Lane:
     def _report_tool(
         self, passed: Pass, tool: str, effect: Effect, now: Nanoseconds, chance: float
     ) -> None:
-        known = self._tool(tool)
-        if passed.tool and known.breaker:
-            known.breaker.report(passed.tool, effect, now, chance)
+        if passed.tool and passed.breaker:
+            passed.breaker.report(passed.tool, effect, now, chance)
         elif effect is Effect.FAILURE:
             # Most tools never fail: their breaker is made with their first failure.
+            known = self._tool(tool)
             known.breaker = known.breaker or self._breaker(tool)
             ticket = known.breaker.admit(now, chance)
             if isinstance(ticket, Ticket):
                 known.breaker.report(ticket, effect, now, chance)
         if effect is Effect.SUCCESS:
-            known.took(now - passed.started)
+            self._tool(tool).took(now - passed.started)
 
     def _tool(self, name: str) -> Tool:
         tool = self.tools.get(name)
@@ -212,6 +251,8 @@ class Lane:
         return endpoint.concurrency or (8 if endpoint.command else 32)
 
 
+ANSWERED = frozenset({Certainty.DONE_OK, Certainty.DONE_ERR, Certainty.INPUT_REQUIRED})
+"""After these the server is alive, so the arguments are no poison."""
 MIN_ATTEMPT: Nanoseconds = 100 * MILLISECOND
 """No attempt starts with less time than this left (R41)."""
 HARD_CAP: Nanoseconds = 300 * SECOND

@@ -47,8 +47,8 @@ def may_replay(  # noqa: PLR0913 - the row and the column of the table
 
 def replay_safe(
     policy: ToolPolicy | None,
-    trusted: bool,
-    annotations: Mapping[str, Any] | None,  # noqa: FBT001
+    trusted: bool,  # noqa: FBT001
+    annotations: Mapping[str, Any] | None,
 ) -> bool:
     """Whether running the tool twice is the same as once: by the operator, or by a trusted server.
 
@@ -63,8 +63,8 @@ def replay_safe(
 
 def read_only(
     policy: ToolPolicy | None,
-    trusted: bool,
-    annotations: Mapping[str, Any] | None,  # noqa: FBT001
+    trusted: bool,  # noqa: FBT001
+    annotations: Mapping[str, Any] | None,
 ) -> bool:
     """Whether the tool changes nothing, so that any server may be asked again."""
     if policy is not None and policy.replay == "never":
@@ -72,6 +72,6 @@ def read_only(
     return trusted and _hints(annotations, "readOnlyHint")
 
 
-def _hints(annotations: Mapping[str, Any] | None, hint: str) -> bool:
+def _hints(annotations: Mapping[str, Any] | None, *hints: str) -> bool:
     # Exactly true: a hint of 1 or "true" is no hint.
-    return annotations is not None and annotations.get(hint) is True
+    return annotations is not None and any(annotations.get(hint) is True for hint in hints)
