@@ -1,7 +1,7 @@
 import sys
 
 import pytest
-from support.cli_hub import Cli, HubModule
+from support.cli_hub import Cli, HubModule, Terminal
 
 
 @pytest.fixture
@@ -39,3 +39,18 @@ def cli(monkeypatch, home, module):
 @pytest.fixture
 def hub(module):
     return module.hub
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Call it in the test: stdout and stderr are a terminal then."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def attach():
+        out, err = Terminal(), Terminal()
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", err)
+        return out, err
+
+    return attach

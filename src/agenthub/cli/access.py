@@ -6,11 +6,13 @@
 One door for both, so a command does the same whether a hub runs or not.
 """
 
+import contextlib
 import json
-from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import quote, urlencode
 
@@ -186,10 +188,34 @@ def hub_at(home: Path, *, connect: Sequence[str] | None = ()) -> Generator[HubAc
         yield HubAccess(requests)
 
 
-def at_once(send: Any, requests: Sequence[Request], most: int = 16) -> list[Answer]:
-    """Send in threads; the first failure is raised when all are done."""
-    with ThreadPoolExecutor(max(1, min(most, len(requests)))) as pool:
-        return list(pool.map(send, requests))
+def at_once(
+    send: Callable[[Request], Answer], requests: Sequence[Request], most: int = 16
+) -> list[Answer]:
+    """Send in threads; the first failure is raised when all are done.
+
+    The threads are daemons: Ctrl-C does not wait for a server that does not answer.
+    """
+    answers: dict[int, Answer] = {}
+    failures: dict[int, Exception] = {}
+    waiting = deque(enumerate(requests))
+
+    def work() -> None:
+        while waiting:
+            with contextlib.suppress(IndexError):
+                number, request = waiting.popleft()
+                try:
+                    answers[number] = send(request)
+                except Exception as failure:  # noqa: BLE001 - raised below, in the right thread
+                    failures[number] = failure
+
+    threads = [Thread(target=work, daemon=True) for _ in range(min(most, len(requests)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in sorted(failures):
+        raise failures[number]
+    return [answers[number] for number in range(len(requests))]
 
 
 def _path(*parts: str) -> str:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 import click
 
@@ -56,10 +57,16 @@ def _show(error: click.ClickException) -> None:
         return
     if isinstance(error, click.UsageError) and error.ctx is not None:
         print(error.ctx.get_usage(), file=sys.stderr)
-    _say(error.format_message())
+    hint = ""
+    if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.info_name == "add":
+        hint = " The options of a server's own command come after `--`."
+    _say(error.format_message() + hint)
 
 
 def _tell(error: Exception) -> None:
+    while isinstance(error, ExceptionGroup):
+        # A task group wraps what ended it; who runs a command wants to know that alone.
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
     if _is_expected(error):
         text = str(error)
     elif isinstance(error, OSError) and error.strerror:

@@ -17,6 +17,7 @@ class Wanted(NamedTuple):
     env: Sequence[str] = ()
     headers: Sequence[str] = ()
     fallbacks: Sequence[str] = ()
+    fallback_url: str | None = None
     rps: float | None = None
     burst: int | None = None
     no_limit: bool = False
@@ -36,12 +37,12 @@ def record(wanted: Wanted) -> dict[str, Any]:
     else:
         made["command"] = [_program(wanted.command[0]), *wanted.command[1:]]
     if wanted.env:
-        made["env"] = _pairs(wanted.env, "=", "--env", "NAME=VALUE")
+        made["env"] = _pairs(map(_reference, wanted.env), "=", "--env", "NAME=VALUE or NAME")
     if wanted.headers:
         made["headers"] = _pairs(wanted.headers, ":", "--header", "'Name: value'")
     if wanted.cwd is not None:
         made["cwd"] = os.path.abspath(os.path.expanduser(wanted.cwd))  # noqa: PTH100, PTH111 - no symlink is followed
-    made |= _fallbacks(wanted.fallbacks) | _limits(wanted)
+    made |= _fallbacks(wanted) | _limits(wanted)
     if wanted.trust:
         made["trust"] = True
     return made
@@ -64,17 +65,23 @@ def _limits(wanted: Wanted) -> dict[str, Any]:
     return made
 
 
-def _fallbacks(given: Iterable[str]) -> dict[str, Any]:
-    urls = [word for word in given if "://" in word]
-    names = [word for word in given if "://" not in word]
+def _fallbacks(wanted: Wanted) -> dict[str, Any]:
+    urls = [word for word in wanted.fallbacks if "://" in word]
+    urls += [] if wanted.fallback_url is None else [wanted.fallback_url]
+    names = [word for word in wanted.fallbacks if "://" not in word]
     if len(urls) > 1:
-        raise click.UsageError("Only one --fallback may be an address; add the others as servers.")
+        raise click.UsageError("Only one fallback may be an address; add the others as servers.")
     made: dict[str, Any] = {}
     if urls:
         made["fallback_url"] = urls[0]
     if names:
         made["fallbacks"] = names
     return made
+
+
+def _reference(word: str) -> str:
+    """`NAME` alone is filled in from the hub's environment: its value is typed nowhere."""
+    return word if "=" in word or not word.isidentifier() else f"{word}=${{{word}}}"
 
 
 def _program(word: str) -> str:

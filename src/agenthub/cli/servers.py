@@ -29,7 +29,9 @@ hub's environment, and is kept nowhere."""
 @click.argument("name")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--url", metavar="URL", help="The address of a Streamable HTTP server.")
-@click.option("--env", multiple=True, metavar="K=V", help="A variable for the command.")
+@click.option(
+    "--env", multiple=True, metavar="K=V", help="A variable for the command; K: the hub's own K."
+)
 @click.option("--header", "headers", multiple=True, metavar="'K: V'", help="Sent to the address.")
 @click.option(
     "--fallback",
@@ -38,6 +40,7 @@ hub's environment, and is kept nowhere."""
     metavar="NAME|URL",
     help="Who answers when this one is down; in this order.",
 )
+@click.option("--fallback-url", metavar="URL", help="As --fallback, by its address only.")
 @click.option("--rps", type=float, metavar="N", help="Calls per second (5).")
 @click.option("--burst", type=int, metavar="N", help="Calls that may come at once (10).")
 @click.option("--no-limit", is_flag=True, help="No rate limit.")
@@ -60,11 +63,19 @@ def add(home: Path, *, replace: bool, as_json: bool, **options: Any) -> None:
     with hub_at(home, connect=[name]) as hub:
         view = hub.replace_endpoint(made) if replace else _add(hub, made)
         with progress(f"Saved {name}; looking at it"):
-            found = hub.test([name], PROBE_S)[name]
+            found = _look(hub, name)
     if as_json:
         show_json({"endpoint": view, "test": found})
     else:
         print(f"Saved {name} ({view.get('transport', 'server')}). {mark(found)}: {describe(found)}")
+
+
+def _look(hub: HubAccess, name: str) -> dict[str, Any]:
+    """What it is like. The server is saved by now, so that nothing here is a failure."""
+    try:
+        return hub.test([name], PROBE_S)[name]
+    except Failed as failed:
+        return {"ok": False, "problem": str(failed)}
 
 
 def _add(hub: HubAccess, made: dict[str, Any]) -> dict[str, Any]:

@@ -73,10 +73,10 @@ def _without(lines: list[str], path: tuple[str, str]) -> tuple[list[str], int | 
     for line in lines:
         head = _HEAD.fullmatch(line.rstrip("\r\n"))
         if head is not None:
-            # Remarks before a head are about what comes, so they stay.
-            kept += idle if inside else []
+            was, inside = inside, not head[1] and _path(head[2])[:2] == path
+            # Remarks before a head are about what comes, so they stay with it.
+            kept += idle if was and not inside else []
             idle = []
-            inside = not head[1] and _path(head[2])[:2] == path
             at = len(kept) if inside and at is None else at
         if not inside:
             kept.append(line)
