@@ -79,14 +79,36 @@ def only_hub(home: Path) -> Generator[int]:
         os.close(lock)
 
 
+def holder(home: Path) -> int | None:
+    """The process of the hub that holds this home; None if none does.
+
+    A process id in a file says little: another program may have it by now. The lock says it.
+    """
+    try:
+        lock = os.open(home / "hub.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(lock) or None
+    finally:
+        os.close(lock)
+    return None
+
+
+def _holder(lock: int) -> int:
+    pid = os.pread(lock, 20, 0)
+    return int(pid) if pid.isdigit() else 0
+
+
 def _take(lock: int, home: Path) -> None:
     end = time.monotonic() + LOCK_WAIT_S
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(lock, 20, 0)
-            pid = int(holder) if holder.isdigit() else 0
+            pid = _holder(lock)
             if time.monotonic() > end or (pid and pid != os.getpid() and _alive(pid)):
                 raise StorageFailed(
                     f"Another hub (process {pid or 'unknown'}) runs with {home}; stop it, or give"

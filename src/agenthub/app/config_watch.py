@@ -1,0 +1,84 @@
+"""Settings that change while the hub runs: on SIGHUP, and when the file has changed.
+
+Servers change at run time; the rest is fixed at start, and what differs there is said. A file that
+is refused changes nothing (F54).
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+from agenthub.domain.errors import HubError
+from agenthub.settings import CONFIG_NAME, Options, Settings
+
+log = logging.getLogger(__name__)
+
+EVERY_S: Final = 1.0
+FIXED: Final = ("server", "auth", "limits")
+"""Parts of the settings that take effect with the next start."""
+Look: TypeAlias = tuple[int, int, int] | None
+"""What tells one state of a file from another: time, inode, size; None when it is not there."""
+
+
+class ConfigWatch:
+    """Reloads the settings when it is asked to, or the file changed and then rested for a second.
+
+    An editor may write a file in pieces, so what is still changing is not read.
+    """
+
+    def __init__(
+        self, options: Options, settings: Settings, take: Callable[[Settings], Awaitable[object]]
+    ) -> None:
+        self._options = options
+        self._file = options.config or options.home / CONFIG_NAME
+        self._started_with = settings
+        self._take = take
+        self._asked = asyncio.Event()
+
+    def reload(self) -> None:
+        """Read the settings now, changed or not."""
+        self._asked.set()
+
+    async def watch(self) -> None:
+        """For as long as the hub runs."""
+        taken = before = self._look()
+        while True:
+            asked = await self._wait()
+            now = self._look()
+            if asked or (now != taken and now == before):
+                taken = now
+                await self._reload()
+            before = now
+
+    async def _wait(self) -> bool:
+        try:
+            async with asyncio.timeout(EVERY_S):
+                await self._asked.wait()
+        except TimeoutError:
+            return False
+        self._asked.clear()
+        return True
+
+    def _look(self) -> Look:
+        try:
+            status = self._file.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_ino, status.st_size
+
+    async def _reload(self) -> None:
+        try:
+            settings = self._options.load(os.environ)
+            await self._take(settings)
+        except HubError as error:
+            log.error("Settings refused; the old ones stay", extra={"problem": str(error)})  # noqa: TRY400 - the file is at fault
+            return
+        except OSError as error:
+            log.error("Settings unreadable; the old ones stay", extra={"problem": str(error)})  # noqa: TRY400
+            return
+        log.info("Settings taken", extra={"file": str(self._file)})
+        for part in FIXED:
+            if getattr(settings, part) != getattr(self._started_with, part):
+                log.warning("A setting takes effect with the next start", extra={"part": part})

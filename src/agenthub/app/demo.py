@@ -1,0 +1,34 @@
+"""The demo servers, which ship with the package: what a hub shows when nothing is configured.
+
+They are not kept: they come with each start, until a server is configured. What is changed at one
+of them is kept as a server of that name, as with any other, and outweighs what stands here.
+"""
+
+import sys
+from collections.abc import Iterable
+
+from agenthub.domain.endpoint import Endpoint
+
+CALCULATOR, TWIN, FLAKY = "calculator", "calculator-twin", "flaky"
+NAMES = frozenset({CALCULATOR, TWIN, FLAKY})
+
+
+def demo_endpoints() -> tuple[Endpoint, ...]:
+    """A calculator, another one that answers when it cannot, and one that fails when told to."""
+    return (
+        Endpoint(CALCULATOR, command=_module("calculator"), fallbacks=(TWIN,), trust=True),
+        Endpoint(TWIN, command=_module("calculator"), trust=True),
+        Endpoint(FLAKY, command=_module("flaky")),
+    )
+
+
+def with_demo(kept: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """The demo servers, if nothing but changes to them is kept; else what is kept."""
+    known = {endpoint.name: endpoint for endpoint in kept}
+    if not NAMES.issuperset(known):
+        return tuple(known.values())
+    return tuple(known.get(demo.name, demo) for demo in demo_endpoints())
+
+
+def _module(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", f"agenthub.demo.{name}")
