@@ -48,3 +48,6 @@ reference: setup  ## the pages of docs/reference that come from the code
 
 mutants: setup  ## break the code on purpose; every break must be noticed
 	$(BIN)/python tools/mutants.py
+
+bench: .venv/run.stamp  ## what the hub costs, beside the bare upstream and nginx; BENCH='--only traffic'
+	$(BIN)/python bench/run.py $(BENCH)
