@@ -31,7 +31,7 @@ from agenthub.domain.errors import (
 )
 from agenthub.domain.judge import Verdict, judge
 from agenthub.domain.lane import MIN_ATTEMPT, Lane, Pass
-from agenthub.domain.outcome import Cause, Certainty, Effect, Reply
+from agenthub.domain.outcome import Cause, Certainty, Effect, Ending, Reply
 from agenthub.domain.replay import may_replay
 from agenthub.domain.retry import backoff
 from agenthub.domain.span import MILLISECOND, Nanoseconds
@@ -74,7 +74,8 @@ class Journey:
 
     __slots__ = (
         "_asked", "_index", "_passed", "_read_only", "_retrying", "_safe", "_seat", "_tries",
-        "_unknown", "attempts", "call", "committed", "error", "hops", "reply", "waiter", "wake_at",
+        "_unknown", "attempts", "call", "committed", "error", "hops", "hung", "reply",
+        "waiter", "wake_at",
     )  # fmt: skip
 
     def __init__(self, call: Call, hops: Sequence[Hop], waiter: object) -> None:
@@ -85,6 +86,8 @@ class Journey:
         self.committed = False
         """Set by the driver when something of an answer was forwarded (R31)."""
         self.attempts = 0
+        self.hung = False
+        """Whether the last attempt had all the time it needed, and ended without an answer."""
         self.reply: Reply | None = None
         self.error: HubError | None = None
         self.wake_at: Nanoseconds = 0
@@ -131,6 +134,8 @@ class Journey:
             verdict = structs.replace(
                 verdict, server=Effect.IGNORE, tool=Effect.IGNORE, needs_spread=False
             )
+        if verdict.needs_spread:
+            self.hung = cause is Cause.DEADLINE or reply.ending is Ending.TIMEOUT
         lane.report(passed, key, verdict, reply, now, chance)
         lane.heard(self.call, verdict.certainty, reply, now)
         if self._retrying:
