@@ -34,9 +34,12 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more at its end, which must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        return _reader_gone()
+    except SystemExit as ended:
+        # Click makes a 1 of a broken pipe, and ends shell completion by another.
+        if ended.code == FAILED:
+            return _reader_gone()
+        raise
     except Exception as error:  # the outermost one: nobody sees a traceback
         if debug:
             raise
@@ -48,6 +51,12 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
 def _run(command: click.Command, arguments: Sequence[str]) -> int:
     result = command.main(list(arguments), prog_name="agenthub", standalone_mode=False)
     return result if isinstance(result, int) else 0
+
+
+def _reader_gone() -> int:
+    # Python flushes stdout once more at its end, which must not fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return BROKEN_PIPE
 
 
 def _show(error: click.ClickException) -> None:

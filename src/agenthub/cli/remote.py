@@ -45,7 +45,9 @@ class RemoteHub:
             connection.sock.settimeout(request.patience_s)
             connection.request(request.method, request.path, body, headers)
             response = connection.getresponse()
-            return Answer(response.status, response.read(BODY_MAX))
+            answer = Answer(response.status, response.read(BODY_MAX))
+            if response.length:
+                raise http.client.IncompleteRead(answer.body, response.length)
         except TimeoutError:
             raise Failed(
                 f"The hub at {self._url} did not answer within {request.patience_s:g} s."
@@ -54,6 +56,7 @@ class RemoteHub:
             raise Failed(f"The hub at {self._url} broke off: {error or 'no reason'}.") from None
         finally:
             connection.close()
+        return answer
 
     def send_all(self, requests: Sequence[Request]) -> list[Answer]:
         return at_once(self.send, requests)
