@@ -3,73 +3,65 @@
 A *face* is what a client sees at an address: one server under its own names (`/mcp/{endpoint}`),
 or all of them under `server__tool` names (`/mcp`). Discover, initialize, ping and the lists are
 answered from what the hub knows, so that no sick server delays them.
+
 Source: MCP specification 2026-07-28 and 2025-11-25.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
-from agenthub import __version__
 from agenthub.domain import target
 from agenthub.domain.call import Call, Era
-from agenthub.domain.caller import Caller
-from agenthub.domain.errors import HubError, UnknownTarget
-from agenthub.domain.span import MILLISECOND, SECOND
+from agenthub.domain.errors import HubError, InvalidParams, UnknownTarget
+from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.gateway import Passage
 from agenthub.hub import Hub
 from agenthub.inbound.mcp_answer import CallReceiver
+from agenthub.inbound.mcp_terms import (
+    CAPABILITIES_KEY,
+    CLIENT_INFO_KEY,
+    DEADLINE_KEY,
+    IDEMPOTENCY_KEY,
+    INVALID_PARAMS,
+    LOG_LEVEL_KEY,
+    METHOD_NOT_FOUND,
+    OURS,
+    SERVER_INFO,
+    SERVER_INFO_KEY,
+    SUPPORTED,
+    TASKS,
+    VERSION_KEY,
+    Context,
+    Replies,
+)
 from agenthub.listing import Kind
 from agenthub.server import Server
-from agenthub.wire.jsonrpc import Message
+from agenthub.wire.jsonrpc import Message, without_members
+from agenthub.wire.mcp_headers import check_params, received_params
 
-MODERN = "2026-07-28"
-LEGACY_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26")
-SUPPORTED = (MODERN, *LEGACY_VERSIONS)
-PROTOCOL = "io.modelcontextprotocol/"
-OWN_META = frozenset({
-    PROTOCOL + "protocolVersion", PROTOCOL + "clientCapabilities", PROTOCOL + "clientInfo",
-})  # fmt: skip
-IDEMPOTENCY_META = "io.agenthub/idempotencyKey"
-DEADLINE_META = "io.agenthub/deadlineMs"
-HARD_CAP_MS = 300_000
-LIST_TTL_MS = 60_000
+HARD_CAP_MS: Final = 300_000
+LIST_TTL_MS: Final = 60_000
 """How long a client may keep a list; a change is announced before."""
-SERVER_INFO = msgspec.json.encode({"name": "agenthub", "title": "AgentHub", "version": __version__})
+INSTRUCTIONS_MAX: Final = 2_000
+"""Characters of each server's, where many meet, of at most 20 servers."""
+COMPLETE: Final = "completion/complete"
+READ: Final = "resources/read"
+CALLS: Final = {"tools/call": "name", "prompts/get": "name", READ: "uri", COMPLETE: "ref"}
+"""Methods that a server answers, and the parameter that names their target."""
+_WHAT: Final = {"tools/call": "tool", "prompts/get": "prompt", READ: "resource"}
+_OWN_META: Final = frozenset({VERSION_KEY, CAPABILITIES_KEY, CLIENT_INFO_KEY})
+_TAIL: Final = b',"resultType":"complete","ttlMs":%d,"cacheScope":"private","_meta":{"%b":%b}}' % (
+    LIST_TTL_MS,
+    SERVER_INFO_KEY.encode(),
+    SERVER_INFO,
+)
+"""Ends a list's result. Private: what is seen depends on the key (§1.6)."""
 
-INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32600, -32601, -32602
-
-_string = msgspec.json.Decoder(str)
-_integer = msgspec.json.Decoder(int)
-
-
-class Context(Struct, frozen=True):
-    """Who asks, at which face, and how it speaks."""
-
-    caller: Caller
-    endpoint: str | None
-    """The face: one server's name, or None for all."""
-    era: Era
-    version: str
-    capabilities: bytes = b"{}"
-    client_info: bytes = b""
-    log_level: bytes = b""
-    """Raw JSON string, of a legacy session; modern clients say it with each request."""
-    door: str = "mcp"
-    idempotency_key: str | None = None
-    size_bytes: int = 0
-    mcp_params: Mapping[str, str] | None = None
-    """`Mcp-Param-*` headers as received; None over transports that have none."""
-
-
-class Replies(Protocol):
-    """Where the answer to one request goes."""
-
-    def result(self, raw: bytes) -> None: ...
-    def error(self, code: int, message: str, data: Mapping[str, Any] | bytes | None) -> None: ...
-    def notify(self, method: str, params: bytes) -> None: ...
+_encode = msgspec.json.Encoder().encode
+_raw_list = msgspec.json.Decoder(list[Raw]).decode
 
 
 class McpDoor:
@@ -78,12 +70,12 @@ class McpDoor:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         lists = {kind.method: self._list(kind) for kind in Kind}
-        self._local: dict[str, Callable[[Message, Context, Replies], None]] = {
-            **lists, "server/discover": self._discover,
-        }  # fmt: skip
-        self._legacy: dict[str, Callable[[Message, Context, Replies], None]] = {
-            **lists, "ping": lambda _message, _context, replies: replies.result(b"{}"),
-        }  # fmt: skip
+        self._local: dict[Era, dict[str, Callable[[Message, Context, Replies], None]]] = {
+            Era.MODERN: {**lists, "server/discover": self._discover},
+            Era.LEGACY: {**lists, "ping": _pong},
+        }
+        self._plain: dict[tuple[str, bool], tuple[bytes, bytes]] = {}
+        """Tool lists as they were rendered, and without what old clients cannot read."""
 
     def request(self, message: Message, context: Context, replies: Replies) -> Passage | None:
         """Answer a request, now or later; what is returned can be cancelled.
@@ -94,123 +86,119 @@ class McpDoor:
             name_key = CALLS.get(message.method)
             if name_key is not None:
                 return self._call(message, context, replies, name_key)
-            table = self._local if context.era is Era.MODERN else self._legacy
-            answer = table.get(message.method)
+            answer = self._local[context.era].get(message.method)
             if answer is None:
-                replies.error(METHOD_NOT_FOUND, f"Method not found: {message.method[:64]}", None)
+                replies.error(METHOD_NOT_FOUND, f"Method not found: {message.method[:64]}")
             else:
                 answer(message, context, replies)
         except HubError as error:
-            replies.error(error.code, str(error), error.data())
+            self.refuse(error, message, replies)
         return None
+
+    def refuse(self, error: HubError, message: Message, replies: Replies) -> None:
+        """Answer with an error of the hub; one that came before the call gets an id, too."""
+        error.request_id = error.request_id or self.hub.ids()
+        data = error.data()
+        if isinstance(error, UnknownTarget) and message.method == READ:
+            data["uri"] = message.parsed.get("uri")
+        replies.error(error.code, str(error), data)
 
     # ------------------------------------------------------------ calls
 
     def _call(
         self, message: Message, context: Context, replies: Replies, name_key: str
     ) -> Passage | None:
-        name = _text(message.params, name_key)
-        params: Mapping[str, Raw] = message.params
-        if name_key == "ref":
-            name, params = self._completion_ref(message, context)
-        endpoint, bare = self._locate(message.method, name, context)
-        server = self.hub.catalog.find(endpoint, context.caller)
+        parsed = message.parsed
+        name = parsed.get(name_key) if name_key != "ref" else _completed_for(parsed.get("ref"))
+        if type(name) is not str or not name:
+            raise InvalidParams(f"params.{name_key}: expected a name")
+        endpoint, bare = context.endpoint, name
+        if endpoint is None:
+            endpoint, bare = self._locate(message.method, name)
+        hub, meta = self.hub, message.meta
+        server = hub.catalog.find(endpoint, context.caller)
         if server is None:
-            raise UnknownTarget(f"{_what(message.method)}: {name[:128]}")
+            raise _unknown(message.method, name)
         call = Call(
-            self.hub.ids(), context.caller, context.door, endpoint, message.method, bare, params,
-            _passed_on(message.meta, context), self._deadline(server, bare, message.meta),
-            context.era, context.capabilities, context.client_info,
-            _idempotency_key(message.meta, context), context.size_bytes,
+            hub.ids(), context.caller, context.door, endpoint, message.method, bare,
+            message.params, _passed_on(meta, context), self._deadline(server, bare, meta),
+            context.era, _without_tasks(context.capabilities), context.client_info,
+            _idempotency_key(meta, context), context.size_bytes,
         )  # fmt: skip
-        if context.mcp_params is not None and message.method == "tools/call":
-            self._check_param_headers(server, call, context.mcp_params)
-        return self.hub.gateway.start(call, CallReceiver(call, server, replies))
-
-    def _locate(self, method: str, name: str, context: Context) -> tuple[str, str]:
-        """Which server, and what it calls the thing itself."""
-        if context.endpoint is not None:
-            return context.endpoint, name
-        found = (
-            target.split_uri(name)
-            if method == "resources/read" or (method == COMPLETE and ":" in name)
-            else target.split(name)
-        )
-        if found is None:
-            raise UnknownTarget(f"{_what(method)}: {name[:128]}")
-        return found
-
-    def _completion_ref(self, message: Message, context: Context) -> tuple[str, dict[str, Raw]]:
-        """The prompt or resource that is completed for, and params with its own name in them."""
-        ref: dict[str, Any] = message.parsed.get("ref") or {}
-        key = "uri" if ref.get("type") == "ref/resource" else "name"
-        name = ref.get(key)
-        if not isinstance(name, str):
-            raise UnknownTarget(f"ref.{key}: expected a string")
-        _, bare = self._locate(COMPLETE, name, context)
-        own = msgspec.json.encode({**ref, key: bare})
-        return name, {**message.params, "ref": Raw(own)}
-
-    def _deadline(self, server: Server, tool: str, meta: Mapping[str, Raw]) -> int:
-        """Monotonic: the shortest of the client's wish, the tool's, the server's, 300 s (R40)."""
-        endpoint = server.endpoint
-        span = min(endpoint.timeouts.call_ms, HARD_CAP_MS)
-        policy = endpoint.tools.get(tool)
-        if policy and policy.timeout_ms:
-            span = min(policy.timeout_ms, HARD_CAP_MS)
-        wish = meta.get(DEADLINE_META)
-        if wish is not None:
-            try:
-                span = max(1, min(span, _integer.decode(wish)))
-            except msgspec.DecodeError:
-                raise UnknownTarget(f"_meta.{DEADLINE_META}: expected milliseconds") from None
-        return self.hub.clock.now() + span * MILLISECOND
+        if context.headers and message.method == "tools/call":
+            facts = server.facts(bare)
+            if facts is not None and facts.headers:
+                check_params(
+                    facts.headers, parsed.get("arguments"), received_params(context.headers)
+                )
+        prefix = "" if context.endpoint is not None else endpoint
+        return hub.gateway.start(call, CallReceiver(call, replies, prefix))
 
     @staticmethod
-    def _check_param_headers(server: Server, call: Call, received: Mapping[str, str]) -> None:
-        facts = server.facts(call.name)
-        if facts is not None and (facts.headers or received):
-            raw = call.params.get("arguments", Raw(b"{}"))
-            mcp_check(facts.headers, msgspec.json.decode(raw), received)
+    def _locate(method: str, name: str) -> tuple[str, str]:
+        """Which of many servers, and what it calls the thing itself."""
+        by_uri = method == READ or (method == COMPLETE and name.startswith(target.SCHEME))
+        found = target.split_uri(name) if by_uri else target.split(name)
+        if found is None:
+            raise _unknown(method, name)
+        return found
+
+    def _deadline(self, server: Server, tool: str, meta: Mapping[str, Raw]) -> Nanoseconds:
+        """Monotonic: the shortest of the client's wish, the tool's or the server's, 300 s (R40)."""
+        endpoint = server.endpoint
+        span = endpoint.timeouts.call_ms
+        policy = endpoint.tools.get(tool) if endpoint.tools else None
+        if policy and policy.timeout_ms:
+            span = policy.timeout_ms
+        wish = meta.get(DEADLINE_KEY)
+        if wish is not None:
+            span = min(span, _milliseconds(wish))
+        return self.hub.clock.now() + min(span, HARD_CAP_MS) * MILLISECOND
 
     # ------------------------------------------------------------ what the hub answers itself
 
     def _list(self, kind: Kind) -> Callable[[Message, Context, Replies], None]:
+        head = b'{"%b":[' % kind.key.encode()
+
         def answer(message: Message, context: Context, replies: Replies) -> None:
             if "cursor" in message.params:
                 # All pages of all servers are one page here, so no cursor was ever handed out.
-                replies.error(INVALID_PARAMS, "Invalid cursor: this list has one page", None)
+                replies.error(INVALID_PARAMS, "Invalid cursor: this list has one page")
                 return
+            modern = context.era is Era.MODERN
             pieces = [
-                piece
-                for server in self.faces(context)
-                if (piece := server.shown(kind, prefixed=context.endpoint is None))
+                piece for s in self.faces(context) if (piece := self._piece(s, kind, context))
             ]
-            raw = b'{"%b":[%b]' % (kind.key.encode(), b",".join(pieces))
-            replies.result(raw + self._cacheable(context) + b"}")
+            replies.result(
+                b"%b%b]%b" % (head, b",".join(filter(None, pieces)), _TAIL if modern else b"}")
+            )
 
         return answer
 
+    def _piece(self, server: Server, kind: Kind, context: Context) -> bytes:
+        prefixed = context.endpoint is None
+        piece = server.shown(kind, prefixed=prefixed)
+        if context.era is Era.MODERN or kind is not Kind.TOOLS or b'"outputSchema"' not in piece:
+            return piece
+        key = (server.name, prefixed)
+        kept = self._plain.get(key)
+        if kept is None or kept[0] is not piece:
+            tools = _raw_list(b"[%b]" % piece)
+            kept = (piece, b",".join(_for_old_clients(bytes(tool)) for tool in tools))
+            if len(self._plain) > 1_000:
+                self._plain.clear()
+            self._plain[key] = kept
+        return kept[1]
+
     def _discover(self, message: Message, context: Context, replies: Replies) -> None:
         del message
-        capabilities = msgspec.json.encode(self.capabilities(context))
-        instructions = self.instructions(context)
-        raw = b'{"supportedVersions":%b,"capabilities":%b' % (
-            msgspec.json.encode(SUPPORTED),
-            capabilities,
-        )
-        if instructions:
-            raw += b',"instructions":' + msgspec.json.encode(instructions)
-        replies.result(raw + self._cacheable(context) + b"}")
-
-    def _cacheable(self, context: Context) -> bytes:
-        """The tail of a list result. Private: what is seen depends on the key (§1.6)."""
-        if context.era is Era.LEGACY:
-            return b""
-        return (
-            b',"resultType":"complete","ttlMs":%d,"cacheScope":"private",'
-            b'"_meta":{"io.modelcontextprotocol/serverInfo":%b}' % (LIST_TTL_MS, SERVER_INFO)
-        )
+        found: dict[str, Any] = {
+            "supportedVersions": SUPPORTED,
+            "capabilities": self.capabilities(context),
+        }
+        if instructions := self.instructions(context):
+            found["instructions"] = instructions
+        replies.result(_encode(found)[:-1] + _TAIL)
 
     def faces(self, context: Context) -> list[Server]:
         """The servers that this request is about."""
@@ -223,48 +211,67 @@ class McpDoor:
         """What the face can do: whatever any of its servers can, as far as the hub relays it."""
         merged: dict[str, Any] = {}
         for server in self.faces(context):
-            known = server.listing.capabilities if server.listing else b"{}"
-            declared: dict[str, Any] = msgspec.json.decode(known)
+            declared = declared_by(server)
             for name in ("tools", "prompts", "resources"):
                 if isinstance(declared.get(name), dict):
-                    merged[name] = {"listChanged": True}
+                    merged.setdefault(name, {"listChanged": True})
             for name in ("completions", "logging"):
                 if isinstance(declared.get(name), dict):
                     merged[name] = {}
+            if can_subscribe(declared):
+                merged["resources"]["subscribe"] = True
+            extensions = declared.get("extensions")
+            if context.era is Era.MODERN and isinstance(extensions, dict):
+                merged.setdefault("extensions", {}).update(extensions)
+                merged["extensions"].pop(TASKS, None)
         if not merged:
             merged["tools"] = {"listChanged": True}
-        if "resources" in merged:
-            merged["resources"]["subscribe"] = True
         return merged
 
     def instructions(self, context: Context) -> str:
         """One server's own; for many, each under its name, bounded."""
-        servers = [s for s in self.faces(context) if s.listing and s.listing.instructions]
+        said = [(s.name, s.listing.instructions) for s in self.faces(context) if s.listing]
         if context.endpoint is not None:
-            return servers[0].listing.instructions if servers and servers[0].listing else ""
+            return said[0][1] if said else ""
         return "\n\n".join(
-            f"## {s.name}\n{s.listing.instructions[:2000]}" for s in servers[:20] if s.listing
+            f"## {name}\n{words[:INSTRUCTIONS_MAX]}" for name, words in said[:20] if words
         )
 
 
-COMPLETE = "completion/complete"
-CALLS = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri", COMPLETE: "ref"}
+def declared_by(server: Server) -> dict[str, Any]:
+    """The capabilities that a server last declared."""
+    return msgspec.json.decode(server.listing.capabilities) if server.listing else {}
 
 
-def _text(params: Mapping[str, Raw], key: str) -> str:
-    if key == "ref":
-        return ""
-    raw = params.get(key)
-    try:
-        return _string.decode(raw if raw is not None else b"null")
-    except msgspec.DecodeError:
-        raise UnknownTarget(f"params.{key}: expected a string") from None
+def can_subscribe(declared: Mapping[str, Any]) -> bool:
+    resources = declared.get("resources")
+    return isinstance(resources, dict) and bool(resources.get("subscribe"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
 
 
-def _what(method: str) -> str:
-    return {"tools/call": "Unknown tool", "prompts/get": "Unknown prompt"}.get(
-        method, "Unknown resource"
-    )
+def _pong(message: Message, context: Context, replies: Replies) -> None:
+    del message, context
+    replies.result(b"{}")
+
+
+def _completed_for(ref: Any) -> Any:
+    """The prompt's name or the resource's URI that is completed for."""
+    if not isinstance(ref, dict):
+        return None
+    return ref.get("uri" if ref.get("type") == "ref/resource" else "name")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _unknown(method: str, name: str) -> UnknownTarget:
+    return UnknownTarget(f"Unknown {_WHAT.get(method, 'target')}: {name[:128]}")
+
+
+def _for_old_clients(tool: bytes) -> bytes:
+    """Until 2025-11-25 `outputSchema` has the root type object; what has not is left out."""
+    shape = msgspec.json.decode(tool).get("outputSchema")
+    return tool if _is_object_schema(shape) else without_members(tool, ("outputSchema",))
+
+
+def _is_object_schema(shape: Any) -> bool:
+    return isinstance(shape, dict) and shape.get("type") == "object"  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _passed_on(meta: Mapping[str, Raw], context: Context) -> dict[str, Raw]:
@@ -272,21 +279,39 @@ def _passed_on(meta: Mapping[str, Raw], context: Context) -> dict[str, Raw]:
     passed = {
         key: value
         for key, value in meta.items()
-        if key not in OWN_META and not key.startswith("io.agenthub/")
+        if key not in _OWN_META and not key.startswith(OURS)
     }
     if context.log_level:
-        passed[PROTOCOL + "logLevel"] = Raw(context.log_level)
+        passed[LOG_LEVEL_KEY] = Raw(context.log_level)
     return passed
 
 
-def _idempotency_key(meta: Mapping[str, Raw], context: Context) -> str | None:
-    raw = meta.get(IDEMPOTENCY_META)
-    if raw is None:
-        return context.idempotency_key
+def _without_tasks(capabilities: bytes) -> bytes:
+    """What the client declared, but for the extension that the hub does not carry."""
+    if b"tasks" not in capabilities and b"\\" not in capabilities:
+        return capabilities
+    declared = msgspec.json.decode(capabilities, type=dict[str, Raw])
+    if "extensions" not in declared or bytes(declared["extensions"])[:1] != b"{":
+        return capabilities
+    declared["extensions"] = Raw(without_members(bytes(declared["extensions"]), (TASKS,)))
+    return _encode(declared)
+
+
+def _milliseconds(wish: Raw) -> int:
     try:
-        key = _string.decode(raw)
+        return max(1, msgspec.json.decode(wish, type=int))
+    except msgspec.DecodeError:
+        raise InvalidParams(f"_meta.{DEADLINE_KEY}: expected milliseconds") from None
+
+
+def _idempotency_key(meta: Mapping[str, Raw], context: Context) -> str | None:
+    raw = meta.get(IDEMPOTENCY_KEY)
+    if raw is None and context.idempotency_key is None:
+        return None
+    try:
+        key = context.idempotency_key if raw is None else msgspec.json.decode(raw, type=str)
     except msgspec.DecodeError:
         key = ""
-    if not 1 <= len(key) <= 256:
-        raise UnknownTarget(f"_meta.{IDEMPOTENCY_META}: expected 1 to 256 characters")
+    if key is None or not 1 <= len(key) <= 256:
+        raise InvalidParams(f"_meta.{IDEMPOTENCY_KEY}: expected 1 to 256 characters")
     return key

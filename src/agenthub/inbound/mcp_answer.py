@@ -1,0 +1,322 @@
+"""What a client is told of a call: the server's answer as the client's era has it, or an error.
+
+    server ─► client     result                                  error
+    modern    modern     as it came                              as it came
+    legacy    modern     + resultType, serverInfo, caching       -32002 becomes -32602
+    modern    legacy     - resultType, ttlMs, cacheScope         -32602 for a resource: -32002
+    legacy    legacy     as it came                              as it came
+
+In every case `_meta` says which server served, and keys of the hub's own that a server made up
+are taken out, as are its errors with the hub's codes (A34). All else is passed on byte for byte.
+Where the names of many servers meet, URIs in results get their server's prefix.
+
+Source: MCP specification 2026-07-28 and 2025-11-25; rules R31, R32, R34, §4.9.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from agenthub.domain import target
+from agenthub.domain.call import Call, Era
+from agenthub.domain.errors import HubError, Interactive, UpstreamProtocol
+from agenthub.domain.outcome import Ending, Reply
+from agenthub.gateway import Answer
+from agenthub.inbound.mcp_terms import (
+    INVALID_PARAMS,
+    LOG_LEVEL_KEY,
+    LOG_LEVELS,
+    OURS,
+    SERVED_BY,
+    SERVER_INFO,
+    SERVER_INFO_KEY,
+    Replies,
+)
+from agenthub.wire import jsonrpc
+
+LEGACY_NOT_FOUND = -32002
+URL_ELICITATION = -32042
+MISSING_CAPABILITY = -32021
+OF_THE_HOP = frozenset({-32020, -32022})
+"""What a server says of the hub's own request; the client's was well."""
+OWN_CODES = range(-31099, -31000)
+MODERN_ONLY = ("resultType", "ttlMs", "cacheScope")
+ELSEWHERE = "another"
+"""Who served, for a caller that may not know the fallback's name."""
+READ = "resources/read"
+NOTHING = Raw()
+
+_encode = msgspec.json.Encoder().encode
+_members = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+class _Head(Struct):
+    """What has to be known of a result; the rest is skipped, not read."""
+
+    result_type: Raw = field(name="resultType", default=NOTHING)
+    meta: Raw = field(name="_meta", default=NOTHING)
+    ttl: Raw = field(name="ttlMs", default=NOTHING)
+    scope: Raw = field(name="cacheScope", default=NOTHING)
+    structured: Raw = field(name="structuredContent", default=NOTHING)
+
+    def is_odd(self) -> bool:
+        """Until 2025-11-25 `structuredContent` is an object, and clients refuse what is none."""
+        return bool(self.structured) and bytes(self.structured)[:1] != b"{"
+
+
+class _Error(Struct):
+    message: Any = ""
+    data: Raw = NOTHING
+
+
+class _Log(Struct):
+    level: str = ""
+
+
+_head = msgspec.json.Decoder(_Head).decode
+_error = msgspec.json.Decoder(_Error).decode
+_log = msgspec.json.Decoder(_Log).decode
+_tails: dict[str, bytes] = {}
+
+
+class CallReceiver:
+    """gateway.Receiver for one request of an MCP client."""
+
+    __slots__ = ("_call", "_prefix", "_replies")
+
+    def __init__(self, call: Call, replies: Replies, prefix: str) -> None:
+        self._call = call
+        self._replies = replies
+        self._prefix = prefix
+        """The server's name where names of many servers meet, else empty."""
+
+    def notified(self, method: str, params: bytes) -> None:
+        """Progress and log messages; a server has nothing else to say about one request."""
+        wanted = method == "notifications/progress" or (
+            method == "notifications/message" and wants_log(self._call.meta, params)
+        )
+        if wanted:
+            self._replies.notify(method, without_hub_keys(params))
+
+    def finished(self, answer: Answer) -> None:
+        if answer.error is not None:
+            self._refuse(answer.error)
+            return
+        reply, failure, result = answer.reply, None, b""
+        assert reply is not None, "a call ends with a reply or an error"
+        try:
+            if reply.ending is Ending.RESULT:
+                result = self._result(reply, answer.served_by)
+            else:
+                failure = self._upstream_error(reply)
+        except HubError as error:
+            self._refuse(self._completed(error, answer))
+        except (msgspec.MsgspecError, ValueError):
+            error = UpstreamProtocol("The server's answer has the wrong shape")
+            self._refuse(self._completed(error, answer))
+        else:
+            if failure is None:
+                self._replies.result(result)
+            else:
+                self._replies.error(*failure)
+
+    def _refuse(self, error: HubError) -> None:
+        self._replies.error(error.code, str(error), error.data())
+
+    def _completed(self, error: HubError, answer: Answer) -> HubError:
+        """With the facts of a call that ran, and whose answer cannot be passed on."""
+        error.executed = "unknown"
+        error.server, error.tool = self._call.endpoint, self._call.name
+        error.attempt_count, error.request_id = answer.attempts, self._call.id
+        return error
+
+    # ------------------------------------------------------------ results
+
+    def _result(self, reply: Reply, served_by: str) -> bytes:
+        call, result = self._call, reply.result
+        head = _head(result)
+        if reply.result_type == "input_required":
+            return self._question(head, result, served_by)
+        if self._is_plain(head, result):
+            return result[:-1] + (_tails.get(served_by) or self._tail(served_by))
+        members = _members(result)
+        if call.era is Era.LEGACY:
+            _make_legacy(members, head)
+        else:
+            self._make_modern(members, head)
+        if self._prefix:
+            self._put_prefixes(members)
+        members["_meta"] = self._meta(head, served_by)
+        return _encode(members)
+
+    def _question(self, head: _Head, result: bytes, served_by: str) -> bytes:
+        """`input_required`, unchanged; `requestState` must come back to who made it (R34)."""
+        if self._call.era is Era.LEGACY:
+            raise Interactive("The server asks the client something in a way it cannot understand")
+        if served_by != self._call.endpoint:
+            raise Interactive("A fallback server asks the client something; only the first one may")
+        if not head.meta or not _is_forged(head.meta):
+            return result
+        meta = _without_hub_keys(head.meta)
+        return jsonrpc.with_members(result, {"_meta": _encode(meta)})
+
+    def _is_plain(self, head: _Head, result: bytes) -> bool:
+        """Whether it can stay as it is, but for a member at its end."""
+        reads = self._call.method == READ
+        if head.meta or (self._prefix and (reads or b'"resource' in result)):
+            return False
+        if self._call.era is Era.LEGACY:
+            empty = b'"' not in result[:64]
+            return not (empty or head.result_type or head.ttl or head.scope or head.is_odd())
+        return bool(head.result_type and (not reads or (head.ttl and head.scope)))
+
+    def _make_modern(self, members: dict[str, Raw], head: _Head) -> None:
+        if not head.result_type:
+            members["resultType"] = Raw(b'"complete"')
+        if self._call.method == READ:
+            if not head.ttl:
+                members["ttlMs"] = Raw(b"0")
+            if not head.scope:
+                members["cacheScope"] = Raw(b'"private"')
+
+    def _meta(self, head: _Head, served_by: str) -> Raw:
+        meta = _without_hub_keys(head.meta)
+        meta[SERVED_BY] = Raw(_encode(self._seen(served_by)))
+        if self._call.era is Era.MODERN and not head.result_type and SERVER_INFO_KEY not in meta:
+            meta[SERVER_INFO_KEY] = Raw(SERVER_INFO)
+        return Raw(_encode(meta))
+
+    def _tail(self, served_by: str) -> bytes:
+        """What stands for the last brace of a result without `_meta`."""
+        tail = b',"_meta":%b}' % _encode({SERVED_BY: self._seen(served_by)})
+        if self._call.caller.endpoints is None and len(_tails) < 10_000:
+            _tails[served_by] = tail
+        return tail
+
+    def _seen(self, served_by: str) -> str:
+        """A caller that may see the primary may not know its fallbacks."""
+        known = served_by == self._call.endpoint or self._call.caller.sees(served_by)
+        return served_by if known else ELSEWHERE
+
+    # ------------------------------------------------------------ URIs
+
+    def _put_prefixes(self, members: dict[str, Raw]) -> None:
+        """Give the URIs in the result the form in which this client can read them."""
+        method = self._call.method
+        if method == READ:
+            self._each(members, "contents", self._with_prefix)
+        elif method == "tools/call":
+            self._each(members, "content", self._block)
+        elif method == "prompts/get":
+            self._each(members, "messages", self._prompt_message)
+
+    def _each(self, members: dict[str, Raw], key: str, change: Any) -> None:
+        if key in members:
+            items = msgspec.json.decode(members[key], type=list[Raw])
+            members[key] = Raw(_encode([change(item) for item in items]))
+
+    def _prompt_message(self, message: Raw) -> Raw:
+        members = _members(message)
+        if "content" in members:
+            members["content"] = self._block(members["content"])
+        return Raw(_encode(members))
+
+    def _block(self, block: Raw) -> Raw:
+        """A content block; only links and embedded resources have a URI."""
+        if b'"resource' not in bytes(block):
+            return block
+        members = _members(block)
+        kind = bytes(members.get("type", NOTHING))
+        if kind == b'"resource_link"':
+            return self._with_prefix(block)
+        if kind == b'"resource"' and "resource" in members:
+            members["resource"] = self._with_prefix(members["resource"])
+            return Raw(_encode(members))
+        return block
+
+    def _with_prefix(self, item: Raw) -> Raw:
+        members = _members(item)
+        if "uri" in members:
+            uri = msgspec.json.decode(members["uri"], type=str)
+            members["uri"] = Raw(_encode(target.join_uri(self._prefix, uri)))
+        return Raw(_encode(members))
+
+    # ------------------------------------------------------------ errors
+
+    def _upstream_error(self, reply: Reply) -> tuple[int, str, bytes | None]:
+        """Code, message and raw data for the client."""
+        call, code = self._call, reply.code
+        said = _error(reply.error)
+        message = said.message if isinstance(said.message, str) else ""
+        data = bytes(said.data) or None
+        if code in OWN_CODES or code in OF_THE_HOP:
+            # Passed on, it would read as if the hub had said it of the client's request.
+            raise UpstreamProtocol(f"The server answered with the error {code}: {message[:300]}")
+        if call.era is Era.MODERN:
+            if code == URL_ELICITATION:
+                raise Interactive(f"The server asks the user to open an address: {message[:300]}")
+            if code == LEGACY_NOT_FOUND:
+                return INVALID_PARAMS, message, self._not_found_data(data)
+        elif code == MISSING_CAPABILITY:
+            raise Interactive(f"The server needs more of the client: {message[:300]}")
+        elif code == INVALID_PARAMS and _has_uri(call, data):
+            return LEGACY_NOT_FOUND, message, self._not_found_data(data)
+        if self._prefix and _has_uri(call, data):
+            data = self._not_found_data(data)
+        return code, message, data
+
+    def _not_found_data(self, data: bytes | None) -> bytes | None:
+        """With the URI as the client knows it."""
+        call = self._call
+        if call.method != READ:
+            return data
+        uri = target.join_uri(self._prefix, call.name) if self._prefix else call.name
+        members = _members(data) if data and data[:1] == b"{" else {}
+        return _encode({**members, "uri": uri})
+
+
+def _make_legacy(members: dict[str, Raw], head: _Head) -> None:
+    for name in MODERN_ONLY:
+        members.pop(name, None)
+    if head.is_odd():
+        del members["structuredContent"]  # the text stands beside it
+
+
+def _has_uri(call: Call, data: bytes | None) -> bool:
+    return call.method == READ and bool(data) and b'"uri"' in (data or b"")
+
+
+def _is_forged(meta: Raw) -> bool:
+    return any(key.startswith(OURS) for key in _object(meta))
+
+
+def _object(raw: Raw) -> dict[str, Raw]:
+    return _members(raw) if bytes(raw)[:1] == b"{" else {}
+
+
+def _without_hub_keys(meta: Raw) -> dict[str, Raw]:
+    return {key: value for key, value in _object(meta).items() if not key.startswith(OURS)}
+
+
+def without_hub_keys(params: bytes) -> bytes:
+    """A notification's params, without what only the hub may say in their `_meta`."""
+    if b'_meta"' not in params and b"\\u" not in params:
+        return params
+    members = _members(params)
+    if "_meta" not in members or not _is_forged(members["_meta"]):
+        return params
+    members["_meta"] = Raw(_encode(_without_hub_keys(members["_meta"])))
+    return _encode(members)
+
+
+def wants_log(meta: Mapping[str, Raw], params: bytes) -> bool:
+    """Whether the client asked for log messages that are as grave as this one."""
+    wish = meta.get(LOG_LEVEL_KEY)
+    if wish is None:
+        return False
+    try:
+        return LOG_LEVELS.index(_log(params).level) >= LOG_LEVELS.index(msgspec.json.decode(wish))
+    except (ValueError, msgspec.MsgspecError):
+        return False

@@ -1,0 +1,215 @@
+"""The Streamable HTTP transport of MCP, in both eras, at `/mcp` and `/mcp/{endpoint}`.
+
+    header MCP-Protocol-Version      body                          era
+    ──────────────────────────────────────────────────────────────────────────────────────
+    2026-07-28, or unknown           any                           modern (unknown: -32022)
+    none                             `_meta` names a version       modern, header missing: -32020
+    2025-11-25, -06-18, -03-26       `_meta` names a version       the two differ: -32020
+    2025-…, or none                  `initialize`                  legacy, begins a session
+    2025-…, or none                  any                           legacy, in its session
+
+The header alone decides nothing that the body does not confirm: who routes by headers would
+otherwise see another request than the one that is served (A16).
+
+Source: MCP specification 2026-07-28 and 2025-11-25, "Streamable HTTP"; attacks A14-A18, A40.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from agenthub.domain.call import Era
+from agenthub.domain.errors import HubError
+from agenthub.hub import Hub
+from agenthub.inbound.exchange import Exchange, Headers, HotDoor
+from agenthub.inbound.mcp import McpDoor
+from agenthub.inbound.mcp_legacy import LegacyDoor
+from agenthub.inbound.mcp_legacy_http import LegacyHttp
+from agenthub.inbound.mcp_request import (
+    NEEDS_STREAM,
+    OLD,
+    VERSION,
+    UnsupportedVersion,
+    check_headers,
+    check_meta,
+    check_version,
+    refuse,
+    shown,
+    takes_streams,
+    twice,
+)
+from agenthub.inbound.mcp_session import Sessions
+from agenthub.inbound.mcp_stream import HttpFeed, HttpReplies, Pulse
+from agenthub.inbound.mcp_terms import (
+    CAPABILITIES_KEY,
+    CLIENT_INFO_KEY,
+    INVALID_REQUEST,
+    MODERN,
+    VERSION_KEY,
+    Context,
+)
+from agenthub.inbound.subscriptions import Subscriptions
+from agenthub.wire.jsonrpc import InvalidRequest, Kind, Message, error_message, read_message
+from agenthub.wire.mcp_headers import HeaderMismatch
+from agenthub.wire.strict_json import BadJson
+
+ALLOW: Final[Headers] = ((b"allow", b"GET, POST, DELETE"),)
+ALLOW_POST: Final[Headers] = ((b"allow", b"POST"),)
+LISTEN: Final = "subscriptions/listen"
+FACES_MAX: Final = 1_000
+_MODERN: Final = MODERN.encode()
+
+
+class McpHttp:
+    """All faces of the hub over HTTP."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.door = McpDoor(hub)
+        self.pulse = Pulse(hub.clock, hub.settings.limits.client_buffer_bytes)
+        self.subscriptions = Subscriptions(hub, self.door)
+        self.legacy = LegacyDoor(self.door, self.subscriptions)
+        self.sessions = Sessions(hub.session_secret, self.legacy.leave)
+        self._faces: dict[str, Face] = {}
+
+    def hot(self, path: str) -> HotDoor | None:
+        """The door at this path, if it is one of MCP's."""
+        face = self._faces.get(path)
+        if face is None:
+            head, _, endpoint = path.removeprefix("/").partition("/")
+            if head != "mcp" or "/" in endpoint or path == "/mcp/":
+                return None
+            face = Face(self, endpoint or None)
+            if len(self._faces) < FACES_MAX:
+                self._faces[path] = face
+        return face
+
+    def close(self) -> None:
+        """The hub stops: open subscriptions end with their result. Calls are the gateway's."""
+        self.subscriptions.close()
+        self.pulse.close()
+
+
+class Face:
+    """One address. A HotDoor."""
+
+    def __init__(self, house: McpHttp, endpoint: str | None) -> None:
+        self._hub = house.hub
+        self._door = house.door
+        self._pulse = house.pulse
+        self._subscriptions = house.subscriptions
+        self._endpoint = endpoint
+        self._legacy = LegacyHttp(
+            house.legacy, house.sessions, house.subscriptions, house.pulse, endpoint
+        )
+
+    def __call__(self, exchange: Exchange) -> None:
+        request = exchange.request
+        headers = dict(request.headers)
+        if len(headers) != len(request.headers) and (name := twice(request.headers)):
+            refuse(exchange, HeaderMismatch(f"{name} came twice"))
+            return
+        version = headers.get(VERSION)
+        if request.method == "POST":
+            self._post(exchange, headers, version)
+        elif request.method not in {"GET", "DELETE"}:
+            exchange.answer(405, b"", ALLOW)
+        elif version == _MODERN:
+            exchange.answer(405, b"", ALLOW_POST)
+        elif version is not None and version not in OLD:
+            refuse(exchange, UnsupportedVersion(shown(version)))
+        elif self._is_unknown(exchange):
+            self._not_found(exchange, b"")
+        elif request.method == "GET":
+            self._legacy.stream(exchange, headers)
+        else:
+            self._legacy.end(exchange, headers)
+
+    def _post(
+        self, exchange: Exchange, headers: Mapping[bytes, bytes], version: bytes | None
+    ) -> None:
+        try:
+            message = read_message(exchange.request.body)
+        except (BadJson, InvalidRequest) as error:
+            refuse(exchange, error, getattr(error, "message_id", None))
+            return
+        if self._is_unknown(exchange):
+            self._not_found(exchange, message.id)
+            return
+        said = message.meta.get(VERSION_KEY)
+        if version is not None and version not in OLD:
+            self._modern(exchange, headers, message)
+        elif said is None:
+            self._legacy.post(exchange, headers, message)
+        else:
+            wrong = "is missing" if version is None else "is not the version in `_meta`"
+            refuse(exchange, HeaderMismatch(f"MCP-Protocol-Version {wrong}"), message.id)
+
+    def _is_unknown(self, exchange: Exchange) -> bool:
+        endpoint = self._endpoint
+        return endpoint is not None and self._hub.catalog.find(endpoint, exchange.caller) is None
+
+    @staticmethod
+    def _not_found(exchange: Exchange, message_id: bytes) -> None:
+        words = "There is no server of this name"
+        exchange.answer(404, error_message(message_id, INVALID_REQUEST, words))
+
+    # ------------------------------------------------------------ the new era
+
+    def _modern(self, exchange: Exchange, headers: Mapping[bytes, bytes], message: Message) -> None:
+        if message.kind is not Kind.REQUEST:
+            self._modern_aside(exchange, headers, message)
+            return
+        try:
+            check_meta(message)
+            check_headers(message, headers)
+            check_version(message)
+        except HubError as error:
+            self._refuse(exchange, error, message.id)
+            return
+        meta, request = message.meta, exchange.request
+        key = headers.get(b"idempotency-key")
+        context = Context(
+            exchange.caller, self._endpoint, Era.MODERN, bytes(meta[CAPABILITIES_KEY]),
+            bytes(meta.get(CLIENT_INFO_KEY, b"")), b"", "mcp",
+            key.decode("latin-1") if key is not None else None, len(request.body),
+            request.headers,
+        )  # fmt: skip
+        streams = takes_streams(headers.get(b"accept"))
+        if message.method == LISTEN:
+            self._listen(exchange, message, context, streams=streams)
+            return
+        replies = HttpReplies(exchange, message.id, self._pulse, modern=True, streams=streams)
+        passage = self._door.request(message, context, replies)
+        if passage is not None:
+            replies.attend(passage)
+
+    def _modern_aside(
+        self, exchange: Exchange, headers: Mapping[bytes, bytes], message: Message
+    ) -> None:
+        """Not a request. `cancelled` is taken and has no effect: closing the answer cancels,
+        and an id is no proof of whose request it is (A40).
+        """
+        version = headers[VERSION]
+        if version != _MODERN:
+            refuse(exchange, UnsupportedVersion(shown(version)), message.id)
+        elif message.kind is Kind.RESPONSE:
+            wrong = InvalidRequest("Nothing was asked of the client", message.id)
+            refuse(exchange, wrong, message.id)
+        else:
+            exchange.answer(202, b"")
+
+    def _listen(
+        self, exchange: Exchange, message: Message, context: Context, *, streams: bool
+    ) -> None:
+        if not streams:
+            exchange.answer(406, error_message(message.id, INVALID_REQUEST, NEEDS_STREAM))
+            return
+        try:
+            feed = HttpFeed(exchange, message.id, self._pulse)
+            feed.attend(self._subscriptions.listen(message, context, feed))
+        except HubError as error:
+            self._refuse(exchange, error, message.id)
+
+    def _refuse(self, exchange: Exchange, error: HubError, message_id: bytes) -> None:
+        error.request_id = self._hub.ids()
+        refuse(exchange, error, message_id)

@@ -1,0 +1,82 @@
+"""What is particular to the old era, whatever the transport: initialize, log level, subscribing.
+
+Source: MCP specification 2025-11-25, "Lifecycle", "Logging", "Resources".
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, structs
+
+from agenthub.domain.errors import HubError
+from agenthub.gateway import Passage
+from agenthub.inbound.mcp import McpDoor
+from agenthub.inbound.mcp_session import Session
+from agenthub.inbound.mcp_terms import SERVER_INFO, Replies
+from agenthub.inbound.subscriptions import Subscriptions
+from agenthub.wire.jsonrpc import Message
+
+CANCELLED: Final = "notifications/cancelled"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class LegacyDoor:
+    """Answers what a session asks for."""
+
+    def __init__(self, door: McpDoor, subscriptions: Subscriptions) -> None:
+        self._door = door
+        self._subscriptions = subscriptions
+        self._own: dict[str, Callable[[Session, Message], None]] = {
+            "logging/setLevel": lambda session, message: session.set_level(message),
+            "resources/subscribe": self._subscribe,
+            "resources/unsubscribe": self._unsubscribe,
+        }
+
+    def welcome(self, session: Session) -> bytes:
+        """The result of `initialize`."""
+        context = session.context
+        result: dict[str, Any] = {
+            "protocolVersion": session.facts.version,
+            "capabilities": self._door.capabilities(context),
+            "serverInfo": Raw(SERVER_INFO),
+        }
+        if instructions := self._door.instructions(context):
+            result["instructions"] = instructions
+        return _encode(result)
+
+    def request(
+        self, session: Session, message: Message, replies: Replies, facts: Mapping[str, Any]
+    ) -> Passage | None:
+        """Answer a request, now or later; `facts` are those of `Context` that this one brings."""
+        own = self._own.get(message.method)
+        if own is None:
+            context = structs.replace(session.context, **facts)
+            return self._door.request(message, context, replies)
+        try:
+            own(session, message)
+        except HubError as error:
+            self._door.refuse(error, message, replies)
+        else:
+            replies.result(b"{}")
+        return None
+
+    @staticmethod
+    def notification(session: Session, message: Message) -> None:
+        """Only cancelling has an effect here; the rest, known or not, is taken and forgotten."""
+        if message.method == CANCELLED:
+            session.cancelled(message)
+
+    def leave(self, session: Session) -> None:
+        """The session is over: nobody of it wants to hear of resources any more."""
+        for place in list(session.subscribed):
+            self._subscriptions.unwatch(session.context, place)
+        session.subscribed.clear()
+        session.close()
+
+    def _subscribe(self, session: Session, message: Message) -> None:
+        self._subscriptions.subscribe(message, session.context, session.subscribed)
+
+    def _unsubscribe(self, session: Session, message: Message) -> None:
+        self._subscriptions.unsubscribe(message, session.context, session.subscribed)

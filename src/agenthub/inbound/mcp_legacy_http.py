@@ -1,0 +1,128 @@
+"""The old era over HTTP: sessions, their stream, and requests in them.
+
+    POST initialize      200, with Mcp-Session-Id
+    POST request         200 (JSON, or events and then the answer); errors too
+    POST the rest        202
+    GET                  the session's one stream of news
+    DELETE               204, and the session is over
+
+A session's id that is missing gets 400, one that is not known here 404: then the client begins
+anew. A client that goes away does not cancel what it asked for.
+Source: MCP specification 2025-11-25, "Streamable HTTP".
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from agenthub.domain.errors import HubError
+from agenthub.inbound.exchange import Exchange
+from agenthub.inbound.mcp_legacy import LegacyDoor
+from agenthub.inbound.mcp_request import NEEDS_STREAM, SESSION, refuse, takes_streams
+from agenthub.inbound.mcp_session import Session, Sessions
+from agenthub.inbound.mcp_stream import HttpFeed, HttpReplies, Pulse
+from agenthub.inbound.mcp_terms import INVALID_REQUEST
+from agenthub.inbound.subscriptions import Subscriptions
+from agenthub.wire.jsonrpc import Kind, Message, error_message, result_message
+
+MISSING: Final = "Mcp-Session-Id is missing: begin with `initialize`"
+UNKNOWN: Final = "This session is not known here: begin anew with `initialize`"
+ONE_STREAM: Final = "This session has a stream already"
+
+
+class LegacyHttp:
+    """One face, for clients of the old era."""
+
+    def __init__(
+        self,
+        door: LegacyDoor,
+        sessions: Sessions,
+        subscriptions: Subscriptions,
+        pulse: Pulse,
+        endpoint: str | None,
+    ) -> None:
+        self._door = door
+        self._sessions = sessions
+        self._subscriptions = subscriptions
+        self._pulse = pulse
+        self._endpoint = endpoint
+
+    def post(self, exchange: Exchange, headers: Mapping[bytes, bytes], message: Message) -> None:
+        if message.method == "initialize" and message.kind is Kind.REQUEST:
+            self._begin(exchange, message)
+            return
+        session = self._session(exchange, headers, message.id)
+        if session is None:
+            return
+        if message.kind is Kind.REQUEST:
+            self._request(session, exchange, headers, message)
+            return
+        if message.kind is Kind.NOTIFICATION:
+            self._door.notification(session, message)
+        exchange.answer(202, b"")
+
+    def stream(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
+        """GET: the news that belong to no request."""
+        session = self._session(exchange, headers, b"")
+        if session is None:
+            return
+        if not takes_streams(headers.get(b"accept")):
+            exchange.answer(406, error_message(None, INVALID_REQUEST, NEEDS_STREAM))
+            return
+        if session.stream is not None and session.stream.open:
+            exchange.answer(409, error_message(None, INVALID_REQUEST, ONE_STREAM))
+            return
+        feed = HttpFeed(exchange, b"", self._pulse)
+        try:
+            session.stream = self._subscriptions.stream(session.context, session.subscribed, feed)
+        except HubError as error:
+            refuse(exchange, error)
+        else:
+            feed.attend(session.stream)
+
+    def end(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
+        """DELETE."""
+        if self._session(exchange, headers, b"") is not None:
+            self._sessions.end(headers[SESSION].decode("ascii"))
+            exchange.answer(204, b"")
+
+    def _begin(self, exchange: Exchange, message: Message) -> None:
+        try:
+            session_id, session = self._sessions.begin(message, exchange.caller, self._endpoint)
+        except HubError as error:
+            body = error_message(message.id, error.code, str(error), error.data())
+            exchange.answer(200, body)
+            return
+        body = result_message(message.id, self._door.welcome(session))
+        exchange.answer(200, body, ((SESSION, session_id.encode()),))
+
+    def _session(
+        self, exchange: Exchange, headers: Mapping[bytes, bytes], message_id: bytes
+    ) -> Session | None:
+        """The session that the request belongs to; None: it has been answered."""
+        session_id = headers.get(SESSION)
+        if session_id is None:
+            exchange.answer(400, error_message(message_id, INVALID_REQUEST, MISSING))
+            return None
+        session = self._sessions.find(session_id.decode("latin-1"), exchange.caller, self._endpoint)
+        if session is None:
+            exchange.answer(404, error_message(message_id, INVALID_REQUEST, UNKNOWN))
+        return session
+
+    def _request(
+        self,
+        session: Session,
+        exchange: Exchange,
+        headers: Mapping[bytes, bytes],
+        message: Message,
+    ) -> None:
+        streams = takes_streams(headers.get(b"accept"))
+        replies = HttpReplies(exchange, message.id, self._pulse, modern=False, streams=streams)
+        key = headers.get(b"idempotency-key")
+        facts = {
+            "size_bytes": len(exchange.request.body),
+            "idempotency_key": None if key is None else key.decode("latin-1"),
+        }
+        passage = self._door.request(session, message, replies, facts)
+        if passage is not None and replies.attend(passage):
+            session.runs(message.id, passage)
+            replies.ended = lambda: session.ended(message.id, passage)

@@ -1,0 +1,134 @@
+"""What is read of an MCP request over HTTP before it is served: the rungs of the ladder (§3.1).
+
+Each raises the error that the specification wants for it, in the order in which they are called.
+Source: MCP specification 2026-07-28, "Streamable HTTP, Request Metadata"; attacks A14-A16.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from agenthub.domain.errors import HubError, InvalidParams
+from agenthub.inbound.exchange import Exchange, Headers
+from agenthub.inbound.mcp_stream import STATUS
+from agenthub.inbound.mcp_terms import (
+    CAPABILITIES_KEY,
+    CLIENT_INFO_KEY,
+    LEGACY_VERSIONS,
+    LOG_LEVEL_KEY,
+    LOG_LEVELS,
+    MODERN,
+    SUPPORTED,
+    VERSION_KEY,
+)
+from agenthub.wire.jsonrpc import Message, error_message
+from agenthub.wire.mcp_headers import HeaderMismatch, decode
+
+VERSION, METHOD, NAME = b"mcp-protocol-version", b"mcp-method", b"mcp-name"
+SESSION: Final = b"mcp-session-id"
+ROUTING: Final = frozenset({VERSION, METHOD, NAME, SESSION})
+"""Headers that two readers may not read in two ways."""
+NAMED_BY: Final = {
+    "tools/call": "name", "prompts/get": "name", "resources/read": "uri",
+    "tasks/get": "taskId", "tasks/update": "taskId", "tasks/cancel": "taskId",
+}  # fmt: skip
+"""The parameter that `Mcp-Name` repeats."""
+OLD: Final = frozenset(version.encode() for version in LEGACY_VERSIONS)
+NEEDS_STREAM: Final = "Accept must name text/event-stream"
+_BOTH: Final = b"application/json, text/event-stream"
+
+
+class UnsupportedVersion(HubError):
+    """The hub does not speak this version of the protocol."""
+
+    slug: ClassVar[str] = "unsupported_version"
+    code: ClassVar[int] = -32022
+    status: ClassVar[int] = 400
+
+    def __init__(self, requested: str) -> None:
+        super().__init__()
+        self._requested = requested
+
+    def data(self) -> dict[str, object]:
+        return {"supported": list(SUPPORTED), "requested": self._requested}
+
+
+# ---------------------------------------------------------------- the ladder's rungs
+
+
+def check_meta(message: Message) -> None:
+    """That `_meta` says how the request is meant. Raises InvalidParams."""
+    meta: Any = message.parsed.get("_meta", {})
+    missing = [key for key in (VERSION_KEY, CAPABILITIES_KEY) if key not in meta]
+    if missing:
+        raise InvalidParams(f"params._meta: expected {', '.join(missing)}")
+    if type(meta[VERSION_KEY]) is not str:
+        raise InvalidParams(f"_meta.{VERSION_KEY}: expected a string")
+    if type(meta[CAPABILITIES_KEY]) is not dict:
+        raise InvalidParams(f"_meta.{CAPABILITIES_KEY}: expected an object")
+    if type(meta.get(CLIENT_INFO_KEY, meta)) is not dict:
+        raise InvalidParams(f"_meta.{CLIENT_INFO_KEY}: expected an object")
+    if LOG_LEVEL_KEY in meta and meta[LOG_LEVEL_KEY] not in LOG_LEVELS:
+        raise InvalidParams(f"_meta.{LOG_LEVEL_KEY}: expected one of {', '.join(LOG_LEVELS)}")
+    if type(meta.get("progressToken", "")) not in {str, int}:
+        raise InvalidParams("_meta.progressToken: expected a string or an integer")
+
+
+def check_version(message: Message) -> None:
+    """Raises UnsupportedVersion."""
+    version = message.parsed["_meta"][VERSION_KEY]
+    if version != MODERN:
+        raise UnsupportedVersion(version[:64])
+
+
+def check_headers(message: Message, headers: Mapping[bytes, bytes]) -> None:
+    """That the headers say what the body says. Raises HeaderMismatch."""
+    if headers[VERSION] != message.parsed["_meta"][VERSION_KEY].encode():
+        raise HeaderMismatch("MCP-Protocol-Version is not the version in `_meta`")
+    method = headers.get(METHOD)
+    if method != message.method.encode():
+        wrong = "is missing" if method is None else "is not the body's `method`"
+        raise HeaderMismatch(f"Mcp-Method {wrong}")
+    named_by = NAMED_BY.get(message.method)
+    if named_by is None:
+        return
+    name = message.parsed.get(named_by)
+    if isinstance(name, str):
+        _check_name(headers.get(NAME), name, named_by)
+
+
+def _check_name(header: bytes | None, name: str, named_by: str) -> None:
+    if header is None:
+        raise HeaderMismatch("Mcp-Name is missing")
+    if header.startswith(b"=?") or not header.isascii():
+        if not header.isascii() or decode(header.decode("ascii")) != name:
+            raise HeaderMismatch(f"Mcp-Name is not the body's `{named_by}`")
+    elif header != name.encode():
+        raise HeaderMismatch(f"Mcp-Name is not the body's `{named_by}`")
+
+
+# ---------------------------------------------------------------- headers
+
+
+def twice(headers: Headers) -> str | None:
+    """A header that decides, and came more than once."""
+    seen: set[bytes] = set()
+    for name, _ in headers:
+        if name in ROUTING and name in seen:
+            return name.decode("latin-1")
+        seen.add(name)
+    return None
+
+
+def takes_streams(accept: bytes | None) -> bool:
+    if accept is None or accept == _BOTH:
+        return True
+    return any(kind in accept.lower() for kind in (b"text/event-stream", b"*/*", b"text/*"))
+
+
+def shown(version: bytes) -> str:
+    return version[:64].decode("latin-1")
+
+
+def refuse(exchange: Exchange, error: HubError, message_id: bytes | None = None) -> None:
+    body = error_message(message_id, error.code, str(error), error.data())
+    exchange.answer(STATUS.get(error.code, 200), body)

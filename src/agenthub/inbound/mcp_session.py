@@ -1,0 +1,220 @@
+"""Legacy sessions: what a client of the old era said at `initialize`, carried in its session's id.
+
+    Mcp-Session-Id = base64url(facts) "." base64url(HMAC-SHA256(hub's secret, facts))
+
+So a session outlives a restart and any other process with the same secret can serve it; what is
+kept here is only what happened since (log level, subscriptions, calls under way), and a bounded
+number of it. An id opens nothing by itself: it is bound to the principal and to the address.
+
+Source: MCP specification 2025-11-25, "Streamable HTTP, Session Management"; attacks A17, A40.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec import Raw, Struct, structs
+
+from agenthub.domain.call import Era
+from agenthub.domain.caller import Caller
+from agenthub.domain.errors import InvalidParams
+from agenthub.domain.outcome import Cause
+from agenthub.gateway import Passage
+from agenthub.inbound.mcp_terms import LEGACY_VERSIONS, LOG_LEVELS, Context
+from agenthub.wire.jsonrpc import Message
+
+ID_MAX: Final = 4_096
+"""Characters of a session's id: it comes back in a header with each request."""
+DECLARED_MAX: Final = 1_024
+"""Bytes of what a client may say of itself; what is beyond is not kept."""
+KEPT_MAX: Final = 10_000
+"""Sessions, and ended ones, that are remembered."""
+RUNNING_MAX: Final = 1_000
+"""Requests of one session that can be cancelled."""
+DEFAULT_LEVEL: Final = b'"info"'
+"""Until a client says otherwise, the server decides. Source: 2025-11-25, "Logging"."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Facts(Struct, frozen=True, array_like=True):
+    """What a session's id says."""
+
+    version: str
+    principal: str
+    endpoint: str | None
+    """The face."""
+    capabilities: Raw
+    client_info: Raw
+    """`{}` if it said nothing."""
+    nonce: str
+
+
+_facts = msgspec.json.Decoder(Facts).decode
+
+
+class News(Protocol):
+    """The session's stream, a subscriptions.Subscription."""
+
+    open: bool
+
+    def end(self) -> None: ...
+
+
+class Session:
+    """One client of the old era, from `initialize` on."""
+
+    def __init__(self, facts: Facts, caller: Caller, door: str) -> None:
+        self.facts = facts
+        info = bytes(facts.client_info)
+        self.context = Context(
+            caller, facts.endpoint, Era.LEGACY, bytes(facts.capabilities),
+            b"" if info == b"{}" else info, DEFAULT_LEVEL, door,
+        )  # fmt: skip
+        self.running: dict[bytes, list[Passage]] = {}
+        """By the client's own request id, as it was written."""
+        self.subscribed: dict[tuple[str, str], str] = {}
+        """(server, its own URI) → the URI as the client knows it."""
+        self.stream: News | None = None
+
+    def set_level(self, message: Message) -> None:
+        """Raises InvalidParams."""
+        level = message.parsed.get("level")
+        if level not in LOG_LEVELS:
+            raise InvalidParams(f"params.level: expected one of {', '.join(LOG_LEVELS)}")
+        self.context = structs.replace(self.context, log_level=_encode(level))
+
+    # ------------------------------------------------------------ cancelling
+
+    def runs(self, message_id: bytes, passage: Passage) -> None:
+        """A request is under way. An id that is in use already takes nothing from its owner."""
+        if len(self.running) < RUNNING_MAX:
+            self.running.setdefault(message_id, []).append(passage)
+
+    def ended(self, message_id: bytes, passage: Passage) -> None:
+        passages = self.running.get(message_id)
+        if passages and passage in passages:
+            passages.remove(passage)
+            if not passages:
+                del self.running[message_id]
+
+    def cancelled(self, message: Message) -> None:
+        """`notifications/cancelled`: reaches this session's own requests only (A40)."""
+        wanted = message.params.get("requestId")
+        if wanted is not None:
+            for passage in list(self.running.get(bytes(wanted), ())):
+                passage.cancel(Cause.CLIENT)
+
+    def close(self) -> None:
+        """It is over: what is under way is given up."""
+        for passages in list(self.running.values()):
+            for passage in list(passages):
+                passage.cancel(Cause.CLIENT)
+        if self.stream is not None:
+            self.stream.end()
+
+
+class Sessions:
+    """All sessions of one hub over HTTP."""
+
+    def __init__(self, secret: bytes, leave: Callable[[Session], None]) -> None:
+        self._secret = secret
+        self._leave = leave
+        self._kept: OrderedDict[str, Session] = OrderedDict()
+        self._ended: OrderedDict[str, None] = OrderedDict()
+
+    def begin(self, message: Message, caller: Caller, endpoint: str | None) -> tuple[str, Session]:
+        """A session's id, and the session. Raises InvalidParams."""
+        session = Session(read_initialize(message, caller, endpoint), caller, "mcp")
+        facts = _encode(session.facts)
+        session_id = f"{_text(facts)}.{_text(self._sign(facts))}"
+        self._keep(session_id, session)
+        return session_id, session
+
+    def find(self, session_id: str, caller: Caller, endpoint: str | None) -> Session | None:
+        """The session, if this caller began it at this face; whatever is wrong, None."""
+        session = self._kept.get(session_id)
+        if session is None:
+            facts = self._read(session_id)
+            if facts is None:
+                return None
+            session = Session(facts, caller, "mcp")
+        facts = session.facts
+        if facts.principal != caller.id or facts.endpoint != endpoint:
+            return None
+        if session.context.caller is not caller:
+            # What the key may see can have changed since.
+            session.context = structs.replace(session.context, caller=caller)
+        self._keep(session_id, session)
+        return session
+
+    def end(self, session_id: str) -> None:
+        session = self._kept.pop(session_id, None)
+        if session is not None:
+            self._leave(session)
+        self._ended[session_id] = None
+        if len(self._ended) > KEPT_MAX:
+            self._ended.popitem(last=False)
+
+    def _keep(self, session_id: str, session: Session) -> None:
+        self._kept[session_id] = session
+        self._kept.move_to_end(session_id)
+        if len(self._kept) > KEPT_MAX:
+            _, oldest = self._kept.popitem(last=False)
+            self._leave(oldest)
+
+    def _read(self, session_id: str) -> Facts | None:
+        if len(session_id) > ID_MAX or session_id in self._ended:
+            return None
+        try:
+            facts, signature = (_bytes(part) for part in session_id.split("."))
+            if session_id != f"{_text(facts)}.{_text(signature)}":
+                return None  # another spelling of an id that may have ended
+            if not hmac.compare_digest(signature, self._sign(facts)):
+                return None
+            return _facts(facts)
+        except ValueError:
+            return None
+
+    def _sign(self, facts: bytes) -> bytes:
+        return hmac.digest(self._secret, facts, hashlib.sha256)
+
+
+def read_initialize(message: Message, caller: Caller, endpoint: str | None) -> Facts:
+    """What the client says of itself, bounded. Raises InvalidParams."""
+    parsed = message.parsed
+    wanted = parsed.get("protocolVersion")
+    if not isinstance(wanted, str):
+        raise InvalidParams("params.protocolVersion: expected a string")
+    if not isinstance(parsed.get("capabilities", {}), dict):
+        raise InvalidParams("params.capabilities: expected an object")
+    version = wanted if wanted in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
+    capabilities = _bounded(parsed.get("capabilities", {}), ("sampling", "elicitation", "roots"))
+    info = parsed.get("clientInfo")
+    about = _bounded(info, ("name", "version")) if isinstance(info, dict) else b"{}"  # pyright: ignore[reportUnknownArgumentType]
+    return Facts(
+        version, caller.id, endpoint, Raw(capabilities), Raw(about),
+        secrets.token_urlsafe(12),
+    )  # fmt: skip
+
+
+def _bounded(said: Mapping[str, Any], needed: tuple[str, ...]) -> bytes:
+    """All of it if it is short, else what is needed of it, else nothing."""
+    for kept in (said, {name: said[name] for name in needed if name in said}):
+        raw = _encode(kept)
+        if len(raw) <= DECLARED_MAX:
+            return raw
+    return b"{}"
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)

@@ -1,0 +1,75 @@
+"""The words of MCP that its doors share: versions, keys of `_meta`, codes, where answers go.
+
+Source: MCP specification 2026-07-28, "Base, _meta" and "Base, Error Codes".
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from agenthub import __version__
+from agenthub.domain.call import Era
+from agenthub.domain.caller import Caller
+from agenthub.inbound.exchange import Headers
+
+MODERN: Final = "2026-07-28"
+LEGACY_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26")
+SUPPORTED: Final = (MODERN, *LEGACY_VERSIONS)
+
+PROTOCOL: Final = "io.modelcontextprotocol/"
+VERSION_KEY: Final = PROTOCOL + "protocolVersion"
+CAPABILITIES_KEY: Final = PROTOCOL + "clientCapabilities"
+CLIENT_INFO_KEY: Final = PROTOCOL + "clientInfo"
+LOG_LEVEL_KEY: Final = PROTOCOL + "logLevel"
+SERVER_INFO_KEY: Final = PROTOCOL + "serverInfo"
+SUBSCRIPTION_KEY: Final = PROTOCOL + "subscriptionId"
+TASKS: Final = PROTOCOL + "tasks"
+"""The extension that the hub does not carry; whoever asks for it is not offered it."""
+
+OURS: Final = "io.agenthub/"
+"""Keys of `_meta` that only the hub may set."""
+SERVED_BY: Final = OURS + "served_by"
+IDEMPOTENCY_KEY: Final = OURS + "idempotencyKey"
+DEADLINE_KEY: Final = OURS + "deadlineMs"
+
+LOG_LEVELS: Final = (
+    "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency",
+)  # fmt: skip
+
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+
+SERVER_INFO: Final = msgspec.json.encode(
+    {"name": "agenthub", "title": "AgentHub", "version": __version__}
+)
+
+
+class Context(Struct, frozen=True):
+    """Who asks, at which face, and how it speaks."""
+
+    caller: Caller
+    endpoint: str | None
+    """The face: one server's name, or None for all."""
+    era: Era
+    capabilities: bytes = b"{}"
+    client_info: bytes = b""
+    log_level: bytes = b""
+    """Raw JSON string, of a legacy session; modern clients say it with each request."""
+    door: str = "mcp"
+    idempotency_key: str | None = None
+    size_bytes: int = 0
+    headers: Headers = ()
+    """As received, for `Mcp-Param-*`; none over transports that have none."""
+
+
+class Replies(Protocol):
+    """Where the answer to one request goes: any notifications, then one result or error."""
+
+    def result(self, raw: bytes) -> None: ...
+    def error(
+        self, code: int, message: str, data: Mapping[str, Any] | bytes | None = None
+    ) -> None: ...
+    def notify(self, method: str, params: bytes) -> None: ...
