@@ -56,6 +56,7 @@ _encode = msgspec.json.Encoder().encode
 _HEAD_ID = re.compile(
     rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*([0-9]{1,18})\s*,\s*"(?:result|error)"'
 )
+_VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BOM = b"\xef\xbb\xbf"
 _NAMED_BY_URI = {"resources/read", "resources/subscribe", "resources/unsubscribe"}
 
@@ -79,6 +80,11 @@ def is_utf8(line: bytes) -> bool:
     return True
 
 
+def is_version(text: str) -> bool:
+    """Whether it looks like a revision of the protocol, and so can stand in a header."""
+    return bool(_VERSION.fullmatch(text))
+
+
 def head_id(head: bytes) -> int | None:
     """The id of an answer of which only the beginning is there."""
     match = _HEAD_ID.match(head)
@@ -92,28 +98,33 @@ def error_head(error: Raw) -> ErrorHead | None:
         return None
 
 
-def reply_of(message: Message, line: bytes) -> Reply:
-    """What an answer means; facts only."""
+def reply_of(message: Message, line: bytes, status: int = 0) -> Reply:
+    """What an answer means; facts only. `status` is HTTP's."""
     result, error = bytes(message.result), bytes(message.error)
     if not is_utf8(line):
-        return Reply(Ending.PROTOCOL, detail="the answer is not UTF-8")
+        return _wrong("the answer is not UTF-8", status)
     if bool(result) == bool(error):
-        return Reply(Ending.PROTOCOL, detail="the answer has not exactly one of result and error")
+        return _wrong("the answer has not exactly one of result and error", status)
     if error:
         head = error_head(message.error)
         if head is None:
-            return Reply(Ending.PROTOCOL, detail="the error has no code")
-        return Reply(Ending.ERROR, error=error, code=head.code)
+            return _wrong("the error has no code", status)
+        return Reply(Ending.ERROR, error=error, code=head.code, status=status)
     try:
         head = _result.decode(result)
     except msgspec.DecodeError as wrong:
-        return Reply(Ending.PROTOCOL, detail=f"the result has the wrong shape: {wrong}")
+        return _wrong(f"the result has the wrong shape: {wrong}", status)
     return Reply(
         Ending.RESULT,
         result=result,
+        status=status,
         is_error=bool(head.is_error),
         result_type=head.result_type or "complete",
     )
+
+
+def _wrong(detail: str, status: int) -> Reply:
+    return Reply(Ending.PROTOCOL, status=status, detail=detail)
 
 
 def request(message_id: int, method: str, params: Mapping[str, object] | None = None) -> bytes:
@@ -164,8 +175,8 @@ def attempt_request(
     """One attempt as a line, with the hub's own id and progress token; None: not JSON."""
     params: dict[str, object] = dict(outgoing.params)
     if outgoing.name:
-        _put_name(params, outgoing)
-    if meta := _meta(message_id, outgoing, era, now):
+        put_name(params, outgoing)
+    if meta := meta_of(message_id, outgoing, era, now):
         params["_meta"] = meta
     body = {"jsonrpc": "2.0", "id": message_id, "method": outgoing.method, "params": params}
     data = _encode(body)
@@ -178,7 +189,8 @@ def attempt_request(
     return data + b"\n"
 
 
-def _put_name(params: dict[str, object], outgoing: Outgoing) -> None:
+def put_name(params: dict[str, object], outgoing: Outgoing) -> None:
+    """The target's name where its method has it."""
     if outgoing.method != "completion/complete":
         params["uri" if outgoing.method in _NAMED_BY_URI else "name"] = outgoing.name
     elif "ref" in outgoing.params:
@@ -187,7 +199,8 @@ def _put_name(params: dict[str, object], outgoing: Outgoing) -> None:
         params["ref"] = ref
 
 
-def _meta(message_id: int, outgoing: Outgoing, era: Era, now: Nanoseconds) -> dict[str, object]:
+def meta_of(message_id: int, outgoing: Outgoing, era: Era, now: Nanoseconds) -> dict[str, object]:
+    """What the era needs of `_meta`, around what the caller passes on."""
     meta: dict[str, object]
     if era is Era.LEGACY:
         meta = {k: v for k, v in outgoing.meta.items() if not k.startswith(PROTOCOL)}

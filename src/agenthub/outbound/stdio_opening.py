@@ -61,6 +61,43 @@ class _Supported(Struct, frozen=True):
     supported: tuple[str, ...] = ()
 
 
+def discovered(result: bytes | Raw) -> Opened:
+    """What a modern server says of itself. Raises msgspec.DecodeError."""
+    found = msgspec.json.decode(result, type=_Discovered)
+    return Opened(
+        Era.MODERN,
+        MODERN,
+        bytes(found.meta.get(PROTOCOL + "serverInfo", NOTHING)),
+        bytes(found.capabilities),
+        found.instructions or "",
+    )
+
+
+def initialized(result: bytes | Raw) -> Opened:
+    """What an old server says of itself. Raises msgspec.DecodeError."""
+    found = msgspec.json.decode(result, type=_Initialized)
+    return Opened(
+        Era.LEGACY,
+        found.version,
+        bytes(found.server_info),
+        bytes(found.capabilities),
+        found.instructions or "",
+    )
+
+
+def unsupported(data: Raw) -> Opened | Unfit | None:
+    """What the versions in an error -32022 mean; None: it speaks an old one.
+
+    Raises msgspec.DecodeError.
+    """
+    versions = msgspec.json.decode(data or b"{}", type=_Supported).supported
+    if MODERN in versions or not versions:
+        return Opened(Era.MODERN, MODERN)
+    if min(versions) > MODERN:
+        return Unfit(f"it speaks MCP {', '.join(versions)[:200]}, and this hub {MODERN}")
+    return None
+
+
 class Opening:
     """A machine without I/O: bytes to send come out, answers go in."""
 
@@ -104,33 +141,17 @@ class Opening:
 
     def _discovered(self, message: Message) -> Opened | Unfit | bytes | None:
         if message.result:
-            found = msgspec.json.decode(message.result, type=_Discovered)
-            return Opened(
-                Era.MODERN,
-                MODERN,
-                bytes(found.meta.get(PROTOCOL + "serverInfo", NOTHING)),
-                bytes(found.capabilities),
-                found.instructions or "",
-            )
+            return discovered(message.result)
         error = error_head(message.error)
         if error is not None and error.code == UNSUPPORTED_VERSION:
-            versions = msgspec.json.decode(error.data or b"{}", type=_Supported).supported
-            if MODERN in versions or not versions:
-                return Opened(Era.MODERN, MODERN)
-            if min(versions) > MODERN:
-                return Unfit(f"it speaks MCP {', '.join(versions)}, and this hub {MODERN}")
+            verdict = unsupported(error.data)
+            if verdict is not None:
+                return verdict
         return self._other_way("server/discover", message)
 
     def _initialized(self, message: Message) -> Opened | Unfit | bytes | None:
         if message.result:
-            found = msgspec.json.decode(message.result, type=_Initialized)
-            return Opened(
-                Era.LEGACY,
-                found.version,
-                bytes(found.server_info),
-                bytes(found.capabilities),
-                found.instructions or "",
-            )
+            return initialized(message.result)
         return self._other_way("initialize", message)
 
     def _other_way(self, method: str, message: Message) -> Unfit | bytes | None:

@@ -1,0 +1,201 @@
+"""One attempt over HTTP (ports.Attempt): its answer, and what its own stream tells on the way.
+
+The stream is this request's alone, so whatever comes on it belongs to it: progress, log messages,
+and the questions of an old server, which nobody can answer yet.
+"""
+
+import asyncio
+from typing import Protocol
+
+from agenthub.domain.call import Era
+from agenthub.domain.outcome import Cause, Ending, Reply, Written
+from agenthub.domain.span import MILLISECOND, Nanoseconds
+from agenthub.outbound import stdio_message as wire
+from agenthub.outbound.http_connection import Connection
+from agenthub.outbound.http_exchange import Exchange, ExchangeOwner
+from agenthub.outbound.http_request import RequestHead
+from agenthub.outbound.stdio_message import Message
+from agenthub.outbound.stdio_traffic import INTERACTIVE, LOG_LEVEL, UNHEARD
+from agenthub.ports import AttemptReceiver, Outgoing, Timer, UpstreamWatcher
+
+PROGRESS_GAP: Nanoseconds = 200 * MILLISECOND
+PROGRESS_BURST = 5
+"""Words of progress to a client: so many at once and then one in each gap, so never more than ten
+in a second (F20). Of those that come faster, the last one counts."""
+
+
+class AttemptOwner(ExchangeOwner, Protocol):
+    """What an attempt needs of its server."""
+
+    era: Era | None
+    head: RequestHead
+    watcher: UpstreamWatcher
+    strays: int
+
+    def renew(self, attempt: "HttpAttempt") -> None:
+        """Its session is gone, and it was not run: send it in a new one."""
+        ...
+
+    def let_go(self, exchange: Exchange) -> None:
+        """It waits no longer."""
+        ...
+
+    def post(self, body: bytes) -> None:
+        """A message of the hub's own, to an old server."""
+        ...
+
+    def noted(self, reply: Reply) -> None:
+        """How an attempt ended, before its receiver hears of it."""
+        ...
+
+
+class HttpAttempt(Exchange):
+    """Implements `ports.Attempt`."""
+
+    __slots__ = (
+        "_paused", "_progress", "_progress_tat", "_progress_timer", "_renewed", "_server",
+        "outgoing", "receiver", "session",
+    )  # fmt: skip
+
+    def __init__(
+        self, attempt_id: int, owner: AttemptOwner, outgoing: Outgoing, receiver: AttemptReceiver
+    ) -> None:
+        super().__init__(attempt_id, owner)
+        self.outgoing = outgoing
+        self.receiver = receiver
+        self._server = owner
+        self.session = ""
+        """That it was last sent in."""
+        self._renewed = False
+        self._paused = False
+        self._progress: Message | None = None
+        """The last word of progress, when it came too soon to be passed on."""
+        self._progress_tat: Nanoseconds = 0
+        self._progress_timer: Timer | None = None
+
+    # ---------------------------------------------------------------- the port
+
+    def cancel(self, cause: Cause) -> None:
+        if self.done:
+            return
+        written = self.written
+        self._server.let_go(self)
+        if self.connection is not None:
+            self.connection.drop()
+            if self._server.era is Era.LEGACY and written is Written.ALL:
+                # To an old server a closed stream is no word that it may stop.
+                self._tell_cancelled(cause.value)
+        self.finish(Reply(Ending.CANCELLED, written, detail=f"cancelled: {cause.value}"))
+
+    def pause(self) -> None:
+        self._paused = True
+        if self.connection is not None and not self.done:
+            self.connection.pause()
+
+    def resume(self) -> None:
+        self._paused = False
+        if self.connection is not None and not self.done:
+            self.connection.resume()
+
+    # ---------------------------------------------------------------- the exchange
+
+    def request(self) -> bytes:
+        head = self._server.head
+        self.session = head.session
+        return head.call(self.id, self.outgoing, self._server.clock.now())
+
+    def begin(self, connection: Connection) -> bool:
+        begun = super().begin(connection)
+        if begun and self._paused:
+            connection.pause()
+        return begun
+
+    def finish_soon(self, reply: Reply) -> None:
+        """From inside `send`, which must return first."""
+        asyncio.get_running_loop().call_soon(self.finish, reply)
+
+    def over(self) -> None:
+        if self.session and not self._renewed and self._session_is_gone():
+            self._renewed = True
+            self.connection = self.reply = None
+            self._parts, self._size, self._sse = [], 0, None
+            self._server.renew(self)
+        else:
+            super().over()
+
+    def _session_is_gone(self) -> bool:
+        """404 by the specification; some servers say 400, with a word of the session."""
+        if self.status == 404:
+            return True
+        return self.status == 400 and b"session" in b"".join(self._parts).lower()
+
+    def _answered(self, message: Message, raw: bytes) -> Reply:
+        reply = super()._answered(message, raw)
+        if reply.result_type == "input_required" and self.outgoing.era is Era.LEGACY:
+            detail = "the server asks the client something in a way that an older client cannot"
+            return Reply(Ending.INTERACTIVE, status=self.status, detail=detail)
+        return reply
+
+    def _tell(self, reply: Reply) -> None:
+        if self._progress_timer is not None:
+            self._progress_timer.cancel()
+        if self._progress is not None and reply.ending is not Ending.CANCELLED:
+            self._pass_progress(self._progress, self._server.clock.now())
+        self._server.noted(reply)
+        self.receiver.finished(reply)
+
+    # ---------------------------------------------------------------- its stream
+
+    def _notified(self, message: Message) -> None:
+        method = message.method
+        if method == "notifications/progress":
+            token = wire.progress_token(message.params)
+            if type(token) is int and token == self.id:
+                self._progressed(message)
+        elif method == "notifications/message":
+            wanted = wire.level_of(self.outgoing.meta.get(LOG_LEVEL))
+            if wanted is not None and wanted <= wire.log_level(message.params):
+                self.receiver.notified(method, bytes(message.params))
+        elif method not in UNHEARD:
+            self._server.watcher.changed(method, bytes(message.params) or b"{}")
+
+    def _progressed(self, message: Message) -> None:
+        now = self._server.clock.now()
+        left = self._progress_tat - (PROGRESS_BURST - 1) * PROGRESS_GAP - now
+        if left <= 0:
+            self._pass_progress(message, now)
+        else:
+            self._progress = message
+            if self._progress_timer is None:
+                self._progress_timer = self._server.clock.after(left, self._catch_up)
+
+    def _catch_up(self) -> None:
+        self._progress_timer = None
+        if self._progress is not None and not self.done:
+            self._pass_progress(self._progress, self._server.clock.now())
+
+    def _pass_progress(self, message: Message, now: Nanoseconds) -> None:
+        self._progress = None
+        self._progress_tat = max(self._progress_tat, now) + PROGRESS_GAP
+        own = self.outgoing.meta.get("progressToken")
+        if own is not None:
+            params = wire.with_progress_token(message.params, own)
+            self.receiver.notified(message.method, params)
+
+    def _asked(self, message: Message, message_id: int | str) -> None:
+        """A request of the server's own. A modern one must not have any: not answered."""
+        method = message.method
+        if self._server.era is not Era.LEGACY:
+            self._server.strays += 1
+        elif method == "ping":
+            self._server.post(wire.pong(message_id))
+        else:
+            self._server.post(wire.refusal(message_id, method))
+            if method in INTERACTIVE:
+                self._tell_cancelled("the client cannot be asked")
+                detail = f"the server asks the client for {method}, which is not relayed yet"
+                self.reply = Reply(Ending.INTERACTIVE, status=self.status, detail=detail)
+
+    def _tell_cancelled(self, reason: str) -> None:
+        params = {"requestId": self.id, "reason": reason}
+        self._server.post(wire.notification("notifications/cancelled", params))

@@ -1,0 +1,193 @@
+"""The connections to one server: kept alive, the warmest first, never more than so many.
+
+    take ──idle one──► send                       free ──somebody waits──► send
+       └──none──► wait, and dial (few at a time       └──nobody──► idle ──4 s──► closed
+                  until one is there)
+
+- While no connection is open, nothing proves that the server lives: at most `UNPROVEN` dials run,
+  and the first that fails ends the wait of everybody (F05). With one open, each failed dial is the
+  failure of one who waits.
+- Idle connections are closed after 4 s, before their peers do it (uvicorn and Node.js: 5 s); so a
+  request seldom meets a closing connection. See `Exchange.broke` for what happens when it does.
+- One timer, only while connections are open, looks for silent, idle and unfinished ones. It counts
+  its own rounds and reads no clock: a hub that was stopped finds nobody silent for that (F38).
+"""
+
+from collections import deque
+from typing import Protocol
+
+from agenthub.domain.outcome import Ending
+from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
+from agenthub.outbound.diagnosis import Diagnosis
+from agenthub.outbound.http_connection import Connection, HttpLimits
+from agenthub.outbound.http_dial import Dial, Unreachable
+from agenthub.outbound.http_exchange import Exchange
+from agenthub.ports import Clock, Timer
+from agenthub.tasks import Tasks
+
+UNPROVEN = 4
+"""Dials at a time while no connection is open."""
+WAITING_MAX = 1_024
+IDLE: Nanoseconds = 4 * SECOND
+DRAINING_ROUNDS = 2
+SWEEP: Nanoseconds = SECOND
+
+
+class PoolOwner(Protocol):
+    def unreached(self, diagnosis: Diagnosis) -> None:
+        """A dial failed, and no connection is open."""
+        ...
+
+
+class Pool:
+    """Hands a connection to each exchange, now or as soon as there is one."""
+
+    def __init__(  # noqa: PLR0913 - all of it is needed
+        self,
+        dial: Dial,
+        owner: PoolOwner,
+        clock: Clock,
+        tasks: Tasks,
+        limits: HttpLimits,
+        *,
+        size: int,
+        patience: Nanoseconds,
+    ) -> None:
+        self._dial = dial
+        self._owner = owner
+        self._clock = clock
+        self._tasks = tasks
+        self._limits = limits
+        self._size = size
+        self._sweep_span = max(10 * MILLISECOND, min(SWEEP, patience // 8))
+        self._open: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._waiting: deque[Exchange] = deque()
+        self._dialling = 0
+        self._sweeper: Timer | None = None
+        self._closed = False
+        self.dialled = 0
+        """Connections tried so far."""
+
+    def take(self, exchange: Exchange) -> None:
+        """Send it on a connection. Calls nothing of the exchange but `begin` and `broke`."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                if not exchange.begin(connection):
+                    self._idle.append(connection)
+                return
+            self.gone(connection)
+        self._waiting.append(exchange)
+        self._dial_more()
+
+    @property
+    def full(self) -> bool:
+        """Too many wait already."""
+        return len(self._waiting) >= WAITING_MAX or self._closed
+
+    def prove(self) -> None:
+        """A connection was lost: if it was the last one, see whether the server is still there."""
+        if not self._open and not self._dialling and not self._closed:
+            self._start_dial()
+
+    def forget(self, exchange: Exchange) -> None:
+        """It waits no longer."""
+        if exchange in self._waiting:
+            self._waiting.remove(exchange)
+
+    def exchanges(self) -> list[Exchange]:
+        """All that wait or are under way."""
+        asking = (connection.asker for connection in self._open)
+        return [*self._waiting, *(one for one in asking if isinstance(one, Exchange))]
+
+    def close(self) -> None:
+        self._closed = True
+        for connection in list(self._open):
+            connection.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    # ---------------------------------------------------------------- from the connections
+
+    def free(self, connection: Connection) -> None:
+        while self._waiting:
+            if self._waiting.popleft().begin(connection):
+                return
+        connection.quiet = 0
+        self._idle.append(connection)
+
+    def gone(self, connection: Connection) -> None:
+        if connection in self._open:
+            self._open.remove(connection)
+            if connection in self._idle:
+                self._idle.remove(connection)
+            if self._waiting:
+                self._dial_more()
+
+    # ---------------------------------------------------------------- dialling
+
+    def _dial_more(self) -> None:
+        room = self._size - len(self._open) if self._open else UNPROVEN
+        while self._dialling < min(room, len(self._waiting)) and not self._closed:
+            self._start_dial()
+
+    def _start_dial(self) -> None:
+        self._dialling += 1
+        self.dialled += 1
+        self._tasks.start(self._dial_one(), "dial")
+
+    async def _dial_one(self) -> None:
+        try:
+            connection = await self._dial.connect(lambda: Connection(self, self._limits))
+        except Unreachable as error:
+            self._dialling -= 1
+            self._failed(error.diagnosis)
+            return
+        except BaseException:
+            self._dialling -= 1
+            raise
+        self._dialling -= 1
+        if self._closed:
+            connection.abort()
+        elif connection.usable:
+            self._open.add(connection)
+            self.free(connection)
+            self._watch()
+            self._dial_more()
+        else:
+            self._failed(Diagnosis("the connection was closed as soon as it was made"))
+
+    def _failed(self, diagnosis: Diagnosis) -> None:
+        if self._open:
+            unlucky = [self._waiting.popleft()] if self._waiting else []
+        else:
+            unlucky = list(self._waiting)
+            self._waiting.clear()
+            self._owner.unreached(diagnosis)
+        for exchange in unlucky:
+            exchange.broke(Ending.UNREACHED, diagnosis.problem)
+
+    # ---------------------------------------------------------------- the sweep
+
+    def _watch(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = self._clock.after(self._sweep_span, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeper = None
+        for connection in list(self._open):
+            connection.quiet += 1
+            silence = connection.quiet * self._sweep_span
+            asker = connection.asker
+            if asker is not None:
+                if silence > asker.patience and not connection.paused:
+                    seconds = asker.patience // MILLISECOND
+                    connection.timed_out(f"the server was silent for {seconds:,} ms")
+            elif connection.draining:
+                if connection.quiet >= DRAINING_ROUNDS:
+                    connection.abort()
+            elif silence >= IDLE:
+                connection.close()
+        if self._open:
+            self._watch()

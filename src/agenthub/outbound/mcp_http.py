@@ -1,0 +1,361 @@
+"""An MCP server behind Streamable HTTP, in either era.
+
+    new ──start──► opening ──era known──► ready ──no connection──► down ──backoff, or a call──┐
+                    ▲  └──────────────failed────────────────────────►┘                        │
+                    └─────────────────────────────────────────────────────────────────────────┘
+    any ──close──► closed
+
+- The era is found out once (`http_opening`) and kept while the server is ready; after it was down,
+  or when its answers make no sense in that era, it is asked anew.
+- Calls that come while it opens wait, at most for the endpoint's connect timeout.
+- Each call has a connection of its own while it runs, so one lost connection is one failure (F07).
+- An old server's session that is gone (404) is made anew; the call that found out was not run, and
+  is sent again in the new session.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from enum import Enum, auto
+from itertools import count
+
+from agenthub.domain.call import Era
+from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.endpoint_check import check_url
+from agenthub.domain.errors import BadSetting
+from agenthub.domain.outcome import Ending, Reply, Written
+from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
+from agenthub.outbound import stdio_message as wire
+from agenthub.outbound.diagnosis import Diagnosis
+from agenthub.outbound.http_attempt import HttpAttempt
+from agenthub.outbound.http_connection import HttpLimits
+from agenthub.outbound.http_dial import Dial
+from agenthub.outbound.http_exchange import Exchange
+from agenthub.outbound.http_opening import Failed, Opening, Step
+from agenthub.outbound.http_own import Listening, Question, unheard
+from agenthub.outbound.http_pool import Pool
+from agenthub.outbound.http_request import RequestHead, origin_of
+from agenthub.outbound.stdio_opening import Opened
+from agenthub.outbound.stdio_traffic import LOG_LEVEL
+from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamState, UpstreamWatcher
+from agenthub.tasks import Tasks
+
+GIVE_UP: Nanoseconds = 30 * SECOND
+"""For one opening; calls wait for it no longer than the connect timeout."""
+BACKOFF: Nanoseconds = SECOND // 2
+BACKOFF_MAX: Nanoseconds = 30 * SECOND
+DOUBT_GAP: Nanoseconds = 30 * SECOND
+"""Between two openings that odd answers alone brought about."""
+SPARE = 8
+"""Connections beside those of calls: lists, probes, a stream of changes."""
+FAREWELL_S = 1
+
+
+class Phase(Enum):
+    NEW = auto()
+    OPENING = auto()
+    READY = auto()
+    DOWN = auto()
+    CLOSED = auto()
+
+
+class HttpUpstream:
+    """Implements `ports.Upstream` for an endpoint with a URL."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        watcher: UpstreamWatcher,
+        clock: Clock,
+        tasks: Tasks,
+        limits: HttpLimits,
+    ) -> None:
+        """References are filled in already. Raises BadSetting if it can never work."""
+        if endpoint.url is None:
+            raise BadSetting("url: expected an address")
+        check_url("url", endpoint.url)
+        origin = origin_of(endpoint.url)
+        timeouts = endpoint.timeouts
+        self.watcher = watcher
+        self.clock = clock
+        self.limits = limits
+        self.patience: Nanoseconds = timeouts.idle_ms * MILLISECOND
+        self.head = RequestHead(origin, endpoint.headers)
+        self.era: Era | None = None
+        self.strays = 0
+        """Requests of a modern server, which must have none."""
+        self.mint = count(1).__next__
+        self._losses = count(1).__next__
+        self._connect_span: Nanoseconds = timeouts.connect_ms * MILLISECOND
+        self._pool = Pool(
+            Dial(origin, self._connect_span),
+            self,
+            clock,
+            tasks,
+            limits,
+            size=(endpoint.concurrency or 32) + SPARE,
+            patience=self.patience,
+        )
+        self._phase = Phase.NEW
+        self._opening: Opening | None = None
+        self._question: Question | None = None
+        self._opened: Opened | None = None
+        self._listening: Listening | None = None
+        self._waiting: dict[int, HttpAttempt] = {}
+        self._overdue = False
+        """It has been opening for longer than calls may wait."""
+        self._timers: list[Timer] = []
+        """Of the present phase."""
+        self._failures = 0
+        self._failure = Reply(Ending.UNREACHED, Written.NONE, detail="the server is closed")
+        self._not_before: Nanoseconds = 0
+        """When a server that asked for a pause is asked again."""
+        self._doubted_at: Nanoseconds | None = None
+        self._log_level = 0
+        self._diagnosis = Diagnosis("")
+
+    # ---------------------------------------------------------------- the port
+
+    @property
+    def state(self) -> UpstreamState:
+        opened = self._opened
+        return UpstreamState(
+            connected=self._phase is Phase.READY,
+            era=opened.era if opened else None,
+            version=opened.version if opened else "",
+            server_info=opened.server_info if opened else b"",
+            capabilities=opened.capabilities if opened else b"{}",
+            instructions=opened.instructions if opened else "",
+            problem=self._diagnosis.problem,
+            hint=self._diagnosis.hint,
+        )
+
+    def start(self) -> None:
+        if self._phase is Phase.NEW:
+            self._open()
+
+    def send(self, outgoing: Outgoing, receiver: AttemptReceiver) -> HttpAttempt:
+        attempt = HttpAttempt(self.mint(), self, outgoing, receiver)
+        if self._phase is Phase.READY:
+            self._go(attempt)
+            return attempt
+        if self._phase is Phase.NEW or (
+            self._phase is Phase.DOWN and self.clock.now() >= self._not_before
+        ):
+            self._open()
+        if self._phase is Phase.OPENING and not self._overdue:
+            self._waiting[attempt.id] = attempt
+        else:
+            attempt.finish_soon(self._failure)
+        return attempt
+
+    async def close(self) -> None:
+        if self._phase is Phase.CLOSED:
+            return
+        self._leave_phase(Phase.CLOSED)
+        self._failure = Reply(Ending.UNREACHED, Written.NONE, detail="the server is closed")
+        reply_of = "cancelled: shutdown"
+        for exchange in [*self._waiting.values(), *self._pool.exchanges()]:
+            if isinstance(exchange, HttpAttempt):
+                written = exchange.written
+                if exchange.connection is not None:
+                    exchange.connection.drop()
+                exchange.finish(Reply(Ending.CANCELLED, written, detail=reply_of))
+        self._waiting.clear()
+        if self.era is Era.LEGACY and self.head.session:
+            await self._say_goodbye()
+        self._pool.close()
+
+    # ---------------------------------------------------------------- for the exchanges
+
+    def mint_loss(self) -> int:
+        return self._losses()
+
+    def take_again(self, exchange: Exchange) -> None:
+        self._pool.take(exchange)
+
+    def lost(self) -> None:
+        self._pool.prove()
+
+    def ask(self, exchange: Exchange) -> None:
+        if self._pool.full:
+            detail = "too many requests wait for a connection"
+            reply = Reply(Ending.UNREACHED, Written.NONE, detail=detail)
+            asyncio.get_running_loop().call_soon(exchange.finish, reply)
+        else:
+            self._pool.take(exchange)
+
+    def post(self, body: bytes) -> None:
+        self.ask(Question(self.mint(), self, lambda: self.head.own(body), unheard))
+
+    def let_go(self, exchange: Exchange) -> None:
+        self._waiting.pop(exchange.id, None)
+        self._pool.forget(exchange)
+
+    def renew(self, attempt: HttpAttempt) -> None:
+        if self._phase is Phase.READY and attempt.session == self.head.session:
+            self._open()
+        if self._phase is Phase.READY:
+            self._go(attempt)
+        elif self._phase is Phase.OPENING and not self._overdue:
+            self._waiting[attempt.id] = attempt
+        else:
+            attempt.finish(self._failure)
+
+    def noted(self, reply: Reply) -> None:
+        if self._phase is Phase.READY and _is_odd(reply, self.era):
+            now = self.clock.now()
+            if self._doubted_at is None or now - self._doubted_at >= DOUBT_GAP:
+                self._doubted_at = now
+                self._open()
+
+    def _go(self, attempt: HttpAttempt) -> None:
+        if self._log_level:
+            self._raise_log_level(attempt.outgoing)
+        self.ask(attempt)
+
+    def _raise_log_level(self, outgoing: Outgoing) -> None:
+        """An old server has one level for all; each attempt gets what it asked for of it."""
+        level = wire.level_of(outgoing.meta.get(LOG_LEVEL))
+        if level is not None and level < self._log_level:
+            self._log_level = level
+            params = {"level": wire.LEVELS[level]}
+            self.post(wire.request(self.mint(), "logging/setLevel", params))
+
+    # ---------------------------------------------------------------- opening
+
+    def _leave_phase(self, phase: Phase) -> None:
+        self._phase = phase
+        for timer in self._timers:
+            timer.cancel()
+        self._timers = []
+        if self._listening is not None:
+            self._listening.stop()
+            self._listening = None
+        question, self._question = self._question, None
+        if question is not None and not question.done:
+            question.done = True
+            self._pool.forget(question)
+            if question.connection is not None:
+                question.connection.drop()
+
+    def _open(self) -> None:
+        self._leave_phase(Phase.OPENING)
+        self._overdue = False
+        self._opening = Opening(initialize_first=self.era is Era.LEGACY)
+        self._timers = [
+            self.clock.after(self._connect_span, self._be_overdue),
+            self.clock.after(GIVE_UP, self._give_up),
+        ]
+        self._take_step(self._opening.step)
+
+    def _take_step(self, step: Step) -> None:
+        opening, head = self._opening, self.head
+        assert opening is not None
+        number = self.mint()
+        if step is Step.DISCOVER:
+            method = "server/discover"
+            data = head.probe(method, wire.modern_request(number, method))
+        elif step is Step.INITIALIZE:
+            data = head.first(wire.initialize(number))
+        else:
+            head.settle(Era.LEGACY, opening.version, opening.session)
+            data = head.own(wire.notification("notifications/initialized"))
+        self._question = Question(number, self, lambda: data, self._hear)
+        self.ask(self._question)
+
+    def _hear(self, reply: Reply, headers: Mapping[bytes, bytes]) -> None:
+        if self._phase is not Phase.OPENING or self._opening is None:
+            return
+        self._question = None
+        outcome = self._opening.answered(reply, headers)
+        if isinstance(outcome, Step):
+            self._take_step(outcome)
+        elif isinstance(outcome, Opened):
+            self._be_ready(outcome)
+        else:
+            self._be_down(outcome)
+
+    def _be_overdue(self) -> None:
+        """Calls wait no longer; the server may still come."""
+        self._overdue = True
+        seconds = self._connect_span // MILLISECOND
+        self._diagnosis = Diagnosis(f"it did not answer within {seconds:,} ms")
+        self._failure = Reply(Ending.UNREACHED, Written.NONE, detail=self._diagnosis.problem)
+        self._flush(self._failure)
+        self.watcher.unreachable(self._diagnosis.problem)
+
+    def _give_up(self) -> None:
+        problem = f"it did not answer for {GIVE_UP // SECOND} s"
+        diagnosis = Diagnosis(problem, "It takes connections, but does not answer: see its logs.")
+        self._be_down(Failed(Reply(Ending.UNREACHED, Written.NONE, detail=problem), diagnosis))
+
+    def _be_ready(self, opened: Opened) -> None:
+        self._leave_phase(Phase.READY)
+        if opened.era is Era.MODERN:
+            self.head.settle(Era.MODERN, wire.MODERN)
+        self.era, self._opened, self._opening = opened.era, opened, None
+        self._failures, self._diagnosis = 0, Diagnosis("")
+        legacy_logs = opened.era is Era.LEGACY and wire.can_log(opened.capabilities)
+        self._log_level = len(wire.LEVELS) if legacy_logs else 0
+        self._listening = Listening(self, opened.capabilities)
+        self._listening.start()
+        waiting, self._waiting = self._waiting, {}
+        for attempt in waiting.values():
+            self._go(attempt)
+        self.watcher.connected()
+
+    # ---------------------------------------------------------------- down
+
+    def unreached(self, diagnosis: Diagnosis) -> None:
+        """From the pool: there is no connection to be had. An opening hears it by its question."""
+        self._diagnosis = diagnosis
+        if self._phase is Phase.READY:
+            reply = Reply(Ending.UNREACHED, Written.NONE, detail=diagnosis.problem)
+            self._be_down(Failed(reply, diagnosis))
+
+    def _be_down(self, failed: Failed) -> None:
+        was_overdue = self._overdue and self._phase is Phase.OPENING
+        self._leave_phase(Phase.DOWN)
+        self._opening = None
+        if failed.diagnosis.problem != self._diagnosis.problem:
+            self._diagnosis = failed.diagnosis
+        self._failure = failed.reply
+        now = self.clock.now()
+        pause = (failed.reply.retry_after_ms or 0) * MILLISECOND
+        pause = min(pause, 300 * SECOND)
+        self._not_before = now + pause
+        wait = min(BACKOFF_MAX, BACKOFF * 2 ** min(self._failures, 8))
+        wait = wait // 2 + int(wait // 2 * self.clock.chance())
+        self._failures += 1
+        self._timers = [self.clock.after(max(wait, pause), self._open)]
+        self._flush(failed.reply)
+        if failed.reply.ending is Ending.UNREACHED and not was_overdue:
+            self.watcher.unreachable(self._diagnosis.problem)
+
+    def _flush(self, reply: Reply) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for attempt in waiting.values():
+            attempt.finish(reply)
+
+    async def _say_goodbye(self) -> None:
+        """End an old server's session; it need not answer."""
+        over = asyncio.Event()
+
+        def heard(reply: Reply, headers: Mapping[bytes, bytes]) -> None:
+            del reply, headers
+            over.set()
+
+        self.ask(Question(self.mint(), self, self.head.delete, heard))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await over.wait()
+
+
+def _is_odd(reply: Reply, era: Era | None) -> bool:
+    """Whether an answer makes one doubt that the server still speaks this era."""
+    if reply.ending is Ending.STATUS:
+        return reply.status in {400, 404, 405, 406, 415}
+    if reply.ending is not Ending.ERROR or reply.status != 400:
+        return False
+    return reply.code in ({-32600, -32000} if era is Era.MODERN else {-32020, -32022})
