@@ -1,0 +1,136 @@
+"""One request's turn on a connection: turns are answered in the order in which they came.
+
+A turn is served by a hot door, by the ASGI application, or by the edge itself with a refusal.
+"""
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+from agenthub.domain.caller import Caller
+from agenthub.inbound.exchange import Headers, HotDoor, Request
+from agenthub.inbound.rejection import PROBLEM_JSON, Rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+JSON_LINE = b"content-type: application/json\r\n"
+_BAD_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
+_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_BODILESS = frozenset({204, 304})
+
+
+class Line(Protocol):
+    """The connection, as a turn uses it."""
+
+    def send(self, data: bytes) -> None: ...
+    def head(self, status: int) -> bytes: ...
+    def finished(self, turn: "Turn") -> None: ...
+    @property
+    def backlog(self) -> int: ...
+    @property
+    def is_last(self) -> bool:
+        """Whether the connection ends with the turn that is on."""
+        ...
+
+
+class Turn:
+    """`exchange.Exchange` over a connection; also what waits in its pipeline."""
+
+    __slots__ = (
+        "caller", "closed", "door", "drained", "is_begun", "is_chunked", "is_done", "keep", "line",
+        "refusal", "request",
+    )  # fmt: skip
+
+    def __init__(self, line: Line, request: Request, caller: Caller) -> None:
+        self.line = line
+        self.request = request
+        self.caller = caller
+        self.closed: Callable[[], None] | None = None
+        self.drained: Callable[[], None] | None = None
+        self.door: HotDoor | None = None
+        """None: the ASGI application's."""
+        self.refusal: Rejection | None = None
+        self.keep = True
+        """Whether the client keeps the connection after this."""
+        self.is_chunked = True
+        """Whether the client understands chunks: not in HTTP/1.0."""
+        self.is_begun = False
+        self.is_done = False
+
+    @property
+    def backlog(self) -> int:
+        return 0 if self.is_done else self.line.backlog
+
+    def answer(self, status: int, body: bytes, headers: Headers = ()) -> None:
+        if self.is_done:
+            return
+        assert not self.is_begun, "An answer was begun already"
+        lines = lines_of(headers) if headers else b""
+        if body and not (headers and _has(headers, b"content-type")):
+            lines += JSON_LINE
+        if self.line.is_last:
+            lines += b"connection: close\r\n"
+        head = self.line.head(status)
+        if status in _BODILESS:
+            self.line.send(b"%b%b\r\n" % (head, lines))
+        elif self.request.method == "HEAD":
+            self.line.send(b"%b%bcontent-length: %d\r\n\r\n" % (head, lines, len(body)))
+        else:
+            self.line.send(b"%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, len(body), body))
+        self.is_done = True
+        self.line.finished(self)
+
+    def refuse(self, refusal: Rejection, request_id: str) -> None:
+        headers = (*refusal.headers, (b"content-type", PROBLEM_JSON))
+        self.answer(refusal.status, refusal.body(request_id), headers)
+
+    def begin(self, status: int, headers: Headers) -> None:
+        if self.is_done:
+            return
+        assert not self.is_begun, "An answer was begun already"
+        self.is_begun = True
+        if not self.is_chunked:
+            self.keep = False
+        lines = lines_of(headers)
+        if self.line.is_last:
+            lines += b"connection: close\r\n"
+        if self.is_chunked:
+            lines += b"transfer-encoding: chunked\r\n"
+        self.line.send(b"%b%b\r\n" % (self.line.head(status), lines))
+
+    def write(self, data: bytes) -> None:
+        if self.is_done or not data or self.request.method == "HEAD":
+            return
+        assert self.is_begun, "Nothing was begun"
+        self.line.send(b"%x\r\n%b\r\n" % (len(data), data) if self.is_chunked else data)
+
+    def end(self) -> None:
+        if self.is_done:
+            return
+        assert self.is_begun, "Nothing was begun"
+        if self.is_chunked and self.request.method != "HEAD":
+            self.line.send(b"0\r\n\r\n")
+        self.is_done = True
+        self.line.finished(self)
+
+    def gone(self) -> None:
+        """The client went; the door hears of it once."""
+        if not self.is_done:
+            self.is_done = True
+            closed, self.closed, self.drained = self.closed, None, None
+            if closed is not None:
+                closed()
+
+
+def lines_of(headers: Headers) -> bytes:
+    """Header lines. Raises ValueError for what would be more than one header (A11)."""
+    lines: list[bytes] = []
+    for name, value in headers:
+        if _BAD_NAME.search(name) or _BAD_VALUE.search(value):
+            raise ValueError(f"no header: {name!r}")
+        lines.append(b"%b: %b\r\n" % (name, value))
+    return b"".join(lines)
+
+
+def _has(headers: Headers, name: bytes) -> bool:
+    return any(key.lower() == name for key, _ in headers)

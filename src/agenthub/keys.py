@@ -1,0 +1,152 @@
+"""Who may come in: the admin token and the client keys, as the one gate asks.
+
+A key reads `ah_<id>_<secret>`. The hub keeps its HMAC-SHA256 and no more, under a secret of this
+home, so that neither a copied database nor a key of another home opens anything. Whatever is
+presented costs one HMAC and one comparison in constant time, known id or not; only a key that was
+found good is remembered, so that a repeated one costs a dictionary's look-up.
+Source: rule T3, attacks A01, A02, A62.
+"""
+
+import hmac
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct, structs
+
+from agenthub.domain.caller import Caller, Scope
+from agenthub.domain.errors import UnknownTarget
+from agenthub.domain.span import SECOND, Nanoseconds
+from agenthub.ports import Clock, KeyRow, Store
+
+PREFIX: Final = "ah"
+ID_BYTES: Final = 6
+SECRET_BYTES: Final = 32
+"""256 bits: not to be guessed, so no attempt need be counted and nobody can be locked out."""
+TOKEN_MAX: Final = 256
+"""Bytes; longer ones are refused unread."""
+REMEMBERED: Final = 1_024
+"""Good tokens kept at hand; when there are more, all are forgotten and found again."""
+DEFAULT_SCOPES: Final = (Scope.TOOLS, Scope.READ)
+
+ADMIN: Final = Caller("admin", frozenset({Scope.ADMIN}))
+
+
+class _Found(Struct, frozen=True):
+    caller: Caller
+    ends: Nanoseconds | None
+    """Wall time."""
+
+
+class KeyRing:
+    """Every key of this home, and the admin token."""
+
+    def __init__(
+        self, rows: Sequence[KeyRow], secret: bytes, admin_token: str, store: Store, clock: Clock
+    ) -> None:
+        self._rows = {row.id: row for row in rows}
+        self._secret = secret
+        self._admin = self._digest(admin_token.encode())
+        self._nobody = secrets.token_bytes(32)
+        """Compared with when there is no such id, so that this takes as long."""
+        self._store = store
+        self._clock = clock
+        self._remembered: dict[bytes, _Found] = {}
+
+    def authenticate(self, token: bytes) -> Caller | None:
+        """Who holds this token; None for anything that is not good now."""
+        found = self._remembered.get(token)
+        if found is None:
+            found = self._search(token)
+            if found is None:
+                return None
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[token] = found
+        if found.ends is not None and self._clock.wall() >= found.ends:
+            return None
+        return found.caller
+
+    def holds(self, caller: Caller) -> bool:
+        """Whether the key that let this caller in is still good: streams outlive a request."""
+        row = self._rows.get(caller.id)
+        return row is None or not (row.revoked or self._is_over(row))
+
+    def list(self) -> list[KeyRow]:
+        """Revoked and expired ones too; the oldest first."""
+        return sorted(self._rows.values(), key=lambda row: (row.created_at, row.id))
+
+    async def create(
+        self,
+        name: str,
+        scopes: Sequence[Scope] = DEFAULT_SCOPES,
+        endpoints: Sequence[str] | None = None,
+        expires_at: int | None = None,
+    ) -> tuple[KeyRow, str]:
+        """The key's row, and the key itself, which nobody can show again.
+
+        Raises:
+            StorageFailed: There is no such key then.
+        """
+        key_id = secrets.token_hex(ID_BYTES)
+        while key_id in self._rows:
+            key_id = secrets.token_hex(ID_BYTES)
+        token = f"{PREFIX}_{key_id}_{secrets.token_hex(SECRET_BYTES)}"
+        row = KeyRow(
+            key_id,
+            name,
+            self._digest(token.encode()),
+            tuple(scope.value for scope in scopes),
+            None if endpoints is None else tuple(endpoints),
+            self._clock.wall() // SECOND,
+            expires_at,
+        )
+        await self._store.put_key(row)
+        self._rows[key_id] = row
+        return row, token
+
+    async def revoke(self, key_id: str) -> None:
+        """From the moment this returns, the key opens nothing.
+
+        Raises:
+            UnknownTarget: There is no such key.
+            StorageFailed: It is as good as before.
+        """
+        row = self._rows.get(key_id)
+        if row is None:
+            raise UnknownTarget("There is no such key")
+        row = structs.replace(row, revoked=True)
+        await self._store.put_key(row)
+        self._rows[key_id] = row
+        self._remembered.clear()
+
+    def _search(self, token: bytes) -> _Found | None:
+        if len(token) > TOKEN_MAX:
+            return None
+        digest = self._digest(token)
+        row = self._rows.get(_id_of(token))
+        expected = self._nobody if row is None else row.digest
+        is_key = hmac.compare_digest(digest, expected)
+        if hmac.compare_digest(digest, self._admin):
+            return _Found(ADMIN, None)
+        if not is_key or row is None or row.revoked or self._is_over(row):
+            return None
+        caller = Caller(
+            row.id,
+            frozenset(map(Scope, row.scopes)),
+            None if row.endpoints is None else frozenset(row.endpoints),
+        )
+        return _Found(caller, None if row.expires_at is None else row.expires_at * SECOND)
+
+    def _is_over(self, row: KeyRow) -> bool:
+        return row.expires_at is not None and self._clock.wall() >= row.expires_at * SECOND
+
+    def _digest(self, token: bytes) -> bytes:
+        return hmac.digest(self._secret, token, "sha256")
+
+
+def _id_of(token: bytes) -> str:
+    prefix, _, rest = token.partition(b"_")
+    if prefix != PREFIX.encode():
+        return ""
+    return rest.partition(b"_")[0].decode("latin-1")
