@@ -29,7 +29,6 @@ def facts(**other):
     given = {
         "url": "http://127.0.0.1:8787",
         "home": Path("/srv/hub"),
-        "is_first": True,
         "key": KEY,
         "servers": 3,
         "demo_pid": 4711,
@@ -61,7 +60,7 @@ def test_the_entry_is_ready_for_a_client():
 
 
 def test_later_starts_show_no_secret_and_say_how_to_get_one():
-    text = banner(facts(is_first=False, key=""), colour=False)
+    text = banner(facts(key=""), colour=False)
     assert KEY not in text
     assert "shown this once" not in text
     assert ".venv/bin/agenthub connect CLIENT --home /srv/hub" in text
@@ -71,10 +70,7 @@ def test_later_starts_show_no_secret_and_say_how_to_get_one():
 
 
 def test_it_says_where_the_admin_token_lies():
-    assert "A new admin token is in /srv/hub/admin-token." in banner(facts(), colour=False)
-    assert "The admin token is in /srv/hub/admin-token." in banner(
-        facts(is_first=False), colour=False
-    )
+    assert "The admin token is in /srv/hub/admin-token." in banner(facts(), colour=False)
 
 
 def test_the_three_commands_can_be_copied_into_another_terminal():

@@ -3,7 +3,6 @@
 import re
 import secrets
 from pathlib import Path
-from typing import NamedTuple
 
 from agenthub.app.private_file import read_private, write_private
 from agenthub.domain.errors import StorageFailed
@@ -12,24 +11,18 @@ FILE = "admin-token"
 _TOKEN = re.compile(r"[!-~]{32,256}")
 
 
-class AdminToken(NamedTuple):
-    text: str
-    is_new: bool
-    """Whether this start made it."""
-
-
-def admin_token(home: Path) -> AdminToken:
+def admin_token(home: Path) -> str:
     """The token of this home, made if there is none. Raises StorageFailed, in words."""
     file = home / FILE
     text = read_private(file)
     if text is None:
         token = secrets.token_urlsafe(32)
         write_private(file, token + "\n")
-        return AdminToken(token, is_new=True)
+        return token
     token = text.strip()
     if not _TOKEN.fullmatch(token):
         raise StorageFailed(
             f"{file} holds no token (32 or more visible characters); remove it, and the next start"
             " makes a new one."
         )
-    return AdminToken(token, is_new=False)
+    return token

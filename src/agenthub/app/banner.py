@@ -22,8 +22,6 @@ class Facts(Struct, frozen=True):
 
     url: str
     home: Path
-    is_first: bool
-    """Whether the home, and with it the admin token, is new."""
     key: str
     """A client key that was made for this entry, and is shown this once; empty: none was."""
     servers: int
@@ -48,7 +46,7 @@ def banner(facts: Facts, *, colour: bool) -> str:
     token = _shown(facts.home / admin_token.FILE)
     lines = [
         f"AgentHub listens on {paint(facts.url, BOLD)} with {_count(facts.servers)}.",
-        f"{'A new admin token' if facts.is_first else 'The admin token'} is in {token}.",
+        f"The admin token is in {token}.",
         "",
         *_entry(facts, paint("(shown this once)", DIM)),
     ]

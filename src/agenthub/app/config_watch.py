@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from agenthub.domain.errors import HubError
-from agenthub.settings import CONFIG_NAME, Options, Settings
+from agenthub.settings import Options, Settings
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class ConfigWatch:
         self, options: Options, settings: Settings, take: Callable[[Settings], Awaitable[object]]
     ) -> None:
         self._options = options
-        self._file = options.config or options.home / CONFIG_NAME
+        self._file = options.file
         self._started_with = settings
         self._take = take
         self._asked = asyncio.Event()

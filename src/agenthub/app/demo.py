@@ -30,5 +30,12 @@ def with_demo(kept: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
     return tuple(known.get(demo.name, demo) for demo in demo_endpoints())
 
 
+def is_demo(endpoint: Endpoint) -> bool:
+    """Whether it is one of them, and runs what ships with the package."""
+    return endpoint.name in NAMES and endpoint.command[1:] in {
+        demo.command[1:] for demo in demo_endpoints()
+    }
+
+
 def _module(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", f"agenthub.demo.{name}")

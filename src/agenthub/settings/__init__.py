@@ -77,12 +77,15 @@ class Options(Struct, frozen=True):
     """0: any free one."""
     demo: bool | None = None
 
+    @property
+    def file(self) -> Path:
+        """Where the settings stand, if there are any."""
+        return self.config or self.home / CONFIG_NAME
+
     def load(self, environ: Mapping[str, str]) -> Settings:
         """The settings of this run. Raises BadSetting."""
-        file = self.config
-        if file is None and (self.home / CONFIG_NAME).exists():
-            file = self.home / CONFIG_NAME
-        settings = load(file, environ)
+        is_there = self.config is not None or self.file.exists()
+        settings = load(self.file if is_there else None, environ)
         server = structs.replace(
             settings.server,
             host=settings.server.host if self.host is None else self.host,

@@ -1,0 +1,85 @@
+"""The hub of a home in this process, without listening: for one command of the command line."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from agenthub.app.settling import settled
+from agenthub.app.wiring import open_hub
+from agenthub.inbound.rest import create_rest
+from agenthub.keys import ADMIN
+from agenthub.server import Server
+from agenthub.settings import Options
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+SETTLE_S = 5.0
+"""So long a command waits for servers that neither answer nor fail."""
+
+
+@asynccontextmanager
+async def open_offline(home: Path, connect: Sequence[str] | None) -> AsyncGenerator["Door"]:
+    async with open_hub(Options(home)) as opened:
+        hub = opened.hub
+        wanted = [server for server in hub.catalog.servers() if _wanted(server, connect)]
+        for server in wanted:
+            server.start()
+        door = Door(create_rest(hub))  # Slow to load; the servers start meanwhile.
+        await settled(hub, [server.name for server in wanted], SETTLE_S)
+        yield door
+
+
+class Door:
+    """The REST door, with the rights of the admin token."""
+
+    def __init__(self, rest: "ASGIApp") -> None:
+        self._rest = rest
+
+    async def request(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        """Status and body. `path` with its query."""
+        status, parts = 500, list[bytes]()
+        sent = False
+
+        async def receive() -> dict[str, Any]:
+            nonlocal sent
+            if sent:  # The command stays until it has its answer.
+                await asyncio.Event().wait()
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            else:
+                parts.append(message.get("body", b""))
+
+        await self._rest(_scope(method, path), receive, send)
+        return status, b"".join(parts)
+
+
+def _scope(method: str, path: str) -> dict[str, Any]:
+    raw, _, query = path.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(raw),
+        "raw_path": raw.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(b"host", b"offline"), (b"content-type", b"application/json")],
+        "client": None,
+        "server": None,
+        "state": {"caller": ADMIN},
+    }
+
+
+def _wanted(server: Server, connect: Sequence[str] | None) -> bool:
+    return server.endpoint.enabled and (connect is None or server.name in connect)

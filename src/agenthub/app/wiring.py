@@ -1,0 +1,163 @@
+"""Every object of the hub, made by plain constructors. This file alone knows all classes."""
+
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from msgspec import Struct
+
+from agenthub.app.admin_token import admin_token
+from agenthub.app.demo import with_demo
+from agenthub.app.request_id import request_ids
+from agenthub.bus import Counts, EventBus
+from agenthub.catalog import Catalog
+from agenthub.domain.circuit_breaker import State
+from agenthub.domain.endpoint import Endpoint
+from agenthub.gateway import Gateway
+from agenthub.health import Health
+from agenthub.hub import Hub
+from agenthub.keys import KeyRing
+from agenthub.metrics import Gauge, Metrics
+from agenthub.outbound.clock import LoopClock
+from agenthub.outbound.http_connection import HttpLimits
+from agenthub.outbound.mcp_http import HttpUpstream
+from agenthub.outbound.mcp_stdio import StdioUpstream
+from agenthub.outbound.nursery import Nursery
+from agenthub.outbound.store import DatabaseStore, open_store
+from agenthub.outbound.telemetry import log_event
+from agenthub.ports import CallLog, Clock, Store, Stored, Upstream, UpstreamWatcher
+from agenthub.settings import Options, Settings
+from agenthub.settings.references import resolve
+from agenthub.tasks import Tasks
+
+
+class Memory(Struct, frozen=True):
+    """What the hub remembers, and where it writes."""
+
+    store: Store
+    call_log: CallLog
+    stored: Stored
+    problem: Callable[[], str]
+    """Why nothing can be written now; empty when it can."""
+    admin_token: str
+
+
+class Opened(Struct, frozen=True):
+    """A hub that is wired and loaded, and connected to nothing yet."""
+
+    hub: Hub
+    is_new: bool
+    """Whether its home never had a client key."""
+
+
+@asynccontextmanager
+async def open_hub(options: Options) -> AsyncGenerator[Opened]:
+    """The hub of a home. On leaving, its servers are ended and all it knows is durable.
+
+    Raises:
+        BadSetting: The settings are wrong; says where.
+        StorageFailed: Another hub has the home, or it cannot be used; in words.
+    """
+    settings = options.load(os.environ)
+    async with open_store(options.home) as store:
+        token = admin_token(options.home)
+        stored = await store.load()
+        memory = Memory(store, store.call_log, stored, lambda: store.problem, token)
+        async with open_house(settings, memory) as hub:
+            _show_log(hub.metrics, store)
+            hub.catalog.load(added(settings, stored), stored)
+            await hub.catalog.reload(tuple(settings.endpoints.values()), str(options.file))
+            yield Opened(hub, not stored.keys)
+
+
+@asynccontextmanager
+async def open_house(settings: Settings, memory: Memory) -> AsyncGenerator[Hub]:
+    """A hub without servers, over this memory."""
+    clock, tasks, metrics = LoopClock(), Tasks(), Metrics()
+    nursery = Nursery(clock)
+    bus = EventBus(clock, lambda: Counts(*metrics.totals(), len(gateway.in_flight)))
+    catalog = Catalog(clock, bus, memory.store, tasks, connector(settings, clock, tasks, nursery))
+    gateway = Gateway(
+        catalog, clock, memory.call_log, bus, metrics, settings.limits.calls_in_flight
+    )
+    gateway.listening = bus.listening
+    secrets, rows = memory.stored.secrets, memory.stored.keys
+    hub = Hub(
+        settings=settings,
+        clock=clock,
+        ids=request_ids(),
+        catalog=catalog,
+        gateway=gateway,
+        store=memory.store,
+        bus=bus,
+        metrics=metrics,
+        health=Health(catalog, clock, memory.problem),
+        keys=KeyRing(rows, secrets["key-hmac"], memory.admin_token, memory.store, clock),
+        tasks=tasks,
+        session_secret=secrets["session"],
+    )
+    bus.sinks += [metrics.event, log_event]
+    _show(hub)
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(nursery.close)
+        closing.push_async_callback(tasks.close)
+        closing.push_async_callback(catalog.close)
+        closing.callback(bus.close)
+        yield hub
+
+
+def added(settings: Settings, stored: Stored) -> tuple[Endpoint, ...]:
+    """The servers that are not in the settings: those that were added, or else the demo's."""
+    if settings.demo and not settings.endpoints:
+        return with_demo(stored.endpoints)
+    return stored.endpoints
+
+
+def connector(
+    settings: Settings, clock: Clock, tasks: Tasks, nursery: Nursery
+) -> Callable[[Endpoint, UpstreamWatcher], Upstream]:
+    """Makes connections. Secrets are filled in here, and are in no record."""
+    limits = settings.limits
+    bounds = HttpLimits(limits.response_bytes, limits.event_bytes, limits.stream_bytes)
+
+    def connect(endpoint: Endpoint, watcher: UpstreamWatcher) -> Upstream:
+        filled = resolve(endpoint, os.environ)
+        if filled.command:
+            return StdioUpstream(filled, watcher, clock, limits, nursery)
+        return HttpUpstream(filled, watcher, clock, tasks, bounds)
+
+    return connect
+
+
+def _show(hub: Hub) -> None:
+    """What is not counted but is so now."""
+    add, catalog = hub.metrics.gauge, hub.catalog
+    add(Gauge("calls_in_flight", "Calls in flight.", "", lambda: {"": len(hub.gateway.in_flight)}))
+    add(
+        Gauge(
+            "server_up", "Whether calls to a server can succeed now.", "endpoint",
+            lambda: {
+                name: int(one.status not in {"down", "off", "starting"})
+                for name, one in hub.health.report().servers.items()
+            },
+        )
+    )  # fmt: skip
+    add(
+        Gauge(
+            "breaker_open", "Whether a server's circuit breaker lets nothing pass.", "endpoint",
+            lambda: {
+                server.name: int(server.lane.breaker.state in {State.OPEN, State.FORCED_OPEN})
+                for server in catalog.servers()
+            },
+        )
+    )  # fmt: skip
+
+
+def _show_log(metrics: Metrics, store: DatabaseStore) -> None:
+    log_ = store.call_log
+    metrics.gauge(
+        Gauge("log_rows_waiting", "Call rows not durable yet.", "", lambda: {"": log_.waiting})
+    )
+    metrics.gauge(
+        Gauge("log_rows_dropped", "Call rows lost since the start.", "", lambda: {"": log_.dropped})
+    )

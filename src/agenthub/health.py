@@ -1,0 +1,127 @@
+"""How the hub and its servers are: computed in one place, and shown everywhere the same.
+
+A server is
+
+    off       its operator switched it off
+    starting  not connected yet, and nothing is known against it
+    ok
+    degraded  part of it works: a fallback answers, a tool is stopped, it is being tried again
+    down      calls to it fail now
+
+The hub is `ok`; `degraded` when a server is not well or nothing can be written; `down` when every
+server is.
+"""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from agenthub.catalog import Catalog
+from agenthub.domain.circuit_breaker import State
+from agenthub.domain.span import SECOND, Nanoseconds
+from agenthub.domain.target import fallback_order
+from agenthub.ports import Clock
+from agenthub.server import Server
+
+FRESH: Nanoseconds = SECOND
+"""A report is computed anew after a change, and after this span: not all that changes is told."""
+REASON_MAX = 500
+SICK = frozenset({"degraded", "down"})
+
+
+class ServerHealth(Struct, frozen=True):
+    status: str
+    """`ok`, `starting`, `degraded`, `down` or `off`."""
+    reason: str = ""
+    """Why it is not `ok`, for people; empty when it is."""
+
+
+class HealthReport(Struct, frozen=True):
+    status: str
+    """`ok`, `degraded` or `down`."""
+    reasons: tuple[str, ...]
+    servers: Mapping[str, ServerHealth]
+
+
+class Health:
+    """Says how all are, as often as it is asked."""
+
+    def __init__(self, catalog: Catalog, clock: Clock, storage_problem: Callable[[], str]) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._storage_problem = storage_problem
+        self._report: HealthReport | None = None
+        self._of: tuple[object, ...] = ()
+        self._made_at: Nanoseconds = 0
+
+    def report(self) -> HealthReport:
+        now, servers, storage = self._clock.now(), self._catalog.servers(), self._storage_problem()
+        of = (self._catalog.version, storage, *(server.version for server in servers))
+        if self._report is None or of != self._of or now - self._made_at > FRESH:
+            self._report, self._of, self._made_at = self._compute(servers, storage), of, now
+        return self._report
+
+    def _compute(self, servers: list[Server], storage: str) -> HealthReport:
+        found = {server.name: self._server(server) for server in servers}
+        sick = {name: one for name, one in found.items() if one.status in SICK}
+        reasons = [f"{name}: {one.reason}" for name, one in sick.items()]
+        if storage:
+            reasons.insert(0, f"nothing can be written: {storage}")
+        on = [one for one in found.values() if one.status != "off"]
+        status = "degraded" if reasons else "ok"
+        if on and all(one.status == "down" for one in on):
+            status = "down"
+        return HealthReport(status, tuple(reasons), found)
+
+    def _server(self, server: Server) -> ServerHealth:
+        if not server.endpoint.enabled:
+            return ServerHealth("off", "switched off")
+        if problem := failing(server):
+            helper = self._helper(server)
+            if helper:
+                return ServerHealth("degraded", f"{helper} answers for it: {problem}"[:REASON_MAX])
+            return ServerHealth("down", problem[:REASON_MAX])
+        state = server.state
+        if not state.connected:
+            return ServerHealth("starting", "not connected yet")
+        return ServerHealth(*_in_part(server, state.problem))
+
+    def _helper(self, server: Server) -> str:
+        """The fallback that answers for it now; empty if none does."""
+        known = {one.name: one for one in self._catalog.all_servers()}
+        order = fallback_order({name: one.endpoint for name, one in known.items()}, server.name)
+        for name in order:
+            other = known.get(name)
+            if other and other.state.connected and not failing(other):
+                return name
+        return ""
+
+
+def failing(server: Server) -> str:
+    """Why calls to this very server fail now; empty when they do not, or nobody knows yet."""
+    breaker, state = server.lane.breaker, server.state
+    if not server.endpoint.enabled:
+        return "switched off"
+    if breaker.state is State.FORCED_OPEN:
+        return f"held open by {breaker.note}" if breaker.note else "held open by an operator"
+    if breaker.state is State.OPEN:
+        why = state.problem if not state.connected else ""
+        return f"its circuit is open: {why}" if why else "its circuit is open"
+    return state.problem if not state.connected else ""
+
+
+def _in_part(server: Server, problem: str) -> tuple[str, str]:
+    """Of a server that is connected: whether all of it works."""
+    if server.lane.breaker.state is State.HALF_OPEN:
+        return "degraded", "its circuit is half open: it is being tried again"
+    stopped = sorted(
+        name
+        for name, tool in server.lane.tools.items()
+        if tool.breaker and tool.breaker.state in {State.OPEN, State.FORCED_OPEN}
+    )
+    if stopped:
+        more = f" and {len(stopped) - 3} more" if len(stopped) > 3 else ""
+        return "degraded", f"the circuit of {', '.join(stopped[:3])}{more} is open"
+    if problem:
+        return "degraded", problem[:REASON_MAX]
+    return "ok", ""
