@@ -1,56 +1,55 @@
-"""The catalog: which servers there are, and which of them serve a call. It changes while calls run.
+"""The catalog: which servers there are, and how they change while calls run.
 
-A change swaps one entry of one dict; calls under way keep what they started with. What a dead or
-hostile server does costs only itself: nothing here waits for a server.
+    record (database, REST, CLI) ─┐                    ┌─► routes: who serves a call
+                                  ├─► check ─► swap ───┤
+    configuration file ───────────┘                    └─► old server: retires when its calls end
+
+A change swaps entries of one dict in one step; calls under way keep what they started with. What a
+dead or hostile server does costs only itself: nothing here waits for a server.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, cast
 
-import msgspec
-from msgspec import Raw, Struct, structs
+from msgspec import structs
 
-from agenthub.domain.call import Call
+from agenthub.domain.breaker_config import BreakerConfig
 from agenthub.domain.caller import Caller
-from agenthub.domain.circuit_breaker import BreakerConfig, CircuitBreaker, Transition
-from agenthub.domain.endpoint import Endpoint, ToolPolicy
+from agenthub.domain.circuit_breaker import Transition
+from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.endpoint_check import check_endpoint
-from agenthub.domain.errors import BadSetting, Conflict, HubError, InvalidParams, UnknownTarget
+from agenthub.domain.errors import BadSetting, Conflict, HubError, UnknownTarget
 from agenthub.domain.events import BreakerChanged, ClockEvent, ServerChanged
-from agenthub.domain.journey import Hop
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds, milliseconds
-from agenthub.domain.target import check_fallbacks, fallback_order
-from agenthub.listing import Kind, Listing, ToolFacts, pins
-from agenthub.ports import BreakerRow, Clock, Observer, Store, Stored, Timer, Upstream
-from agenthub.server import Server, Surroundings, Unusable
+from agenthub.domain.target import TWIN, check_fallbacks
+from agenthub.listing import Kind
+from agenthub.memory import Memory
+from agenthub.ports import Clock, Observer, Store, Stored, Timer, Upstream
+from agenthub.routes import Routes
+from agenthub.server import Server, Surroundings
 from agenthub.tasks import Tasks
-from agenthub.wire.mcp_headers import encode_params
+from agenthub.unusable import Unusable
 
 TICK: Nanoseconds = SECOND
 STALL: Nanoseconds = 30 * SECOND
+"""A longer gap between two ticks means that the process stood still (R19)."""
+GRACE: Nanoseconds = 200 * MILLISECOND
+"""After a stall, so long no deadline is judged: answers may be waiting to be read."""
 CLOCK_STEP: Nanoseconds = 60 * SECOND
-ROUTES_MAX = 10_000
-"""Routes kept ready; what clients make up never gets one (A45)."""
 RECONNECTING = (
     "url", "command", "env", "cwd", "headers", "timeouts", "fallback_url", "enabled",
 )  # fmt: skip
 """A change of one of these needs a new connection."""
 
+Listener = Callable[[Server, str, bytes], None]
+"""Hears notices: (server, method, raw params)."""
 
-class Route(Struct, frozen=True):
-    """The servers that may serve a call, in order, and what is known of the tool."""
 
-    hops: tuple[Hop, ...]
-    facts: ToolFacts | None
-    validate: bool
-    versions: tuple[tuple[Server, int], ...]
+class Waiter(Protocol):
+    """A passage, as far as it is known here."""
 
-    @property
-    def is_fresh(self) -> bool:
-        for server, version in self.versions:
-            if server.version != version:
-                return False
-        return True
+    def seated(self) -> None: ...
 
 
 class Catalog:
@@ -70,17 +69,22 @@ class Catalog:
         self._tasks = tasks
         self._connect = connect
         self._servers: dict[str, Server] = {}
-        self._routes: dict[tuple[str, str, str], Route] = {}
+        self._file = ""
+        self._in_file: Mapping[str, Endpoint | None] = {}
+        """Servers that the file configures; each with the kept record that it stands before."""
+        self._running = False
         self._changing = asyncio.Lock()
         """One change of the record at a time; calls never take it."""
-        self._unsaved: dict[str, Server] = {}
-        self._saving = False
+        self._retiring: set[Server] = set()
         self._timer: Timer | None = None
-        self._ticked: tuple[Nanoseconds, Nanoseconds] = (0, 0)
-        self.listeners: list[Callable[[Server, str, bytes], None]] = []
-        """Hear notices: (server, method, raw params); `…/list_changed` after each refresh."""
+        self._ticked: tuple[Nanoseconds, Nanoseconds] = (clock.now(), clock.wall())
+        self._stalled_at: Nanoseconds = -STALL
+        self.routes = Routes(self._servers)
+        self.listeners: list[Listener] = []
+        """Are told what servers say of themselves, and `…/list_changed` when a list is new."""
         self.version = 0
-        """Grows when a server comes or goes."""
+        """Grows when a server comes or goes, or its lists change."""
+        self._memory = Memory(store, clock, tasks, lambda n, why: self._tell(n, "changed", why))
         self._house = Surroundings(
             clock, observer, tasks, self._make_upstream, self._breaker_changed, self._listed,
             self._notice,
@@ -90,20 +94,14 @@ class Catalog:
 
     def load(self, endpoints: Sequence[Endpoint], stored: Stored) -> None:
         """Build every server with what was kept of it. No I/O; `start` connects them."""
+        self._memory.take(stored)
         for endpoint in endpoints:
             self._put(endpoint)
-        for server in self._servers.values():
-            if data := stored.lists.get(server.name):
-                server.pins = {t: h for (e, t), h in stored.pins.items() if e == server.name}
-                try:
-                    server.restore(msgspec.json.decode(data, type=Listing))
-                except (msgspec.DecodeError, ValueError):
-                    self._tell(server.name, "changed", "its kept lists were unreadable")
-        for row in stored.breakers:
-            self._restore_breaker(row)
 
     def start(self) -> None:
         """Begin to connect to all of them, in the background."""
+        self._memory.forget()
+        self._running = True
         for server in self._servers.values():
             server.start()
         self._ticked = (self._clock.now(), self._clock.wall())
@@ -113,17 +111,21 @@ class Catalog:
         """Close all connections at once; a sick server holds up nobody."""
         if self._timer:
             self._timer.cancel()
-        await asyncio.gather(*(s.close() for s in self._servers.values()), return_exceptions=True)
-        await self._save_breakers()
+        every = [*self._servers.values(), *self._retiring]
+        await asyncio.gather(*(server.close() for server in every), return_exceptions=True)
+        try:
+            await self._memory.save_breakers()
+        except HubError as error:
+            self._tell("", "changed", f"breakers could not be kept: {error}")
 
     # ------------------------------------------------------------ reading
 
     def servers(self, caller: Caller | None = None) -> list[Server]:
         """In order of name; hidden ones are not in it, nor what the caller may not see."""
         return [
-            self._servers[name]
-            for name in sorted(self._servers)
-            if not self._servers[name].hidden and (caller is None or caller.sees(name))
+            server
+            for name, server in sorted(self._servers.items())
+            if not server.hidden and (caller is None or caller.sees(name))
         ]
 
     def all_servers(self) -> list[Server]:
@@ -133,7 +135,7 @@ class Catalog:
     def get(self, name: str) -> Server:
         """Raises UnknownTarget."""
         server = self._servers.get(name)
-        if server is None:
+        if server is None or server.hidden:
             raise UnknownTarget(f"There is no server named {name[:64]!r}", server=name[:64])
         return server
 
@@ -144,56 +146,21 @@ class Catalog:
             return None
         return server
 
-    def route(self, call: Call) -> Route:
-        """Who serves this call, checked against the tool's schema.
+    async def test(self, name: str, seconds: int) -> Mapping[str, object]:
+        """Connect and list, beside the guards; what was found, for people.
 
-        Raises:
-            UnknownTarget: No such server or tool, for this caller.
-            InvalidParams: The arguments do not fit the tool's schema (A33).
+        Takes `seconds` at most. Raises UnknownTarget.
         """
-        key = (call.endpoint, call.method, call.name)
-        route = self._routes.get(key)
-        if route is None or not route.is_fresh:
-            route = self._make_route(call)
-            if len(self._routes) >= ROUTES_MAX:
-                self._routes.clear()
-            self._routes[key] = route
-        if not call.caller.sees(call.endpoint):
-            raise UnknownTarget(f"Unknown server: {call.endpoint}", request_id=call.id)
-        if route.validate and route.facts is not None:
-            _check_arguments(call, route.facts)
-        if route.facts is not None and route.facts.headers:
-            return _with_headers(route, call)
-        return route
+        return await self.get(name).test(seconds * SECOND)
 
-    def _make_route(self, call: Call) -> Route:
-        primary = self._servers.get(call.endpoint)
-        if primary is None or not primary.endpoint.enabled:
-            raise UnknownTarget(f"Unknown server: {call.endpoint[:64]}", request_id=call.id)
-        facts = primary.facts(call.name) if call.method == "tools/call" else None
-        if call.method == "tools/call" and facts is None and primary.listing is not None:
-            raise UnknownTarget(
-                f"Unknown tool: {call.name[:128]}",
-                server=call.endpoint, tool=call.name[:128], request_id=call.id,
-            )  # fmt: skip
-        policy = primary.endpoint.tools.get(call.name)
-        hops = [primary.hop(call.method, call.name, policy, facts)]
-        servers = [primary]
-        for name in fallback_order(self._endpoints(), primary.name):
-            server = self._servers.get(name)
-            if server is None or not server.endpoint.enabled:
-                continue
-            servers.append(server)
-            there = (policy.fallback_name if policy else None) or call.name
-            other = server.facts(there) if call.method == "tools/call" else None
-            if call.method == "tools/call" and not _serves(facts, other, policy):
-                continue
-            hops.append(server.hop(call.method, there, policy, other))
-        versions = tuple((server, server.version) for server in servers)
-        return Route(tuple(hops), facts, primary.endpoint.validate_arguments, versions)
+    def suspect(self, name: str) -> None:
+        """A call on this server hung to its end: look whether the server does."""
+        if server := self._servers.get(name):
+            server.suspect()
 
-    def _endpoints(self) -> dict[str, Endpoint]:
-        return {name: server.endpoint for name, server in self._servers.items()}
+    def stood_still(self, now: Nanoseconds) -> bool:
+        """Whether the process was stopped until a moment ago (R19)."""
+        return now - self._ticked[0] > STALL or now - self._stalled_at < GRACE
 
     # ------------------------------------------------------------ changing
 
@@ -205,99 +172,149 @@ class Catalog:
                 raise Conflict(f"There is a server named {endpoint.name!r} already")
             check_fallbacks(self._endpoints() | {endpoint.name: endpoint})
             await self._store.put_endpoint(endpoint)
-            server = self._put(endpoint)
-        self._start(server)
-        self._tell(endpoint.name, "added")
-        return server
+            return self._change(endpoint)
 
     async def replace(self, name: str, endpoint: Endpoint) -> Server:
         """New settings for a server; a new connection only if they need one.
 
         Calls under way keep the old connection until they end, at most their deadline.
+        Raises UnknownTarget, Conflict, BadSetting, or StorageFailed; then nothing has changed.
         """
+        async with self._changing:
+            return await self._replace(name, endpoint)
+
+    async def _replace(self, name: str, endpoint: Endpoint) -> Server:
         check_endpoint(endpoint)
         if endpoint.name != name:
             raise BadSetting("name: a server's name cannot be changed; add a new one")
-        async with self._changing:
-            old = self.get(name)
-            check_fallbacks(self._endpoints() | {name: endpoint})
-            await self._store.put_endpoint(endpoint)
-            server = self._swap(old, endpoint)
-        self._tell(name, "changed")
-        return server
-
-    def apply(self, endpoint: Endpoint) -> None:
-        """Take a record from the configuration file, which is its own store. Raises BadSetting."""
-        check_endpoint(endpoint)
-        check_fallbacks(self._endpoints() | {endpoint.name: endpoint})
-        old = self._servers.get(endpoint.name)
-        if old is None:
-            self._start(self._put(endpoint))
-            self._tell(endpoint.name, "added")
-        elif old.endpoint != endpoint:
-            self._swap(old, endpoint)
-            self._tell(endpoint.name, "changed")
+        self._check_ours(self.get(name))
+        check_fallbacks(self._endpoints() | {name: endpoint})
+        await self._store.put_endpoint(endpoint)
+        return self._change(endpoint)
 
     async def remove(self, name: str) -> None:
-        """Raises UnknownTarget, Conflict when it is another's fallback."""
+        """Raises UnknownTarget, Conflict when it is another's fallback or is not ours to remove."""
         async with self._changing:
-            server = self.get(name)
+            self._check_ours(self.get(name))
             users = [s.name for s in self.servers() if name in s.endpoint.fallbacks]
             if users:
                 raise Conflict(f"{name!r} is a fallback of {', '.join(users)}; change that first")
-            await self._store.delete_endpoint(name)
-            self.discard(server)
-        self._tell(name, "removed")
-
-    def discard(self, server: Server) -> None:
-        """Take a server out; its connection closes when its calls are over."""
-        for name in (server.name, f"{server.name}.fallback"):
-            gone = self._servers.pop(name, None)
-            if gone is not None:
-                self._tasks.start(gone.retire(), f"retire {name}")
-        self._routes.clear()
-        self._changed_lists()
+            if name + TWIN in self._servers:
+                await self._memory.delete(name + TWIN)
+            await self._memory.delete(name)
+            self._discard(name)
 
     async def set_breaker_config(self, name: str, config: BreakerConfig) -> None:
-        """At run time, kept. Raises BadSetting, UnknownTarget."""
-        server = self.get(name)
-        await self.replace(name, structs.replace(server.endpoint, breaker=config))
+        """At run time, kept. Raises BadSetting, UnknownTarget, Conflict."""
+        async with self._changing:
+            await self._replace(name, structs.replace(self.get(name).endpoint, breaker=config))
 
-    def _swap(self, old: Server, endpoint: Endpoint) -> Server:
-        moved = any(getattr(old.endpoint, k) != getattr(endpoint, k) for k in RECONNECTING)
-        if not moved:
-            old.endpoint = endpoint
-            old.version += 1
-            for waiter in old.lane.reconfigure(endpoint, self._clock.now()):
-                waiter.seated()  # pyright: ignore[reportAttributeAccessIssue]
-            self._routes.clear()
+    async def reload(self, endpoints: Sequence[Endpoint], file: str) -> None:
+        """Take what the configuration file says now: all of it, or nothing.
+
+        The file is its own store, and it alone changes its servers. A name that it shares with a
+        kept record is the file's as long as it stands there.
+
+        Raises:
+            BadSetting: Something in it cannot be; nothing has changed (F54).
+        """
+        for endpoint in endpoints:
+            check_endpoint(endpoint)
+        async with self._changing:
+            wanted = {endpoint.name: endpoint for endpoint in endpoints}
+            gone = [name for name in self._in_file if name not in wanted]
+            kept = {name: self._in_file[name] for name in gone}
+            endpoints_then = self._endpoints() | wanted
+            for name, before in kept.items():
+                if before is None:
+                    del endpoints_then[name]
+                else:
+                    endpoints_then[name] = before
+            check_fallbacks(endpoints_then)
+            known = self._endpoints()
+            self._file = file
+            self._in_file = {
+                name: self._in_file[name] if name in self._in_file else known.get(name)
+                for name in wanted
+            }
+            for name, before in kept.items():
+                if before is None:
+                    self._discard(name)
+            for endpoint in [*wanted.values(), *filter(None, kept.values())]:
+                self._change(endpoint)
+
+    def _check_ours(self, server: Server) -> None:
+        if server.name in self._in_file:
+            raise Conflict(
+                f"{server.name!r} is configured in {self._file}; change it there",
+                server=server.name,
+            )
+
+    def _change(self, endpoint: Endpoint) -> Server:
+        """Let the catalog say this of the endpoint from now on."""
+        old = self._servers.get(endpoint.name)
+        if old is None:
+            server, state = self._put(endpoint), "added"
+        elif old.endpoint == endpoint:
             return old
-        listing = old.listing
-        self.discard(old)
-        server = self._put(endpoint)
-        if listing is not None:
-            server.pins = old.pins
-            server.restore(listing)
-        self._start(server)
+        elif all(getattr(old.endpoint, k) == getattr(endpoint, k) for k in RECONNECTING):
+            server, state = old, "changed"
+            self._reconfigure(old, endpoint)
+        else:
+            twin = self._servers.get(endpoint.name + TWIN)
+            self._take_out(endpoint.name)
+            server, state = self._put(endpoint), "changed"
+            server.succeed(old)
+            new_twin = self._servers.get(endpoint.name + TWIN)
+            if twin and new_twin:
+                new_twin.succeed(twin)
+        self._changed_lists(server, frozenset(Kind))
+        self._tell(endpoint.name, state)
         return server
+
+    def _reconfigure(self, server: Server, endpoint: Endpoint) -> None:
+        """Settings that need no new connection."""
+        seated = server.reconfigure(endpoint)
+        if twin := self._servers.get(server.name + TWIN):
+            seated += twin.reconfigure(_twin(endpoint))
+        self.routes.clear()
+        for waiter in cast("list[Waiter]", seated):  # what a lane hands back is what it was given
+            waiter.seated()
 
     def _put(self, endpoint: Endpoint) -> Server:
-        server = self._servers[endpoint.name] = Server(endpoint, self._house)
+        """A new server, and its twin; started if the catalog is."""
+        made = [Server(endpoint, self._house)]
         if endpoint.fallback_url:
-            name = f"{endpoint.name}.fallback"
-            twin = structs.replace(
-                endpoint, name=name, url=endpoint.fallback_url, command=(), fallback_url=None,
-                fallbacks=(), env={},
-            )  # fmt: skip
-            self._servers[name] = Server(twin, self._house, hidden=True)
-        self._routes.clear()
-        self._changed_lists()
-        return server
+            made.append(Server(_twin(endpoint), self._house, hidden=True))
+        for server in made:
+            self._servers[server.name] = server
+            self._memory.restore(server)
+            if self._running:
+                server.start()
+        self.version += 1
+        self.routes.clear()
+        return made[0]
 
-    def _start(self, server: Server) -> None:
-        server.start()
-        if twin := self._servers.get(f"{server.name}.fallback"):
-            twin.start()
+    def _discard(self, name: str) -> None:
+        server = self._servers[name]
+        self._take_out(name)
+        self._changed_lists(server, frozenset(Kind))
+        self._tell(name, "removed")
+
+    def _take_out(self, name: str) -> None:
+        """Out of the dict; the connection closes when its calls are over."""
+        for known in (name, name + TWIN):
+            gone = self._servers.pop(known, None)
+            if gone is not None:
+                gone.retired = True
+                self._retiring.add(gone)
+                task = self._tasks.start(gone.retire(), f"retire {known}")
+                task.add_done_callback(lambda _task, gone=gone: self._retiring.discard(gone))
+        self.version += 1
+        self.routes.clear()
+
+    def _endpoints(self) -> dict[str, Endpoint]:
+        return {name: server.endpoint for name, server in self._servers.items()}
 
     def _make_upstream(self, endpoint: Endpoint, server: Server) -> Upstream:
         try:
@@ -307,39 +324,23 @@ class Catalog:
 
     # ------------------------------------------------------------ what servers do
 
-    def _listed(self, server: Server) -> None:
-        listing = server.listing
-        assert listing is not None
-        fresh = {t: h for t, h in pins(listing).items() if t not in server.pins}
-        server.pins = {**server.pins, **fresh}
-        self._tasks.start(self._keep_listing(server, listing, fresh), f"keep lists {server.name}")
-        self._changed_lists(server)
+    def _listed(self, server: Server, others: frozenset[Kind]) -> None:
+        pinned = self._memory.listed(server)
+        if others or pinned:
+            self.routes.clear()
+            self._changed_lists(server, others)
 
-    async def _keep_listing(
-        self, server: Server, listing: Listing, fresh: Mapping[str, bytes]
-    ) -> None:
-        if server.hidden or self._servers.get(server.name) is not server:
-            return
-        try:
-            await self._store.put_list(server.name, msgspec.json.encode(listing))
-            if fresh:
-                await self._store.put_pins(server.name, fresh)
-        except HubError as error:
-            self._tell(server.name, "changed", f"its lists could not be kept: {error}")
-
-    def _changed_lists(self, server: Server | None = None) -> None:
+    def _changed_lists(self, server: Server, kinds: frozenset[Kind]) -> None:
+        """Tell those who show lists which of them are new."""
         self.version += 1
-        for listener in list(self.listeners):
-            if server is not None:
-                for kind in (Kind.TOOLS, Kind.PROMPTS, Kind.RESOURCES):
-                    listener(server, f"notifications/{kind.capability}/list_changed", b"{}")
+        for capability in sorted({kind.capability for kind in kinds}):
+            self._notice(server, f"notifications/{capability}/list_changed", b"{}")
 
     def _notice(self, server: Server, method: str, params: bytes) -> None:
         for listener in list(self.listeners):
             listener(server, method, params)
 
     def _breaker_changed(self, server: Server, tool: str, transition: Transition) -> None:
-        server.version += 1
         wait = transition.retry_after
         event = BreakerChanged(
             self._clock.wall() // MILLISECOND, server.name, tool, transition.before.value,
@@ -347,65 +348,26 @@ class Catalog:
             None if wait is None else milliseconds(wait), dict(transition.counts),
         )  # fmt: skip
         self._observer.event(event)
-        self._unsaved[server.name] = server
-        self._tasks.start(self._keep_transition(server.name, event), "keep a transition")
-
-    async def _keep_transition(self, name: str, event: BreakerChanged) -> None:
-        try:
-            await self._store.put_transition(name, msgspec.json.encode(event))
-            await self._save_breakers()
-        except HubError as error:
-            self._tell(name, "changed", f"a breaker's state could not be kept: {error}")
-
-    async def _save_breakers(self) -> None:
-        """Keep the state of every breaker that moved (R17)."""
-        if self._saving or not self._unsaved:
-            return
-        self._saving = True
-        servers, self._unsaved = self._unsaved, {}
-        now, wall = self._clock.now(), self._clock.wall()
-        try:
-            rows = [BreakerRow(s.name, s.lane.breaker.dump(now, wall, "")) for s in servers.values()]
-            for server in servers.values():
-                rows += [
-                    BreakerRow(f"{server.name}/{name}", tool.breaker.dump(now, wall, ""))
-                    for name, tool in server.lane.tools.items()
-                    if tool.breaker
-                ]
-            await self._store.put_breakers(rows)
-        finally:
-            self._saving = False
-
-    def _restore_breaker(self, row: BreakerRow) -> None:
-        name, _, tool = row.key.partition("/")
-        server = self._servers.get(name)
-        if server is None:
-            return
-        lane = server.lane
-        breaker = CircuitBreaker.load(
-            row.data, row.key, lane.endpoint.breaker, lane.observe(tool), self._clock.now(),
-            self._clock.wall(), "",
-        )  # fmt: skip
-        lane.restore(breaker, tool)
+        self._memory.breaker_changed(server, event)
 
     # ------------------------------------------------------------ the tick
 
     def _tick(self) -> None:
         """Once a second: breakers' own time, probes, and whether the clocks behave."""
+        self._timer = self._clock.after(TICK, self._tick)
         now, wall = self._clock.now(), self._clock.wall()
         gap, drift = now - self._ticked[0], (wall - self._ticked[1]) - (now - self._ticked[0])
         self._ticked = (now, wall)
-        for server in list(self._servers.values()):
-            if gap > STALL:
-                server.lane.stalled(now, gap)
-            server.lane.tick(now, self._clock.chance())
-            server.probe_if_due(now)
         at = wall // MILLISECOND
         if gap > STALL:
+            self._stalled_at = now
             self._observer.event(ClockEvent(at, "stall", f"{gap // SECOND} s without a tick"))
         if abs(drift) > CLOCK_STEP:
             self._observer.event(ClockEvent(at, "clock_step", f"{drift // SECOND} s"))
-        self._timer = self._clock.after(TICK, self._tick)
+        for server in list(self._servers.values()):
+            if gap > STALL:
+                server.lane.stalled(now, gap)
+            server.tick(now)
 
     def _tell(self, name: str, state: str, detail: str = "") -> None:
         self._observer.event(
@@ -413,32 +375,9 @@ class Catalog:
         )
 
 
-def _serves(
-    primary: ToolFacts | None, other: ToolFacts | None, policy: ToolPolicy | None
-) -> bool:
-    """Whether a fallback's tool may stand in: the same schema, or an operator who says so (R39)."""
-    if other is None or primary is None:
-        return False
-    return bool(policy and policy.fallback_name) or other.shape == primary.shape
-
-
-def _check_arguments(call: Call, facts: ToolFacts) -> None:
-    raw = call.params.get("arguments")
-    arguments = {} if raw is None else msgspec.json.decode(raw)
-    if problem := facts.problem_with(arguments):
-        raise InvalidParams(
-            f"Invalid arguments for tool {call.name}: {problem}",
-            server=call.endpoint, tool=call.name, request_id=call.id,
-        )  # fmt: skip
-
-
-def _with_headers(route: Route, call: Call) -> Route:
-    """The hops, each with the `Mcp-Param-*` headers that this call's arguments ask for."""
-    assert route.facts is not None
-    raw = call.params.get("arguments", Raw(b"{}"))
-    headers = encode_params(route.facts.headers, msgspec.json.decode(raw))
+def _twin(endpoint: Endpoint) -> Endpoint:
+    """The record of a fallback that is known by its address only."""
     return structs.replace(
-        route, hops=tuple(structs.replace(hop, headers=headers) for hop in route.hops)
-    )
-
-
+        endpoint, name=endpoint.name + TWIN, url=endpoint.fallback_url, command=(), cwd=None,
+        fallback_url=None, fallbacks=(), env={},
+    )  # fmt: skip

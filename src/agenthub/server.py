@@ -5,48 +5,41 @@
                  └────┴── lost ◄─┘                      tools stay listed for a grace
 
 It hears its upstream (ports.UpstreamWatcher) and never waits for it: lists are fetched in a task
-of their own, and everyone else is shown the last-known-good ones.
+of their own, and everyone else is shown the last-known-good ones. Once it is retired (removed, or
+another took its place) it says nothing more; the calls under way end on it.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import msgspec
 from msgspec import Raw, Struct
 
-from agenthub.domain.call import Era
-from agenthub.domain.circuit_breaker import State, Transition
+from agenthub.domain.circuit_breaker import CircuitBreaker, State, Transition
 from agenthub.domain.endpoint import Endpoint, ToolPolicy
-from agenthub.domain.errors import Refusal
 from agenthub.domain.events import ServerChanged
-from agenthub.domain.lane import HARD_CAP, Lane
 from agenthub.domain.journey import Hop
-from agenthub.domain.judge import judge
-from agenthub.domain.outcome import Cause, Ending, Reply, Written
+from agenthub.domain.lane import HARD_CAP, Lane
+from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.replay import read_only, replay_safe
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
-from agenthub.listing import ITEMS_MAX, Kind, Listing, ToolFacts, render, sorted_items
-from agenthub.ports import (
-    Attempt,
-    AttemptReceiver,
-    Clock,
-    Observer,
-    Outgoing,
-    Upstream,
-    UpstreamState,
-)
+from agenthub.inquiry import NO_SUCH_METHOD, Inquiry
+from agenthub.listing import Kind, Listing, ToolFacts
+from agenthub.offer import Offer
+from agenthub.ports import Clock, Observer, Upstream, UpstreamState
+from agenthub.probe import Probe
 from agenthub.tasks import Tasks
 
-LIST_TIMEOUT: Nanoseconds = 30 * SECOND
-"""For one page of a list; nobody waits for it but the refresh itself."""
-PROBE_TIMEOUT: Nanoseconds = 5 * SECOND
+LISTS_TIMEOUT: Nanoseconds = 60 * SECOND
+"""For all lists; nobody waits for it but the refresh itself."""
 SETTLE_S = 0.1
 """A server that says `list_changed` ten thousand times is asked once per such span (A35)."""
-PAGES_MAX = 100
+RETRY_LISTS: Nanoseconds = 5 * SECOND
+"""After lists that could not be fetched; doubles up to `RETRY_LISTS_MAX`."""
+RETRY_LISTS_MAX: Nanoseconds = 300 * SECOND
+KEEP_EVERY_S = 3600
+"""How often it is noted that a connected server's lists are still good."""
 READS = frozenset({"resources/read", "prompts/get", "completion/complete"})
 """Methods that only read, by their definition."""
-ALIVE = Reply(Ending.RESULT, result=b"{}")
 
 
 class Surroundings(Struct, frozen=True):
@@ -56,9 +49,10 @@ class Surroundings(Struct, frozen=True):
     observer: Observer
     tasks: Tasks
     connect: Callable[[Endpoint, "Server"], Upstream]
-    """Makes the connection; raises BadSetting if it can never work."""
+    """Makes the connection, or a stand-in if it can never work."""
     on_breaker: Callable[["Server", str, Transition], None]
-    on_listed: Callable[["Server"], None]
+    on_listed: Callable[["Server", frozenset[Kind]], None]
+    """The lists were fetched; which of them are others than before."""
     on_notice: Callable[["Server", str, bytes], None]
     """A notification outside any request: (server, method, raw params)."""
 
@@ -70,39 +64,19 @@ class Server:
         self.endpoint = endpoint
         self.hidden = hidden
         """A fallback that is known by its address only: it serves, and is not listed."""
-        self.lane = Lane(endpoint, lambda tool, t: house.on_breaker(self, tool, t))
-        self.listing: Listing | None = None
-        self.pins: Mapping[str, bytes] = {}
+        self.retired = False
+        self.lane = Lane(endpoint, self._breaker_changed)
         self.version = 0
         """Grows with every change of what is shown."""
         self._house = house
-        self._facts: dict[str, ToolFacts] = {}
-        self._items: dict[str, Raw] = {}
-        self._rendered: dict[tuple[Kind, bool, str], bytes] = {}
+        self._offer = Offer(house.clock.now())
         self._refreshing: asyncio.Task[object] | None = None
         self._again = False
-        self._probing = False
-        self._upstream: Upstream = self._make_upstream()
-
-    # ------------------------------------------------------------ life
-
-    def start(self) -> None:
-        if self.endpoint.enabled:
-            self._upstream.start()
-
-    async def close(self) -> None:
-        await self._upstream.close()
-
-    async def retire(self) -> None:
-        """Close when the calls under way are over, within the longest deadline."""
-        for _ in range(HARD_CAP // SECOND):
-            if not self.lane.seats.in_flight:
-                break
-            await asyncio.sleep(1)
-        await self._upstream.close()
-
-    def _make_upstream(self) -> Upstream:
-        return self._house.connect(self.endpoint, self)
+        self._retry_at: Nanoseconds | None = None
+        self._retry_span = RETRY_LISTS
+        self._upstream: Upstream = house.connect(endpoint, self)
+        self._inquiry = Inquiry(self._upstream, house.clock)
+        self._probe = Probe(self._inquiry, self.lane, house.clock, house.tasks)
 
     @property
     def name(self) -> str:
@@ -116,7 +90,7 @@ class Server:
     def hop(
         self, method: str, name: str, policy: ToolPolicy | None, facts: ToolFacts | None
     ) -> Hop:
-        """This server as a station of a call's way: all that the gateway gets of it."""
+        """The server as a station of a call's way: all that the gateway gets of it."""
         if method in READS:
             return Hop(self.lane, name, self._upstream, replay_safe=True, read_only=True)
         heard = facts.annotations if facts and facts.pinned else None
@@ -127,63 +101,107 @@ class Server:
             read_only=read_only(policy, trusted, heard),
         )  # fmt: skip
 
+    # ------------------------------------------------------------ life
+
+    def start(self) -> None:
+        if self.endpoint.enabled:
+            self._upstream.start()
+
+    async def close(self) -> None:
+        await self._upstream.close()
+
+    async def retire(self) -> None:
+        """Close when the calls under way are over, within the longest deadline."""
+        self.retired = True
+        try:
+            for _ in range(0, HARD_CAP, SECOND):
+                if not self.lane.seats.in_flight:
+                    return
+                await asyncio.sleep(1)
+        finally:
+            await self._upstream.close()
+
+    def reconfigure(self, endpoint: Endpoint) -> list[object]:
+        """Take settings that need no new connection; returns waiters who now have a seat."""
+        self.endpoint = endpoint
+        self.version += 1
+        return self.lane.reconfigure(endpoint, self._house.clock.now())
+
+    def succeed(self, old: "Server") -> None:
+        """Take over from the same server with other settings: what it offers, and its guards."""
+        self._offer = old._offer  # noqa: SLF001 - of this class
+        now, wall = self._house.clock.now(), self._house.clock.wall()
+        bucket, limit = old.lane.bucket, self.endpoint.rate_limit
+        if bucket and limit:
+            bucket.reconfigure(limit, now)
+            self.lane.bucket = bucket
+        before, after = old.endpoint, self.endpoint
+        same = (before.url, before.command) == (after.url, after.command)
+        if same or old.lane.breaker.state in {State.FORCED_OPEN, State.FORCED_CLOSED}:
+            self.restore_breaker("", old.lane.breaker.dump(now, wall, ""))
+
+    def restore_breaker(self, tool: str, data: bytes) -> None:
+        """Put in a breaker as it was kept (R17)."""
+        clock, key = self._house.clock, f"{self.name}/{tool}" if tool else self.name
+        breaker = CircuitBreaker.load(
+            data, key, self.endpoint.breaker, self.lane.observe(tool), clock.now(), clock.wall(), ""
+        )
+        if breaker.corrupt:
+            self._tell("changed", "a breaker's kept state was unreadable; it is closed")
+        self.lane.restore(breaker, tool)
+
     # ------------------------------------------------------------ UpstreamWatcher
 
     def connected(self) -> None:
-        self._tell("connected")
-        self.version += 1
-        self.refresh()
+        if not self.retired:
+            self._tell("connected")
+            self.version += 1
+            self.refresh()
 
     def lost(self, loss: int, detail: str) -> None:
-        del loss
-        self._tell("lost", detail)
-        self.version += 1
+        del loss  # the calls in flight report it
+        if not self.retired:
+            self._tell("lost", detail)
+            self.version += 1
+            self._still_good()
 
     def unreachable(self, detail: str) -> None:
-        clock = self._house.clock
-        self._tell("unreachable", detail)
-        self.version += 1
-        self.lane.breaker.trip(clock.now(), clock.chance(), "loss+reconnect_failed")
+        if not self.retired:
+            clock = self._house.clock
+            self._tell("unreachable", detail)
+            self.version += 1
+            self.lane.breaker.trip(clock.now(), clock.chance(), "loss+reconnect_failed")
 
     def changed(self, kind: str, params: bytes) -> None:
+        if self.retired:
+            return
         if kind.endswith("/list_changed"):
             self.refresh()
         else:
             self._house.on_notice(self, kind, params)
 
-    # ------------------------------------------------------------ lists
+    # ------------------------------------------------------------ what is shown
 
-    def restore(self, listing: Listing) -> None:
-        """Take the lists that were kept over a restart."""
-        self._take(listing)
+    @property
+    def listing(self) -> Listing | None:
+        """The last-known-good lists; None: nothing was ever heard."""
+        return self._offer.listing
 
-    def refresh(self) -> None:
-        """Fetch the lists soon, once, however often this is called."""
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = self._house.tasks.start(self._refresh(), f"lists of {self.name}")
-        else:
-            self._again = True
+    def restore(self, listing: Listing, pins: Mapping[str, bytes]) -> None:
+        """Take what was kept over a restart, the lists as old as they are."""
+        self._offer.restore(listing, pins, self._house.clock)
+        self.version += 1
 
     def facts(self, tool: str) -> ToolFacts | None:
         """What is known of a tool; None: it is not listed (or excluded)."""
-        facts = self._facts.get(tool)
-        if facts is None and (item := self._items.get(tool)) is not None:
-            facts = self._facts[tool] = ToolFacts(item, self.pins.get(tool))
-        return facts
+        return self._offer.facts(tool)
 
     def shown(self, kind: Kind, *, prefixed: bool) -> bytes:
-        """This server's items of a kind, joined by commas; empty when it has none to show."""
-        if self.listing is None or not self.endpoint.enabled or self._grace_is_over():
+        """The items of a kind, joined by commas; empty when it has none to show."""
+        if not self.endpoint.enabled or self._grace_is_over():
             return b""
-        unavailable = self.unavailable()
-        key = (kind, prefixed, unavailable)
-        piece = self._rendered.get(key)
-        if piece is None:
-            if len(self._rendered) > 16:
-                self._rendered.clear()
-            prefix = self.name if prefixed else ""
-            piece = self._rendered[key] = render(self.listing, kind, prefix, unavailable)
-        return piece
+        prefix = self.name if prefixed else ""
+        return self._offer.rendered(kind, prefix, self.unavailable())
 
     def unavailable(self) -> str:
         """Why calls would fail now; empty when they would not."""
@@ -194,168 +212,124 @@ class Server:
         state = self.state
         return "" if state.connected or not state.problem else state.problem
 
+    def pin(self) -> Mapping[str, bytes]:
+        """Remember the definitions of tools that were not there before; returns those."""
+        return self._offer.pin()
+
     def _grace_is_over(self) -> bool:
-        if self.listing is None or self.state.connected:
-            return False
-        age = self._house.clock.wall() // SECOND - self.listing.listed_at_s
-        return age > self.endpoint.grace_s
+        gone = self._house.clock.now() - self._offer.good_at
+        return gone > self.endpoint.grace_s * SECOND and not self.state.connected
+
+    def _still_good(self) -> None:
+        """What is listed was good until now: the grace counts from here, over restarts too."""
+        if self._offer.still_good(self._house.clock):
+            self._house.on_listed(self, frozenset())
+
+    # ------------------------------------------------------------ asking for the lists
+
+    def refresh(self) -> None:
+        """Fetch the lists soon, once, however often this is called."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = self._house.tasks.start(self._refresh(), f"lists of {self.name}")
+        else:
+            self._again = True
 
     async def _refresh(self) -> None:
-        """Ask for all lists; on any failure what was known stays."""
-        while True:
+        """Ask for all lists; on any failure what was known stays, and it is tried again later."""
+        self._again = True
+        while self._again:
             self._again = False
             await asyncio.sleep(SETTLE_S)
-            state = self.state
-            listing = await self._fetch(state)
-            if listing is not None:
-                self._take(listing)
-                self._house.on_listed(self)
-                self._tell("listed", f"{len(listing.tools)} tools")
-            if not self._again:
-                return
+            found = await self._inquiry.lists(LISTS_TIMEOUT)
+            if isinstance(found, Listing):
+                self._listed(found)
+                self._retry_at, self._retry_span = None, RETRY_LISTS
+            else:
+                self._retry_at = self._house.clock.now() + self._retry_span
+                self._retry_span = min(self._retry_span * 2, RETRY_LISTS_MAX)
 
-    async def _fetch(self, state: UpstreamState) -> Listing | None:
-        capabilities: dict[str, Any] = msgspec.json.decode(state.capabilities or b"{}")
-        lists: dict[str, list[Raw]] = {}
-        excluded: dict[str, str] = {}
-        for kind in Kind:
-            if kind.capability not in capabilities:
-                continue
-            items = await self._pages(kind)
-            if items is None:
-                if kind is Kind.TEMPLATES:
-                    continue  # many servers with resources know no templates
-                return None
-            lists[kind.name.lower()], why = sorted_items(kind, items)
-            excluded |= why
-        info = state.server_info or b"null"
-        return Listing(
-            **lists,
-            capabilities=Raw(state.capabilities or b"{}"),
-            server_info=Raw(info),
-            instructions=state.instructions,
-            listed_at_s=self._house.clock.wall() // SECOND,
-            excluded=dict(list(excluded.items())[:100]),
-        )
-
-    async def _pages(self, kind: Kind) -> list[Raw] | None:
-        """All pages of a list; None if the server did not give them."""
-        items: list[Raw] = []
-        cursor: Raw | None = None
-        for _ in range(PAGES_MAX):
-            params = {} if cursor is None else {"cursor": cursor}
-            reply = await self.ask(kind.method, params, LIST_TIMEOUT)
-            if reply.ending is not Ending.RESULT:
-                return None
-            try:
-                page = msgspec.json.decode(reply.result, type=dict[str, Raw])
-                items += msgspec.json.decode(page.get(kind.key, Raw(b"[]")), type=list[Raw])
-            except msgspec.DecodeError:
-                return None
-            cursor = page.get("nextCursor")
-            if cursor is None or bytes(cursor) == b"null" or len(items) > ITEMS_MAX:
-                break
-        return [Raw(bytes(item)) for item in items]
-
-    def _take(self, listing: Listing) -> None:
-        self.listing = listing
-        self._facts.clear()
-        self._rendered.clear()
-        self._items = {
-            msgspec.json.decode(item, type=_Name).name: item for item in listing.tools
-        }
+    def _listed(self, listing: Listing) -> None:
+        if self.retired:
+            return
+        others = self._offer.take(listing, self._house.clock.now())
         self.version += 1
-
-    # ------------------------------------------------------------ asking
+        self._house.on_listed(self, others)
+        self._tell("listed", f"{len(listing.tools)} tools")
 
     async def ask(self, method: str, params: Mapping[str, Raw], span: Nanoseconds) -> Reply:
-        """One request of the hub's own, beside the guards: lists, probes. Bounded by `span`."""
+        """A question of the hub's own; see `inquiry.METHODS` for what may be asked."""
+        return await self._inquiry.ask(method, params, span)
+
+    async def test(self, span: Nanoseconds) -> dict[str, object]:
+        """Connect and list, whatever the breaker says: what was found, for people."""
+        if not self.endpoint.enabled:
+            hint = f"`agenthub enable {self.name}` switches it on."
+            return {"ok": False, "problem": "it is switched off", "hint": hint}
         clock = self._house.clock
-        receiver = _Waiting()
-        outgoing = Outgoing(method, "", params, {}, clock.now() + span)
-        attempt = self._upstream.send(outgoing, receiver)
-        timer = clock.after(span, lambda: attempt.cancel(Cause.DEADLINE))
-        try:
-            return await receiver.reply
-        finally:
-            timer.cancel()
-            attempt.cancel(Cause.SHUTDOWN)
+        until = clock.now() + span
+        # A modern server and a legacy one both know this question, so it makes the connection.
+        reply = await self._inquiry.ask(Kind.TOOLS.method, {}, span)
+        if reply.ending is Ending.RESULT or reply.code == NO_SUCH_METHOD:
+            found = await self._inquiry.lists(max(until - clock.now(), 0))
+            if isinstance(found, Listing):
+                self._listed(found)
+            else:
+                reply = found
+        return self._finding(reply, span)
 
-    def probe_if_due(self, now: Nanoseconds) -> None:
-        """When an open breaker's time is over, try the server, so that no caller has to (R2)."""
-        breaker = self.lane.breaker
-        due = breaker.state is State.HALF_OPEN or (
-            breaker.state is State.OPEN and now >= breaker.until
-        )
-        if due and not self._probing and self.endpoint.enabled:
-            self._probing = True
-            self._house.tasks.start(self._probe(), f"probe of {self.name}")
+    def _finding(self, reply: Reply, span: Nanoseconds) -> dict[str, object]:
+        state, listing = self.state, self.listing
+        ok = reply.ending is Ending.RESULT or reply.code == NO_SUCH_METHOD
+        problem = "" if ok else state.problem or reply.detail or _in_words(reply, span)
+        return {
+            "ok": ok,
+            "era": state.era.value if state.era else None,
+            "version": state.version,
+            "tools_count": len(listing.tools) if listing else None,
+            "excluded": listing.excluded if listing else {},
+            "problem": problem[:500],
+            "hint": state.hint,
+            "pid": state.pid,
+            "stderr": list(state.stderr),
+        }
 
-    async def _probe(self) -> None:
-        """Until the breaker has closed, or opened again; each question is a probe of its own."""
-        clock, lane = self._house.clock, self.lane
-        try:
-            for _ in range(self.endpoint.breaker.probes_to_close):
-                passed = lane.admit("", clock.now(), clock.chance())
-                if isinstance(passed, Refusal):
-                    return
-                legacy = self.state.era is Era.LEGACY
-                reply = await self.ask("ping" if legacy else "server/discover", {}, PROBE_TIMEOUT)
-                if reply.ending is Ending.ERROR:
-                    # It answers, if only to say that it does not know the question.
-                    reply = ALIVE
-                verdict = judge(reply, cancelled=None)
-                lane.report(passed, "", verdict, reply, clock.now(), clock.chance())
-                if lane.breaker.state is not State.HALF_OPEN:
-                    return
-        finally:
-            self._probing = False
+    # ------------------------------------------------------------ time
+
+    def tick(self, now: Nanoseconds) -> None:
+        """Once a second: breakers' own time, probes, lists that are due."""
+        self.lane.tick(now, self._house.clock.chance())
+        if self.endpoint.enabled:
+            self._probe.look_if_due(now)
+        if self._retry_at is not None and now >= self._retry_at and self.state.connected:
+            self._retry_at = None
+            self.refresh()
+        listing = self.listing
+        if listing is not None and self.state.connected:
+            age = self._house.clock.wall() // SECOND - listing.listed_at_s
+            if not 0 <= age < KEEP_EVERY_S:
+                self._still_good()
+
+    def suspect(self) -> None:
+        """A call on it hung to its end."""
+        if not self.retired:
+            self._probe.suspect()
+
+    def _breaker_changed(self, tool: str, transition: Transition) -> None:
+        if not self.retired:
+            self.version += 1
+            self._house.on_breaker(self, tool, transition)
 
     def _tell(self, state: str, detail: str = "") -> None:
         wall = self._house.clock.wall() // MILLISECOND
         self._house.observer.event(ServerChanged(wall, self.name, state, detail[:500]))
 
 
-class _Name(Struct):
-    name: str
-
-
-class _Waiting:
-    """Receives one attempt's end for a coroutine."""
-
-    def __init__(self) -> None:
-        self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-
-    def notified(self, method: str, params: bytes) -> None: ...
-
-    def finished(self, reply: Reply) -> None:
-        if not self.reply.done():
-            self.reply.set_result(reply)
-
-
-class Unusable:
-    """Stands for a server whose record cannot work: each attempt says why, and nothing is sent."""
-
-    def __init__(self, problem: str, hint: str, clock: Clock) -> None:
-        self._clock = clock
-        self._state = UpstreamState(problem=problem, hint=hint)
-
-    @property
-    def state(self) -> UpstreamState:
-        return self._state
-
-    def start(self) -> None: ...
-
-    def send(self, outgoing: Outgoing, receiver: AttemptReceiver) -> Attempt:
-        del outgoing
-        reply = Reply(Ending.UNREACHED, Written.NONE, detail=self._state.problem)
-        self._clock.after(0, lambda: receiver.finished(reply))
-        return self
-
-    async def close(self) -> None: ...
-
-    def cancel(self, cause: Cause) -> None: ...
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
+def _in_words(reply: Reply, span: Nanoseconds) -> str:
+    """What went wrong, where nobody said it better."""
+    if reply.ending is Ending.CANCELLED:
+        return f"no answer within {span / SECOND:g} s"
+    if reply.ending is Ending.ERROR:
+        return f"it answered with error {reply.code}"
+    if reply.ending is Ending.STATUS:
+        return f"it answered with HTTP status {reply.status}"
+    return reply.ending.value

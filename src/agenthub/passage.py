@@ -1,0 +1,312 @@
+"""A call under way: drives its journey (domain/journey.py) and tells whoever opened it.
+
+┌─ SEND ─► upstream ─► finished ─┐
+begin ─► journey ─ WAIT ─► a seat ─► seated ───┼─► journey … ─► END ─► log, receiver
+└─ SLEEP ─► timer ─► woke ───────┘
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct, structs
+
+from agenthub.catalog import Catalog
+from agenthub.domain.call import Call
+from agenthub.domain.errors import HubError, IdempotencyConflict, OutcomeUnknown
+from agenthub.domain.events import CallEnded
+from agenthub.domain.idempotency import Claim, Entry, Idempotency
+from agenthub.domain.journey import Hop, Journey, Step
+from agenthub.domain.outcome import Cause, Ending, Reply
+from agenthub.domain.span import MICROSECOND, MILLISECOND, Nanoseconds
+from agenthub.metrics import Metrics
+from agenthub.ports import Attempt, CallLog, CallRow, Clock, Observer, Outgoing, Timer, Upstream
+
+log = logging.getLogger(__name__)
+
+_SEND, _WAIT, _END = Step.SEND, Step.WAIT, Step.END
+
+
+class Answer(Struct, frozen=True):
+    """The end of a call, as a door passes it on: a reply of an upstream, or the hub's error."""
+
+    reply: Reply | None
+    error: HubError | None
+    served_by: str
+    """The server that was asked last; empty when none was."""
+    attempts: int
+
+
+class Receiver(Protocol):
+    """Whoever opened a call."""
+
+    def notified(self, method: str, params: bytes) -> None:
+        """Progress or a log message of this call. From here on it is not repeated (R31)."""
+        ...
+
+    def finished(self, answer: Answer) -> None:
+        """The end; exactly once."""
+        ...
+
+
+class House(Protocol):
+    """What a passage needs of the gateway."""
+
+    catalog: Catalog
+    clock: Clock
+    log: CallLog
+    observer: Observer
+    metrics: Metrics
+    idempotency: Idempotency
+
+    def listening(self) -> bool: ...
+    def leave(self, passage: "Passage") -> None: ...
+    def seat(self, passage: "Passage") -> None: ...
+
+
+class Passage:
+    """One call under way."""
+
+    __slots__ = (
+        "_attempt", "_cause", "_entry", "_house", "_journey", "_over", "_receiver", "_timer",
+        "call", "started",
+    )  # fmt: skip
+
+    def __init__(self, house: House, call: Call, hops: Sequence[Hop], receiver: Receiver) -> None:
+        self.call = call
+        self.started: Nanoseconds = house.clock.now()
+        self._house = house
+        self._receiver = receiver
+        self._journey = Journey(call, hops, self)
+        self._attempt: Attempt | None = None
+        self._timer: Timer | None = None
+        self._cause: Cause | None = None
+        self._entry: Entry | None = None
+        self._over = False
+
+    def begin(self) -> None:
+        self._do(self._journey.start(self.started, self._house.clock.chance()))
+
+    def cancel(self, cause: Cause) -> None:
+        """End it: the upstream is told, the receiver hears the outcome. Idempotent."""
+        if self._over or self._cause is not None:
+            return
+        self._cause = cause
+        if self._attempt is not None:
+            self._attempt.cancel(cause)
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._do(self._journey.gave_up(cause))
+
+    def pause(self) -> None:
+        """The client does not keep up: stop reading the upstream."""
+        if self._attempt is not None:
+            self._attempt.pause()
+
+    def resume(self) -> None:
+        if self._attempt is not None:
+            self._attempt.resume()
+
+    # ------------------------------------------------------------ from the upstream
+
+    def notified(self, method: str, params: bytes) -> None:
+        if self._cause is None:
+            self._journey.committed = True
+            try:
+                self._receiver.notified(method, params)
+            except Exception:
+                # A bug in a door; the connection that brought this is other callers', too.
+                log.exception("A receiver failed")
+
+    def finished(self, reply: Reply) -> None:
+        clock, journey = self._house.clock, self._journey
+        self._attempt = None
+        step = journey.answered(reply, self._cause, clock.now(), clock.chance())
+        if journey.hung:
+            self._house.catalog.suspect(journey.hop.lane.endpoint.name)
+        self._do(step)
+
+    # ------------------------------------------------------------ the driver
+
+    def take_seat(self) -> None:
+        """A seat that this call waited for is free."""
+        clock = self._house.clock
+        self._do(self._journey.seated(clock.now(), clock.chance()))
+
+    def seated(self) -> None:
+        """As `take_seat`, in its turn."""
+        self._house.seat(self)
+
+    def _woke(self) -> None:
+        self._timer = None
+        clock = self._house.clock
+        self._do(self._journey.woke(clock.now(), clock.chance()))
+
+    def _do(self, step: Step) -> None:
+        """Carry out steps until one has to wait for the world."""
+        house, journey = self._house, self._journey
+        while True:
+            if step is _SEND:
+                self._send()
+                return
+            if step is _WAIT:
+                return
+            waiter = journey.leave_seat()
+            if waiter is not None:
+                assert isinstance(waiter, Passage), "passages wait for seats"
+                house.seat(waiter)
+            if step is _END:
+                self._finish()
+                return
+            now = house.clock.now()
+            if journey.wake_at > now:
+                self._timer = house.clock.after(journey.wake_at - now, self._woke)
+                return
+            step = journey.woke(now, house.clock.chance())
+
+    def _send(self) -> None:
+        call, hop = self.call, self._journey.hop
+        upstream: Upstream = hop.upstream  # pyright: ignore[reportAssignmentType]
+        self._attempt = upstream.send(
+            Outgoing(
+                call.method, hop.name, call.params, call.meta, call.deadline,
+                call.capabilities, call.client_info, call.era, hop.headers,
+            ),
+            self,
+        )  # fmt: skip
+
+    def _finish(self) -> None:
+        journey = self._journey
+        served_by = journey.hop.lane.endpoint.name if journey.attempts else ""
+        self._end(Answer(journey.reply, journey.error, served_by, journey.attempts))
+
+    def _end(self, answer: Answer) -> None:
+        if self._over:
+            return
+        self._over = True
+        house = self._house
+        house.leave(self)
+        self._note(answer)
+        if self._entry is not None:
+            house.idempotency.finish(self._entry, answer, house.clock.now())
+        try:
+            self._receiver.finished(answer)
+        except Exception:
+            log.exception("A receiver failed")
+
+    def _note(self, answer: Answer) -> None:
+        """One line of the call log, the metrics, and an event if somebody listens."""
+        call, house = self.call, self._house
+        duration = house.clock.now() - self.started
+        outcome, code, size = _outcome(answer, self._cause)
+        house.metrics.call_ended(call.endpoint, outcome, duration, answer.attempts)
+        if answer.served_by != call.endpoint:
+            if answer.served_by:
+                house.metrics.fallback(call.endpoint, answer.served_by)
+            elif answer.error is not None:
+                house.metrics.rejected(call.endpoint, answer.error.slug)
+        wall = house.clock.wall()
+        house.log.add(
+            CallRow(
+                (wall - duration) // MICROSECOND, call.id, call.caller.id, call.door,
+                call.endpoint, answer.served_by, call.method, call.name, outcome, code,
+                answer.attempts, duration // MICROSECOND, call.size_bytes, size,
+            )
+        )  # fmt: skip
+        if house.listening():
+            house.observer.event(
+                CallEnded(
+                    wall // MILLISECOND, call.id, call.endpoint, answer.served_by, call.method,
+                    call.name, outcome, answer.attempts, duration // MICROSECOND,
+                )
+            )  # fmt: skip
+
+    # ------------------------------------------------------------ idempotency keys (R33)
+
+    def claim(self) -> bool:
+        """Claim the call's key. False: another call has it, and its answer will be this one's.
+
+        Raises IdempotencyConflict.
+        """
+        house, call = self._house, self.call
+        scope = (call.caller.id, call.endpoint, call.name, call.idempotency_key)
+        claim, self._entry = house.idempotency.claim(scope, call.digest(), self.started)
+        if claim is Claim.CONFLICT:
+            raise IdempotencyConflict
+        return claim is Claim.NEW
+
+    def join(self) -> None:
+        """Wait for the call that has the key; its answer, which may be there, is this one's."""
+        entry, self._entry = self._entry, None
+        assert entry is not None, "a key that was claimed"
+        self._journey.error = OutcomeUnknown(
+            "Another call with this idempotency key is under way",
+            executed="unknown", server=self.call.endpoint, tool=self.call.name,
+            request_id=self.call.id,
+        )  # fmt: skip
+        self._house.idempotency.join(entry, self._joined)
+
+    def _joined(self, answer: Answer) -> None:
+        self._end(structs.replace(answer, attempts=0))
+
+
+def _outcome(answer: Answer, cause: Cause | None) -> tuple[str, int, int]:
+    """For the log: the outcome's name, the code and the size of what the client got."""
+    error, reply = answer.error, answer.reply
+    if error is not None:
+        return ("cancelled" if cause is Cause.CLIENT else error.slug), error.code, 0
+    assert reply is not None, "a call ends with a reply or an error"
+    if reply.ending is Ending.ERROR:
+        return "upstream_error", reply.code, len(reply.error)
+    if reply.result_type == "input_required":
+        return "input_required", 0, len(reply.result)
+    return ("tool_error" if reply.is_error else "ok"), 0, len(reply.result)
+
+
+class Stream(AsyncIterator[tuple[str, bytes]]):
+    """A call's notifications (method, raw params), and then its answer, for those who await."""
+
+    BACKLOG = 1000
+    """Notifications that may wait; beyond it the oldest are dropped."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=self.BACKLOG)
+        self._answer: Answer | None = None
+        self._news = asyncio.Event()
+
+    def notified(self, method: str, params: bytes) -> None:
+        self._waiting.append((method, params))
+        self._news.set()
+
+    def finished(self, answer: Answer) -> None:
+        self._answer = answer
+        self._news.set()
+
+    async def __anext__(self) -> tuple[str, bytes]:
+        while not self._waiting:
+            if self._answer is not None:
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        return self._waiting.popleft()
+
+    async def end(self) -> Answer:
+        """The end of the call; what was notified before is dropped if nobody took it."""
+        async for _ in self:
+            pass
+        assert self._answer is not None, "the notifications end with the answer"
+        return self._answer
+
+    async def answer(self) -> Answer:
+        """As `end`.
+
+        Raises:
+            HubError: The hub refused the call, or no server answered.
+        """
+        answer = await self.end()
+        if answer.error is not None:
+            raise answer.error
+        return answer

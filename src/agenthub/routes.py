@@ -1,0 +1,133 @@
+"""Who serves a call: its server, then the fallbacks that may stand in, each with its guards.
+
+What a call needs to know of a tool is worked out once per change and tool, and looked up then.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw, Struct, structs
+
+from agenthub.domain.call import Call
+from agenthub.domain.endpoint import ToolPolicy
+from agenthub.domain.errors import InvalidParams, UnknownTarget
+from agenthub.domain.journey import Hop
+from agenthub.domain.target import fallback_order
+from agenthub.listing import ToolFacts
+from agenthub.server import Server
+from agenthub.wire.mcp_headers import encode_params
+
+ROUTES_MAX = 50_000
+"""Routes kept ready. Only a listed tool has one; what clients make up never gets one (A45)."""
+TOOL_CALL = "tools/call"
+
+
+class Route(Struct, frozen=True):
+    """The servers that may serve a call, in order, and what is known of the tool."""
+
+    hops: tuple[Hop, ...]
+    facts: ToolFacts | None = None
+    validate: bool = False
+
+
+class Routes:
+    """Finds the way of each call among the catalog's servers."""
+
+    def __init__(self, servers: Mapping[str, Server]) -> None:
+        self._servers = servers
+        self._ready: dict[tuple[str, str], Route] = {}
+        """By server and tool."""
+
+    def clear(self) -> None:
+        """Something changed that routes are made of."""
+        self._ready.clear()
+
+    def find(self, call: Call) -> Route:
+        """Who serves this call, checked against the tool's schema.
+
+        Raises:
+            UnknownTarget: No such server or tool, for this caller.
+            InvalidParams: The arguments do not fit the tool's schema (A33).
+        """
+        server = self._servers.get(call.endpoint)
+        if server is None or server.hidden or not call.caller.sees(call.endpoint):
+            raise UnknownTarget(
+                f"Unknown server: {call.endpoint[:64]}", tool=call.name[:128], request_id=call.id
+            )
+        if call.method != TOOL_CALL:
+            _check_enabled(server, call)
+            return Route(self._hops(server, call, None))
+        route = self._ready.get((call.endpoint, call.name)) or self._make(server, call)
+        if route.facts is None:
+            return route
+        if route.validate:
+            _check_arguments(call, route.facts)
+        return _with_headers(route, call) if route.facts.headers else route
+
+    def _make(self, server: Server, call: Call) -> Route:
+        _check_enabled(server, call)
+        facts = server.facts(call.name)
+        if facts is None:
+            if server.listing is None:
+                # Nothing is known of it yet: it may know the tool, and nobody can stand in.
+                return Route(self._hops(server, call, None))
+            raise UnknownTarget(
+                f"Unknown tool: {call.name[:128]}",
+                server=call.endpoint, tool=call.name[:128], request_id=call.id,
+            )  # fmt: skip
+        route = Route(self._hops(server, call, facts), facts, server.endpoint.validate_arguments)
+        if len(self._ready) >= ROUTES_MAX:
+            self._ready.clear()
+        self._ready[call.endpoint, call.name] = route
+        return route
+
+    def _hops(self, primary: Server, call: Call, facts: ToolFacts | None) -> tuple[Hop, ...]:
+        policy = primary.endpoint.tools.get(call.name) if facts else None
+        hops = [primary.hop(call.method, call.name, policy, facts)]
+        if not primary.endpoint.fallbacks and not primary.endpoint.fallback_url:
+            return tuple(hops)
+        endpoints = {name: server.endpoint for name, server in self._servers.items()}
+        for name in fallback_order(endpoints, primary.name):
+            server = self._servers[name]
+            if not server.endpoint.enabled:
+                continue
+            if call.method != TOOL_CALL:
+                hops.append(server.hop(call.method, call.name, None, None))
+                continue
+            there = (policy.fallback_name if policy else None) or call.name
+            other = server.facts(there)
+            if facts and other and _serves(facts, other, policy):
+                hops.append(server.hop(call.method, there, policy, other))
+        return tuple(hops)
+
+
+def _check_enabled(server: Server, call: Call) -> None:
+    if not server.endpoint.enabled:
+        raise UnknownTarget(
+            f"The server {server.name} is switched off", server=server.name, request_id=call.id
+        )
+
+
+def _serves(primary: ToolFacts, other: ToolFacts, policy: ToolPolicy | None) -> bool:
+    """Whether a fallback's tool may stand in: the same schema, or an operator who says so (R39)."""
+    return bool(policy and policy.fallback_name) or other.shape == primary.shape
+
+
+def _check_arguments(call: Call, facts: ToolFacts) -> None:
+    raw = call.params.get("arguments")
+    arguments: object = msgspec.json.decode(raw if raw is not None else b"{}")
+    if problem := facts.problem_with(arguments):
+        raise InvalidParams(
+            f"Invalid arguments for tool {call.name}: {problem}",
+            server=call.endpoint, tool=call.name, request_id=call.id,
+        )  # fmt: skip
+
+
+def _with_headers(route: Route, call: Call) -> Route:
+    """The hops, each with the `Mcp-Param-*` headers that this call's arguments ask for."""
+    assert route.facts is not None
+    raw = call.params.get("arguments", Raw(b"{}"))
+    headers = encode_params(route.facts.headers, msgspec.json.decode(raw))
+    return structs.replace(
+        route, hops=tuple(structs.replace(hop, headers=headers) for hop in route.hops)
+    )
