@@ -40,11 +40,11 @@ def arguments(words: Sequence[str], schema: Schema, base: Mapping[str, Any]) -> 
         if not equals or not name:
             raise UsageError(f"--arg: expected NAME=VALUE, got {word[:40]!r}.")
         given.setdefault(name, []).append(text)
-    properties = _object(schema.get("properties"))
+    properties = object_of(schema.get("properties"))
     made = dict(base)
     for name, texts in given.items():
         try:
-            made[name] = _value(texts, _object(properties.get(name)), schema)
+            made[name] = _value(texts, object_of(properties.get(name)), schema)
         except Unfit as unfit:
             raise UsageError(f"--arg {name}: {unfit}.") from None
     return made
@@ -56,7 +56,7 @@ def _value(texts: list[str], schema: Schema, root: Schema) -> Any:
     if len(texts) > 1:
         if "array" not in kinds:
             raise Unfit("given twice, and it takes one value")
-        items = _object(schema.get("items"))
+        items = object_of(schema.get("items"))
         return [_value([text], items, root) for text in texts]
     text = texts[0]
     for option in _options(schema):
@@ -95,7 +95,7 @@ def _one(text: str, kind: str, schema: Schema, root: Schema) -> Any:
     if kind in {"array", "object"} and text[:1] == ("[" if kind == "array" else "{"):
         return _json(text, kind)
     if kind == "array" and text and "items" in schema:
-        return [_value([text], _object(schema["items"]), root)]
+        return [_value([text], object_of(schema["items"]), root)]
     article = "an" if kind[0] in "aio" else "a"
     as_json = " as JSON" if kind in {"array", "object"} else ""
     raise Unfit(f"expected {article} {kind}{as_json}, got {text[:40]!r}")
@@ -152,7 +152,7 @@ def _options(schema: Schema) -> list[Schema]:
     """The alternatives, those that take any text last."""
     found: object = schema.get("anyOf") or schema.get("oneOf")
     listed = cast("list[object]", found) if isinstance(found, list) else []
-    options = [_object(option) for option in listed]
+    options = [object_of(option) for option in listed]
     return sorted(options, key=lambda option: not option or "string" in _kinds(option))
 
 
@@ -163,10 +163,11 @@ def _followed(schema: Schema, root: Schema) -> Schema:
             return schema
         found: Any = root
         for part in reference.removeprefix("#/").split("/"):
-            found = _object(found).get(part.replace("~1", "/").replace("~0", "~"))
-        schema = _object(found)
+            found = object_of(found).get(part.replace("~1", "/").replace("~0", "~"))
+        schema = object_of(found)
     return {}
 
 
-def _object(value: Any) -> Schema:
+def object_of(value: Any) -> Schema:
+    """The value if it is an object, else an empty one: servers write odd schemas."""
     return cast("Schema", value) if isinstance(value, dict) else {}

@@ -3,12 +3,12 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from agenthub.cli.access import HubAccess, hub_at
-from agenthub.cli.arguments import Schema, arguments
+from agenthub.cli.arguments import Schema, arguments, object_of
 from agenthub.cli.content import text_of
 from agenthub.cli.ending import FAILED, Failed
 from agenthub.cli.options import home_option, json_option
@@ -38,11 +38,12 @@ def tools(home: Path, server: str | None, *, as_json: bool) -> None:
 
 
 def _row(view: dict[str, Any]) -> list[str]:
-    definition: dict[str, Any] = view["definition"]
-    schema: dict[str, Any] = definition.get("inputSchema", {})
-    required: list[str] = schema.get("required", [])
-    properties: dict[str, Any] = schema.get("properties", {})
-    takes = " ".join(name if name in required else f"[{name}]" for name in properties)
+    definition = object_of(view["definition"])
+    schema = object_of(definition.get("inputSchema"))
+    required: Any = schema.get("required")
+    needed = cast("list[Any]", required) if isinstance(required, list) else []
+    properties = object_of(schema.get("properties"))
+    takes = " ".join(name if name in needed else f"[{name}]" for name in properties)
     does = str(definition.get("description") or definition.get("title") or "")
     why = view.get("unavailable")
     first = does.strip().partition("\n")[0]
@@ -115,7 +116,7 @@ def _schema(hub: HubAccess, server: str, tool: str) -> Schema:
     views = hub.tools(server)
     for view in views:
         if view["name"] == tool:
-            return view["definition"].get("inputSchema", {})
+            return object_of(object_of(view["definition"]).get("inputSchema"))
     if not views:
         return {}
     import difflib  # noqa: PLC0415 - only for this message

@@ -1,0 +1,57 @@
+import pytest
+
+
+def test_a_key_is_shown_once_and_alone_so_that_a_script_can_take_it(cli, hub):
+    made = cli("key", "create", "laptop")
+    assert made.out == "the-secret\n"
+    assert "Key k0 for laptop; it is shown this once." in made.err
+    assert hub.keys.rows["k0"].scopes == ("tools", "read")
+
+
+def test_json_has_the_key_first(cli, hub):
+    made = cli("key", "create", "ci", "--scope", "admin", "--scope", "admin", "--scope", "read",
+               "--endpoint", "calculator", "--expires", "2", "--json")  # fmt: skip
+    assert made.json["key"] == "the-secret"
+    assert next(iter(made.json)) == "key"
+    row = hub.keys.rows["k0"]
+    assert (row.scopes, row.endpoints) == (("admin", "read"), ("calculator",))
+    assert row.expires_at == 1_700_000_000 + 2 * 86_400
+
+
+def test_keys_are_listed_without_their_secrets(cli):
+    cli("key", "create", "one")
+    cli("key", "create", "two", "--endpoint", "a", "--endpoint", "b", "--expires", "1")
+    cli("key", "create", "three")
+    cli("key", "revoke", "k2")
+    shown = cli("key", "list").out
+    assert "secret" not in shown
+    lines = [line.split() for line in shown.splitlines()]
+    assert lines[0] == ["ID", "NAME", "SCOPES", "SERVERS", "CREATED", "EXPIRES"]
+    assert lines[1] == ["k0", "one", "tools", "read", "all", "2023-11-14", "never"]
+    assert lines[2] == ["k1", "two", "tools", "read", "a", "b", "2023-11-14", "2023-11-15"]
+    assert lines[3][-1] == "revoked"
+    assert [row["id"] for row in cli("key", "list", "--json").json["keys"]] == ["k0", "k1", "k2"]
+
+
+def test_no_keys(cli):
+    assert cli("key", "list").out == "No keys. `agenthub key create NAME` makes one.\n"
+
+
+def test_a_key_is_revoked(cli):
+    cli("key", "create", "one")
+    assert cli("key", "revoke", "k0").out == "Revoked k0.\n"
+    refused = cli("key", "revoke", "k9")
+    assert (refused.code, "There is no such key" in refused.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["x", "--scope", "root"], ["x", "--expires", "0"], ["x", "--expires", "x"], []]
+)
+def test_wrong_usage(cli, module, arguments):
+    assert cli("key", "create", *arguments).code == 2
+    assert module.opened == []
+
+
+def test_a_name_that_the_hub_refuses_is_told(cli):
+    refused = cli("key", "create", "a\nb")
+    assert (refused.code, "name: expected 1 to 100 printable" in refused.err) == (1, True)
