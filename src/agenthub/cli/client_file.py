@@ -1,6 +1,7 @@
 """What MCP clients write into their files about servers, as the hub's records.
 
 Claude Desktop, Claude Code, Cursor, Windsurf, Gemini CLI   {"mcpServers": {name: entry}}
+Claude Code, of one project      {"projects": {folder: {"mcpServers": {name: entry}}}}
 VS Code                          {"servers": {name: entry}, "inputs": […]}, also below "mcp"
 Zed                              {"context_servers": {name: entry}}
 opencode                         {"mcp": {name: entry}}
@@ -13,6 +14,7 @@ where they were references; what an editor would ask for becomes a variable of t
 import re
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 from agenthub.cli.ending import Failed
@@ -34,6 +36,7 @@ SSE: Final = (
     "it speaks HTTP+SSE of 2024-11-05, which the hub will learn with its next release; if the"
     " server has a Streamable HTTP address, add that"
 )
+ITSELF: Final = "it is the hub itself, which would call itself without end"
 
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
@@ -63,6 +66,11 @@ class Surroundings(NamedTuple):
     home: str
 
 
+class _Entry(NamedTuple):
+    value: Any
+    note: str = ""
+
+
 def servers_of(document: Any, around: Surroundings, source: str) -> list[Found]:
     """All servers of the file, in its order. Raises Failed if it holds none at all."""
     if not isinstance(document, dict):
@@ -77,31 +85,43 @@ def servers_of(document: Any, around: Surroundings, source: str) -> list[Found]:
     for called, entry in entries.items():
         name = _unique(_name(called), taken)
         reader = _Reader(around)
-        renamed = (f"called {called!r} there",) if name != called else ()
+        notes = [f"called {called!r} there"] if name != called else []
+        notes += [entry.note] if entry.note else []
         try:
-            record = reader.record(name, entry)
+            record = reader.record(name, entry.value)
         except Unreadable as unreadable:
-            found.append(Found(name, called, {}, renamed, str(unreadable)))
+            found.append(Found(name, called, {}, tuple(notes), str(unreadable)))
         else:
-            found.append(Found(name, called, record, (*renamed, *dict.fromkeys(reader.notes))))
+            notes += dict.fromkeys(reader.notes)
+            found.append(Found(name, called, record, tuple(notes)))
     return found
 
 
-def _entries(document: Json) -> Json | None:
-    entries: Json = {}
-    some = False
-    for section in SECTIONS:
-        part: Any = document
-        for key in section:
-            part = cast("Json", part).get(key) if isinstance(part, dict) else None
-        if isinstance(part, dict) and not (section == ("mcp",) and "servers" in part):
-            some = True
-            for called, entry in cast("Json", part).items():
-                entries.setdefault(called, entry)
-    if some:
+def _entries(document: Json) -> dict[str, _Entry] | None:
+    """All entries by what they are called; None if there is no place for them."""
+    entries: dict[str, _Entry] = {}
+    parts = [_part(document, section) for section in SECTIONS]
+    for part in parts:
+        for called, value in (part or {}).items():
+            entries.setdefault(called, _Entry(value))
+    projects = _part(document, ("projects",)) or {}
+    for folder, project in projects.items():
+        for called, value in (_part(project, ("mcpServers",)) or {}).items():
+            entries.setdefault(called, _Entry(value, f"of the project {folder}"))
+    if entries or any(part is not None for part in parts):
         return entries
-    bare = {k: v for k, v in document.items() if _looks_like_a_server(v)}
+    bare = {k: _Entry(v) for k, v in document.items() if _looks_like_a_server(v)}
     return bare or None
+
+
+def _part(document: Any, section: tuple[str, ...]) -> Json | None:
+    """The object at this place of the file, if there is one."""
+    part: Any = document
+    for key in section:
+        part = cast("Json", part).get(key) if isinstance(part, dict) else None
+    if not isinstance(part, dict) or (section == ("mcp",) and "servers" in part):
+        return None
+    return cast("Json", part)
 
 
 def _looks_like_a_server(entry: Any) -> bool:
@@ -187,6 +207,8 @@ class _Reader:
 
     def _process(self, facts: Json) -> Json:
         words = self._words(facts)
+        if "agenthub" in {Path(word).name for word in words[:3]} and "stdio" in words:
+            raise Unreadable(ITSELF)
         made: Json = {"command": [self._filled("command", word) for word in words]}
         env = self._texts(facts, "env") | self._texts(facts, "environment")
         for variable in facts.get("env_vars") or ():
@@ -207,7 +229,7 @@ class _Reader:
         elif isinstance(command, str):
             words = [command]
             if " " in command and not args and "/" not in command and "\\" not in command:
-                words = shlex.split(command)
+                words = _split(command)
                 self.notes.append("its command was one text; it was taken apart at the spaces")
         else:
             raise Unreadable("its command is not text")
@@ -271,6 +293,13 @@ class _Reader:
         if word.startswith("workspaceFolder"):
             raise Unreadable(f"it needs ${{{word[:40]}}}, which only its editor knows")
         return None
+
+
+def _split(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise Unreadable(f"its command cannot be taken apart: {error}") from None
 
 
 def _text(value: Any) -> str:

@@ -16,6 +16,7 @@ import click
 
 from agenthub.cli import own_file, toml_table
 from agenthub.cli.access import HubAccess, Request, hub_at
+from agenthub.cli.address import configured
 from agenthub.cli.clients import CLIENTS, Client, Place, token_of
 from agenthub.cli.ending import Failed
 from agenthub.cli.options import home_option, json_option
@@ -118,7 +119,7 @@ def _with_key(hub: HubAccess, wish: Wish, home: Path, *, write: bool) -> Json:
 
 def _by_url(hub: HubAccess, wish: Wish, home: Path, *, write: bool) -> Entry:
     """The entry with the key that stands in the file, if that is good, or with a new one."""
-    base = (wish.url or hub.url or _configured(home)).rstrip("/").removesuffix("/mcp")
+    base = (wish.url or hub.url or configured(home)).rstrip("/").removesuffix("/mcp")
     url = f"{base}/mcp/{wish.face}" if wish.face else f"{base}/mcp"
     token, key_id = (_kept_token(hub, wish) if write else ""), ""
     if not token:
@@ -129,15 +130,6 @@ def _by_url(hub: HubAccess, wish: Wish, home: Path, *, write: bool) -> Entry:
         token, key_id = made["key"], made["id"]
     assert wish.client.by_url is not None
     return Entry(wish.client.by_url(url, {"Authorization": f"Bearer {token}"}), key_id)
-
-
-def _configured(home: Path) -> str:
-    """Where the hub of this home will listen."""
-    from agenthub.settings import Options  # noqa: PLC0415
-
-    server = Options(home).load(os.environ).server
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104
-    return f"http://{f'[{host}]' if ':' in host else host}:{server.port or 8787}"
 
 
 def _kept_token(hub: HubAccess, wish: Wish) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from agenthub.cli.access import HubAccess, HubRefused, hub_at
-from agenthub.cli.client_file import Found, Surroundings, servers_of
+from agenthub.cli.address import configured, is_own
+from agenthub.cli.client_file import ITSELF, Found, Surroundings, servers_of
 from agenthub.cli.ending import FAILED, Failed
 from agenthub.cli.finding import describe, mark
 from agenthub.cli.options import home_option, json_option
@@ -39,14 +40,15 @@ def import_(home: Path, file: Path, *, dry_run: bool, replace: bool, as_json: bo
     """
     found = servers_of(_document(file), Surroundings(os.environ, str(Path.home())), str(file))
     with hub_at(home, connect=[] if dry_run else [one.name for one in found]) as hub:
-        lines = _plan(found, {view["name"] for view in hub.endpoints()}, replace=replace)
+        taken = {view["name"] for view in hub.endpoints()}
+        lines = _plan(found, taken, hub.url or configured(home), replace=replace)
         if not as_json:
             _show_plan(lines)
         if not dry_run:
             _carry_out(hub, lines)
             _look(hub, lines)
     if as_json:
-        show_json({"servers": lines})
+        show_json({"servers": [{**line, "record": _shown(line)} for line in lines]})
     elif not dry_run:
         _show_outcome(lines)
     return FAILED if any(line["status"] == "refused" for line in lines) else 0
@@ -78,11 +80,11 @@ def _document(file: Path) -> Any:
     return loads(text, str(file))
 
 
-def _plan(found: list[Found], existing: set[str], *, replace: bool) -> list[Line]:
+def _plan(found: list[Found], existing: set[str], own: str, *, replace: bool) -> list[Line]:
     """What would become of each server."""
     lines: list[Line] = []
     for one in found:
-        status, why = "would-add", one.why_not or _misfit(one.record)
+        status, why = "would-add", one.why_not or _misfit(one.record, own)
         if why:
             status = "unreadable"
         elif one.name in existing:
@@ -101,7 +103,7 @@ def _plan(found: list[Found], existing: set[str], *, replace: bool) -> list[Line
     return lines
 
 
-def _misfit(record: Line) -> str:
+def _misfit(record: Line, own: str) -> str:
     """Why the hub would refuse the record; empty if it would not."""
     import msgspec  # noqa: PLC0415 - imported late, as all that one command alone needs
 
@@ -109,6 +111,8 @@ def _misfit(record: Line) -> str:
     from agenthub.domain.endpoint_check import check_endpoint  # noqa: PLC0415
     from agenthub.domain.errors import BadSetting  # noqa: PLC0415
 
+    if is_own(record.get("url") or "", own):
+        return ITSELF
     try:
         check_endpoint(msgspec.convert(record, Endpoint))
     except (BadSetting, msgspec.ValidationError) as error:
@@ -143,21 +147,26 @@ def _look(hub: HubAccess, lines: list[Line]) -> None:
         line["test"] = found[line["name"]]
 
 
-def _show_plan(lines: list[Line]) -> None:
+def _shown(line: Line) -> Line:
+    """The record without its secrets; empty if it cannot be taken over."""
+    import msgspec  # noqa: PLC0415
+
+    from agenthub.domain.endpoint import Endpoint  # noqa: PLC0415
     from agenthub.settings.redaction import redact  # noqa: PLC0415
 
-    def place(line: Line) -> str:
-        import msgspec  # noqa: PLC0415
+    if line["status"] == "unreadable":
+        return {}
+    return msgspec.to_builtins(redact(msgspec.convert(line["record"], Endpoint)))
 
-        from agenthub.domain.endpoint import Endpoint  # noqa: PLC0415
 
-        if line["status"] == "unreadable":
-            return line["why"]
-        shown = redact(msgspec.convert(line["record"], Endpoint))
-        return shown.url or " ".join(shown.command)
+def _place(line: Line) -> str:
+    shown = _shown(line)
+    return line["why"] if not shown else shown.get("url") or " ".join(shown["command"])
 
+
+def _show_plan(lines: list[Line]) -> None:
     show_table(["server", "what", "where"], [
-        [line["name"], line["status"].replace("-", " "), place(line)] for line in lines
+        [line["name"], line["status"].replace("-", " "), _place(line)] for line in lines
     ])  # fmt: skip
     for line in lines:
         for remark in line["notes"]:
