@@ -88,9 +88,10 @@ def test_an_id_comes_back_as_it_was_sent(text):
     ["null", "1.0", "1e3", "true", "{}", "[1]", str(2**53), str(-(2**53)), json.dumps("x" * 257)],
 )
 def test_an_id_that_not_every_reader_can_hold_is_refused(text):
-    error = refused(f'{{"jsonrpc":"2.0","id":{text},"method":"ping"}}'.encode())
-    assert (error.code, error.message_id) == (-32600, None)
-    assert str(error).startswith("id: expected ")
+    for kind in ('"method":"ping"', '"result":{}'):
+        error = refused(f'{{"jsonrpc":"2.0","id":{text},{kind}}}'.encode())
+        assert (error.code, error.message_id) == (-32600, None)
+        assert str(error).startswith("id: expected ")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from agenthub.domain import target
 from agenthub.domain.call import Call, Era
 from agenthub.domain.errors import HubError, InvalidParams, UnknownTarget
 from agenthub.domain.span import MILLISECOND, Nanoseconds
-from agenthub.gateway import Passage
 from agenthub.hub import Hub
 from agenthub.inbound.mcp_answer import CallReceiver
 from agenthub.inbound.mcp_terms import (
@@ -38,6 +37,7 @@ from agenthub.inbound.mcp_terms import (
     Replies,
 )
 from agenthub.listing import Kind
+from agenthub.passage import Passage
 from agenthub.server import Server
 from agenthub.wire.jsonrpc import Message, without_members
 from agenthub.wire.mcp_headers import check_params, received_params
@@ -276,11 +276,13 @@ def _is_object_schema(shape: Any) -> bool:
 
 def _passed_on(meta: Mapping[str, Raw], context: Context) -> dict[str, Raw]:
     """The `_meta` that goes on to the server: without the protocol's own keys and the hub's."""
-    passed = {
-        key: value
-        for key, value in meta.items()
-        if key not in _OWN_META and not key.startswith(OURS)
-    }
+    passed: dict[str, Raw] = {}
+    if not _OWN_META.issuperset(meta):
+        passed = {
+            key: value
+            for key, value in meta.items()
+            if key not in _OWN_META and not key.startswith(OURS)
+        }
     if context.log_level:
         passed[LOG_LEVEL_KEY] = Raw(context.log_level)
     return passed

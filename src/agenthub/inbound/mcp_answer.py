@@ -23,7 +23,6 @@ from agenthub.domain import target
 from agenthub.domain.call import Call, Era
 from agenthub.domain.errors import HubError, Interactive, UpstreamProtocol
 from agenthub.domain.outcome import Ending, Reply
-from agenthub.gateway import Answer
 from agenthub.inbound.mcp_terms import (
     INVALID_PARAMS,
     LOG_LEVEL_KEY,
@@ -34,6 +33,7 @@ from agenthub.inbound.mcp_terms import (
     SERVER_INFO_KEY,
     Replies,
 )
+from agenthub.passage import Answer
 from agenthub.wire import jsonrpc
 
 LEGACY_NOT_FOUND = -32002
@@ -79,6 +79,7 @@ _head = msgspec.json.Decoder(_Head).decode
 _error = msgspec.json.Decoder(_Error).decode
 _log = msgspec.json.Decoder(_Log).decode
 _tails: dict[str, bytes] = {}
+TAILS_MAX = 1_000
 
 
 class CallReceiver:
@@ -140,7 +141,7 @@ class CallReceiver:
         if reply.result_type == "input_required":
             return self._question(head, result, served_by)
         if self._is_plain(head, result):
-            return result[:-1] + (_tails.get(served_by) or self._tail(served_by))
+            return result[:-1] + self._tail(served_by)
         members = _members(result)
         if call.era is Era.LEGACY:
             _make_legacy(members, head)
@@ -190,9 +191,12 @@ class CallReceiver:
 
     def _tail(self, served_by: str) -> bytes:
         """What stands for the last brace of a result without `_meta`."""
-        tail = b',"_meta":%b}' % _encode({SERVED_BY: self._seen(served_by)})
-        if self._call.caller.endpoints is None and len(_tails) < 10_000:
-            _tails[served_by] = tail
+        seen = self._seen(served_by)
+        tail = _tails.get(seen)
+        if tail is None:
+            tail = b',"_meta":%b}' % _encode({SERVED_BY: seen})
+            if len(_tails) < TAILS_MAX:
+                _tails[seen] = tail
         return tail
 
     def _seen(self, served_by: str) -> str:

@@ -10,11 +10,11 @@ import msgspec
 from msgspec import Raw, structs
 
 from agenthub.domain.errors import HubError
-from agenthub.gateway import Passage
 from agenthub.inbound.mcp import McpDoor
 from agenthub.inbound.mcp_session import Session
 from agenthub.inbound.mcp_terms import SERVER_INFO, Replies
 from agenthub.inbound.subscriptions import Subscriptions
+from agenthub.passage import Passage
 from agenthub.wire.jsonrpc import Message
 
 CANCELLED: Final = "notifications/cancelled"

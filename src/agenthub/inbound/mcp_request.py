@@ -58,13 +58,17 @@ class UnsupportedVersion(HubError):
 def check_meta(message: Message) -> None:
     """That `_meta` says how the request is meant. Raises InvalidParams."""
     meta: Any = message.parsed.get("_meta", {})
-    missing = [key for key in (VERSION_KEY, CAPABILITIES_KEY) if key not in meta]
-    if missing:
-        raise InvalidParams(f"params._meta: expected {', '.join(missing)}")
+    if VERSION_KEY not in meta or CAPABILITIES_KEY not in meta:
+        raise InvalidParams(f"params._meta: expected {VERSION_KEY} and {CAPABILITIES_KEY}")
     if type(meta[VERSION_KEY]) is not str:
         raise InvalidParams(f"_meta.{VERSION_KEY}: expected a string")
     if type(meta[CAPABILITIES_KEY]) is not dict:
         raise InvalidParams(f"_meta.{CAPABILITIES_KEY}: expected an object")
+    if len(meta) > 2:
+        _check_optional_meta(meta)
+
+
+def _check_optional_meta(meta: Mapping[str, Any]) -> None:
     if type(meta.get(CLIENT_INFO_KEY, meta)) is not dict:
         raise InvalidParams(f"_meta.{CLIENT_INFO_KEY}: expected an object")
     if LOG_LEVEL_KEY in meta and meta[LOG_LEVEL_KEY] not in LOG_LEVELS:

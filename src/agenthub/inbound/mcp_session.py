@@ -24,8 +24,8 @@ from agenthub.domain.call import Era
 from agenthub.domain.caller import Caller
 from agenthub.domain.errors import InvalidParams
 from agenthub.domain.outcome import Cause
-from agenthub.gateway import Passage
 from agenthub.inbound.mcp_terms import LEGACY_VERSIONS, LOG_LEVELS, Context
+from agenthub.passage import Passage
 from agenthub.wire.jsonrpc import Message
 
 ID_MAX: Final = 4_096

@@ -15,8 +15,8 @@ import msgspec
 
 from agenthub.domain.outcome import Cause
 from agenthub.domain.span import SECOND, Nanoseconds
-from agenthub.gateway import Passage
 from agenthub.inbound.exchange import Exchange, Headers
+from agenthub.passage import Passage
 from agenthub.ports import Clock, Timer
 from agenthub.wire.jsonrpc import error_message, notification, result_message
 

@@ -12,7 +12,7 @@ Source: MCP specification 2026-07-28, "Patterns, Subscriptions"; 2025-11-25, "Re
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 from msgspec import Raw, Struct
@@ -23,14 +23,16 @@ from agenthub.domain.caller import Caller
 from agenthub.domain.errors import HubError, InvalidParams, Overloaded, UnknownTarget
 from agenthub.domain.events import Event, ServerChanged
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
-from agenthub.gateway import Answer
 from agenthub.hub import Hub
 from agenthub.inbound.mcp import McpDoor, can_subscribe, declared_by
 from agenthub.inbound.mcp_answer import without_hub_keys
 from agenthub.inbound.mcp_terms import SUBSCRIPTION_KEY, Context
-from agenthub.ports import Timer
+from agenthub.passage import Answer
 from agenthub.server import Server
 from agenthub.wire.jsonrpc import Message, with_members
+
+if TYPE_CHECKING:
+    from agenthub.ports import Timer
 
 COALESCE: Nanoseconds = 100 * MILLISECOND
 PER_CALLER: Final = 100

@@ -9,7 +9,7 @@ Source: JSON-RPC 2.0; MCP specification 2026-07-28, "Base, Messages"; rule A15.
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -69,11 +69,19 @@ class InvalidMeta(InvalidRequest):
     code: ClassVar[int] = -32602
 
 
-class _Text(Struct):
-    """The same message, its parts as text."""
+class _Request(Struct, forbid_unknown_fields=True):
+    """A request or a notification, its parts as text; what is none does not decode."""
 
+    jsonrpc: Literal["2.0"]
+    method: str
     id: Raw = NOTHING
     params: dict[str, Raw] = field(default_factory=dict[str, Raw])
+
+
+class _Text(Struct):
+    """Any message, its parts as text."""
+
+    id: Raw = NOTHING
     result: Raw = NOTHING
     error: Raw = NOTHING
 
@@ -82,6 +90,7 @@ _NO_PARAMS: dict[str, Any] = {}
 _IS_REQUEST, _IS_NOTIFICATION = Kind.REQUEST, Kind.NOTIFICATION
 _REQUEST = frozenset({"jsonrpc", "id", "method", "params"})
 _RESPONSE = frozenset({"jsonrpc", "id", "result", "error"})
+_request = msgspec.json.Decoder(_Request).decode
 _text = msgspec.json.Decoder(_Text).decode
 _raw_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -96,6 +105,27 @@ def read_message(body: bytes) -> Message:
         InvalidMeta: `_meta` is not an object.
     """
     value = strict_json.parse(body)
+    try:
+        request = _request(body)
+    except msgspec.ValidationError:
+        return _read_response(value, body)
+    message_id = bytes(request.id)
+    problem = _id_problem(value["id"]) if message_id else None
+    if problem or not request.method:
+        readable = message_id if message_id and not problem else None
+        raise InvalidRequest(problem or "method: expected a name", readable)
+    kind = _IS_REQUEST if message_id else _IS_NOTIFICATION
+    params = request.params
+    meta: Mapping[str, Raw] = {}
+    if "_meta" in params:
+        if type(value["params"]["_meta"]) is not dict:
+            raise InvalidMeta("params._meta: expected an object", message_id or None)
+        meta = _raw_members(params.pop("_meta"))
+    return Message(kind, request.method, message_id, params, meta, value.get("params", _NO_PARAMS))
+
+
+def _read_response(value: Any, body: bytes) -> Message:
+    """The response that this is, or the reason why it is no message."""
     if type(value) is not dict:
         batch = isinstance(value, list)
         raise InvalidRequest("A batch is not taken" if batch else "Expected a JSON object")
@@ -104,23 +134,11 @@ def read_message(body: bytes) -> Message:
     if problem:
         raise InvalidRequest(problem, _readable_id(message, body))
     text = _text(body)
-    message_id = bytes(text.id)
-    if "method" not in message:
-        return Message(Kind.RESPONSE, id=message_id, result=text.result, error=text.error)
-    kind = _IS_REQUEST if message_id else _IS_NOTIFICATION
-    params = text.params
-    meta: Mapping[str, Raw] = {}
-    if "_meta" in params:
-        if type(message["params"]["_meta"]) is not dict:
-            raise InvalidMeta("params._meta: expected an object", message_id or None)
-        meta = _raw_members(params.pop("_meta"))
-    return Message(
-        kind, message["method"], message_id, params, meta, message.get("params", _NO_PARAMS)
-    )
+    return Message(Kind.RESPONSE, id=bytes(text.id), result=text.result, error=text.error)
 
 
 def _problem(message: Mapping[str, Any]) -> str | None:  # noqa: PLR0911 - a ladder
-    """Why this is no message."""
+    """Why this is no response, nor any other message."""
     if message.get("jsonrpc") != "2.0":
         return 'jsonrpc: expected "2.0"'
     if "id" in message and (problem := _id_problem(message["id"])):
@@ -129,7 +147,7 @@ def _problem(message: Mapping[str, Any]) -> str | None:  # noqa: PLR0911 - a lad
         if "id" not in message or ("result" in message) is ("error" in message):
             return "Expected a `method`, or an `id` with `result` or `error`"
         return _unknown(message, _RESPONSE)
-    if type(message["method"]) is not str or not message["method"]:
+    if type(message["method"]) is not str:
         return "method: expected a name"
     if type(message.get("params", _NO_PARAMS)) is not dict:
         return "params: expected an object"
