@@ -100,8 +100,6 @@ class Health:
 def failing(server: Server) -> str:
     """Why calls to this very server fail now; empty when they do not, or nobody knows yet."""
     breaker, state = server.lane.breaker, server.state
-    if not server.endpoint.enabled:
-        return "switched off"
     if breaker.state is State.FORCED_OPEN:
         return f"held open by {breaker.note}" if breaker.note else "held open by an operator"
     if breaker.state is State.OPEN:

@@ -1,6 +1,8 @@
 """The hub of a home in this process, without listening: for one command of the command line."""
 
 import asyncio
+import logging
+import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from agenthub.app.settling import settled
 from agenthub.app.wiring import open_hub
 from agenthub.inbound.rest import create_rest
 from agenthub.keys import ADMIN
+from agenthub.outbound.telemetry import LOG_LEVEL, set_up_log
 from agenthub.server import Server
 from agenthub.settings import Options
 
@@ -23,6 +26,9 @@ SETTLE_S = 5.0
 
 @asynccontextmanager
 async def open_offline(home: Path, connect: Sequence[str] | None) -> AsyncGenerator["Door"]:
+    if not logging.getLogger().handlers:
+        # A command says itself what it did; in its log stands what went wrong beside that.
+        set_up_log(os.environ.get(LOG_LEVEL, "error"))
     async with open_hub(Options(home)) as opened:
         hub = opened.hub
         wanted = [server for server in hub.catalog.servers() if _wanted(server, connect)]

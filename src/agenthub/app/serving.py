@@ -30,12 +30,11 @@ from agenthub.hub import Hub
 from agenthub.inbound.listener import Listener
 from agenthub.inbound.mcp_http import McpHttp
 from agenthub.keys import ADMIN
-from agenthub.outbound.telemetry import set_up_log
+from agenthub.outbound.telemetry import LOG_LEVEL, set_up_log
 from agenthub.settings import Options, Settings
 
 log = logging.getLogger(__name__)
 
-LOG_LEVEL: Final = "AGENTHUB_LOG"
 POLL_S: Final = 0.01
 CANCEL: Final = SECOND
 """How long cancelled calls may take to say so."""

@@ -20,6 +20,8 @@ from agenthub.domain.events import BreakerChanged, ClockEvent, Event, ServerChan
 
 log = logging.getLogger("agenthub")
 
+LOG_LEVEL: Final = "AGENTHUB_LOG"
+"""The environment variable that says what is logged."""
 LEVELS: Final = ("debug", "info", "warning", "error")
 VALUE_MAX: Final = 500
 TRACE_MAX: Final = 8_000
@@ -35,7 +37,7 @@ _HARMFUL = re.compile(
 def set_up_log(level: str, stream: TextIO | None = None) -> None:
     """Send the log to the stream (stderr). Raises BadSetting for a level that there is not."""
     if level.lower() not in LEVELS:
-        raise BadSetting(f"AGENTHUB_LOG: expected {', '.join(LEVELS)}, got {level[:32]!r}")
+        raise BadSetting(f"{LOG_LEVEL}: expected {', '.join(LEVELS)}, got {level[:32]!r}")
     sink = logging.StreamHandler(sys.stderr if stream is None else stream)
     sink.setFormatter(LineFormatter())
     root = logging.getLogger()

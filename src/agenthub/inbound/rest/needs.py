@@ -105,7 +105,7 @@ class RestKeys(Protocol):
 class ServerHealth(Protocol):
     @property
     def status(self) -> str:
-        """`ok`, `degraded` or `down`."""
+        """`ok`, `starting`, `degraded`, `down` or `off`."""
         ...
 
     @property
