@@ -6,7 +6,7 @@ from itertools import count
 import msgspec
 
 from agenthub.domain.call import Era
-from agenthub.outbound.stdio_message import Message, parse
+from agenthub.outbound.mcp_message import Message, parse
 from agenthub.outbound.stdio_opening import Opened, Opening, Unfit
 
 INITIALIZED = {

@@ -10,12 +10,11 @@ from typing import Protocol
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Ending, Reply, Written
 from agenthub.domain.span import MILLISECOND, Nanoseconds
-from agenthub.outbound import stdio_message as wire
+from agenthub.outbound import mcp_message as wire
 from agenthub.outbound.http_connection import Connection
 from agenthub.outbound.http_exchange import Exchange, ExchangeOwner
 from agenthub.outbound.http_request import RequestHead
-from agenthub.outbound.stdio_message import Message
-from agenthub.outbound.stdio_traffic import INTERACTIVE, LOG_LEVEL, UNHEARD
+from agenthub.outbound.mcp_message import INTERACTIVE, LOG_LEVEL, UNHEARD, Message
 from agenthub.ports import AttemptReceiver, Outgoing, Timer, UpstreamWatcher
 
 PROGRESS_GAP: Nanoseconds = 200 * MILLISECOND

@@ -11,7 +11,7 @@ bytes, so that nothing of one answer is ever read as another's (F17).
 
 import asyncio
 import logging
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 from msgspec import Struct
@@ -164,10 +164,10 @@ class Connection(asyncio.Protocol):
     # ---------------------------------------------------------------- from the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have the methods, but not the class.
+        self._transport = cast("asyncio.Transport", transport)
         # Any byte that waits is told, so that what has left is known (R28).
-        transport.set_write_buffer_limits(high=1, low=0)
+        self._transport.set_write_buffer_limits(high=1, low=0)
 
     def pause_writing(self) -> None:
         self.flushed = False

@@ -15,10 +15,10 @@ from msgspec import UNSET, structs
 
 from agenthub.domain.outcome import Ending, Reply, Written
 from agenthub.domain.span import Nanoseconds
-from agenthub.outbound import stdio_message as wire
+from agenthub.outbound import mcp_message as wire
 from agenthub.outbound.http_answer import explain, media_type, retry_after_ms
 from agenthub.outbound.http_connection import Connection, HttpLimits
-from agenthub.outbound.stdio_message import Message
+from agenthub.outbound.mcp_message import Message
 from agenthub.ports import Clock
 from agenthub.wire.sse import SseParser
 

@@ -21,7 +21,7 @@ from msgspec import Raw, Struct
 
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Ending, Reply, Written
-from agenthub.outbound import stdio_message as wire
+from agenthub.outbound import mcp_message as wire
 from agenthub.outbound.diagnosis import Diagnosis
 from agenthub.outbound.http_answer import explain, says_nothing_of_era
 from agenthub.outbound.http_request import is_session_id

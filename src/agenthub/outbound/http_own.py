@@ -13,12 +13,11 @@ from typing import Protocol, TypeAlias
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
-from agenthub.outbound import stdio_message as wire
+from agenthub.outbound import mcp_message as wire
 from agenthub.outbound.http_answer import says_nothing_of_era
 from agenthub.outbound.http_exchange import Exchange, ExchangeOwner
 from agenthub.outbound.http_request import RequestHead
-from agenthub.outbound.stdio_message import Message
-from agenthub.outbound.stdio_traffic import UNHEARD
+from agenthub.outbound.mcp_message import UNHEARD, Message
 from agenthub.ports import Timer, UpstreamWatcher
 
 OnReply: TypeAlias = Callable[[Reply, Mapping[bytes, bytes]], None]

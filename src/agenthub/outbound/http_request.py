@@ -18,7 +18,7 @@ from agenthub import __version__
 from agenthub.domain.call import Era
 from agenthub.domain.endpoint_check import check_header_value
 from agenthub.domain.span import Nanoseconds
-from agenthub.outbound.stdio_message import MODERN, meta_of, put_name
+from agenthub.outbound.mcp_message import MODERN, meta_of, put_name
 from agenthub.ports import Outgoing
 from agenthub.wire.mcp_headers import encode
 

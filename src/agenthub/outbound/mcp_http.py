@@ -25,7 +25,7 @@ from agenthub.domain.endpoint_check import check_url
 from agenthub.domain.errors import BadSetting
 from agenthub.domain.outcome import Ending, Reply, Written
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
-from agenthub.outbound import stdio_message as wire
+from agenthub.outbound import mcp_message as wire
 from agenthub.outbound.diagnosis import Diagnosis
 from agenthub.outbound.http_attempt import HttpAttempt
 from agenthub.outbound.http_connection import HttpLimits
@@ -35,8 +35,8 @@ from agenthub.outbound.http_opening import Failed, Opening, Step
 from agenthub.outbound.http_own import Listening, Question, unheard
 from agenthub.outbound.http_pool import Pool
 from agenthub.outbound.http_request import RequestHead, origin_of
+from agenthub.outbound.mcp_message import LOG_LEVEL
 from agenthub.outbound.stdio_opening import Opened
-from agenthub.outbound.stdio_traffic import LOG_LEVEL
 from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamState, UpstreamWatcher
 from agenthub.tasks import Tasks
 

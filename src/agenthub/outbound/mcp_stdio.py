@@ -22,7 +22,7 @@ from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.outcome import Cause, Ending, Reply, Written
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.outbound import diagnosis
-from agenthub.outbound import stdio_message as wire
+from agenthub.outbound import mcp_message as wire
 from agenthub.outbound.child import Child, Ended, Order
 from agenthub.outbound.child_output import Overlong
 from agenthub.outbound.diagnosis import Diagnosis

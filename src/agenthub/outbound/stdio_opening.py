@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from agenthub.domain.call import Era
-from agenthub.outbound.stdio_message import (
+from agenthub.outbound.mcp_message import (
     MODERN,
     NOTHING,
     PROTOCOL,

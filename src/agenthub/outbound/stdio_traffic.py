@@ -11,24 +11,14 @@ from collections.abc import Callable
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Ending, Reply, Written
 from agenthub.domain.span import SECOND, Nanoseconds
-from agenthub.outbound import stdio_message as wire
+from agenthub.outbound import mcp_message as wire
 from agenthub.outbound.child import Child, Letter
 from agenthub.outbound.child_output import Overlong
-from agenthub.outbound.stdio_message import Message
+from agenthub.outbound.mcp_message import INTERACTIVE, LOG_LEVEL, UNHEARD, Message
 from agenthub.outbound.stdio_opening import Opened
 from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamWatcher
 
 SIGN_OF_LIFE: Nanoseconds = SECOND
-INTERACTIVE = frozenset({"roots/list", "sampling/createMessage", "elicitation/create"})
-LOG_LEVEL = wire.PROTOCOL + "logLevel"
-UNHEARD = frozenset(
-    {
-        "notifications/cancelled",
-        "notifications/progress",
-        "notifications/subscriptions/acknowledged",
-    }
-)
-"""Of no use to anybody once they do not belong to an attempt in flight."""
 
 
 class StdioAttempt(Letter):
@@ -150,7 +140,7 @@ class Traffic:
 
     def post(self, data: bytes) -> None:
         """A message of the hub's own."""
-        self._child.post(Letter(), data)
+        self._child.post(Letter(), data + b"\n")
 
     def _tell_cancelled(self, attempt: StdioAttempt, reason: str) -> None:
         params = {"requestId": attempt.id, "reason": reason}

@@ -1,4 +1,4 @@
-"""MCP messages on a pipe: one JSON object a line; only the envelope is decoded."""
+"""MCP messages to and from a server, over any transport; only the envelope is decoded."""
 
 import re
 from collections.abc import Mapping
@@ -19,6 +19,17 @@ HUB = msgspec.json.encode({"name": "agenthub", "version": __version__})
 PROTOCOL = "io.modelcontextprotocol/"
 DEADLINE_MARGIN = 50 * MILLISECOND
 """Kept for the way back (R41)."""
+LOG_LEVEL = PROTOCOL + "logLevel"
+INTERACTIVE = frozenset({"roots/list", "sampling/createMessage", "elicitation/create"})
+"""What an old server may ask the client."""
+UNHEARD = frozenset(
+    {
+        "notifications/cancelled",
+        "notifications/progress",
+        "notifications/subscriptions/acknowledged",
+    }
+)
+"""Of no use to anybody once they do not belong to an attempt in flight."""
 NOTHING = Raw()
 
 
@@ -132,7 +143,7 @@ def request(message_id: int, method: str, params: Mapping[str, object] | None = 
     body: dict[str, object] = {"jsonrpc": "2.0", "id": message_id, "method": method}
     if params is not None:
         body["params"] = params
-    return _encode(body) + b"\n"
+    return _encode(body)
 
 
 def modern_request(
@@ -156,17 +167,17 @@ def notification(method: str, params: Mapping[str, object] | None = None) -> byt
     body: dict[str, object] = {"jsonrpc": "2.0", "method": method}
     if params is not None:
         body["params"] = params
-    return _encode(body) + b"\n"
+    return _encode(body)
 
 
 def pong(message_id: int | str) -> bytes:
-    return _encode({"jsonrpc": "2.0", "id": message_id, "result": {}}) + b"\n"
+    return _encode({"jsonrpc": "2.0", "id": message_id, "result": {}})
 
 
 def refusal(message_id: int | str, method: str) -> bytes:
     """The answer to a request that the hub cannot carry to its client."""
     error = {"code": -32601, "message": f"The client behind this hub does not take {method[:100]}"}
-    return _encode({"jsonrpc": "2.0", "id": message_id, "error": error}) + b"\n"
+    return _encode({"jsonrpc": "2.0", "id": message_id, "error": error})
 
 
 def attempt_request(

@@ -9,7 +9,7 @@ from msgspec import Raw
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Ending
 from agenthub.domain.span import SECOND
-from agenthub.outbound import stdio_message as wire
+from agenthub.outbound import mcp_message as wire
 from agenthub.ports import Outgoing
 
 
