@@ -7,8 +7,12 @@ from contextlib import asynccontextmanager
 from msgspec import structs
 from support.rest_hub import RestHub
 from support.stdio_hub import RealClock
+from uvicorn import Config
+from uvicorn.server import ServerState
 
+from agenthub.inbound.gate import Gate
 from agenthub.inbound.listener import Listener
+from agenthub.inbound.web import Web
 from agenthub.keys import KeyRing
 from agenthub.settings import AuthSettings, LimitSettings, ServerSettings, Settings
 
@@ -81,13 +85,50 @@ def settings(*, anonymous=False, host="127.0.0.1", port=0, server=(), **limits):
     )
 
 
+class StockListener:
+    """The fallback: the same application under uvicorn's own protocol class."""
+
+    def __init__(self, hub, hot):
+        self.hub = hub
+        self.hot = hot
+        self.state = ServerState()
+        self.server = None
+
+    async def start(self):
+        loop = asyncio.get_running_loop()
+        self.server = await loop.create_server(self.made, "127.0.0.1", 0)
+        port = self.server.sockets[0].getsockname()[1]
+        gate = Gate(self.hub.settings, self.hub.keys, port)
+        self.config = Config(
+            Web(self.hub, gate, self.hot), http="httptools", ws="none", lifespan="off",
+            log_config=None, access_log=False,
+        )  # fmt: skip
+        self.config.load()
+        return port
+
+    def made(self):
+        return self.config.http_protocol_class(
+            config=self.config, server_state=self.state, app_state={}
+        )
+
+    async def close(self, drain_ms):
+        del drain_ms
+        self.server.close()
+        for connection in list(self.state.connections):
+            connection.transport.abort()
+        for task in list(self.state.tasks):
+            task.cancel()
+        if self.state.tasks:
+            await asyncio.wait(self.state.tasks, timeout=5)
+
+
 class House:
     """The listener, its doors, and clients of it."""
 
-    def __init__(self, made):
+    def __init__(self, made, listener=Listener):
         self.hub = EdgeHub(made)
         self.doors = HotDoors()
-        self.listener = Listener(self.hub, self.doors)
+        self.listener = listener(self.hub, self.doors)
         self.port = 0
 
     @property
@@ -186,8 +227,8 @@ class Client:
 
 
 @asynccontextmanager
-async def open_house(*, drain_ms=0, made=None, **more):
-    house = House(made or settings(**more))
+async def open_house(*, drain_ms=0, made=None, listener=Listener, **more):
+    house = House(made or settings(**more), listener)
     house.port = await house.listener.start()
     try:
         yield house

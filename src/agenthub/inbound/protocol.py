@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 PIPELINE_MAX: Final = 64
 """Requests that may wait for those before them; httptools reads all that came in one piece."""
+PIPELINE_PAUSE: Final = 4
+"""Requests that wait before no more are read; until then the client's going is seen."""
 WRITE_HIGH: Final = 64 * 1024
 """Bytes that wait for the client before the transport says so."""
 
@@ -168,7 +170,7 @@ class HubProtocol(HttpToolsProtocol):
         elif len(self._queue) > PIPELINE_MAX and turn.refusal is None:
             self._queue.pop()
             self._reader.refuse(no.PIPELINE_FULL)
-        else:
+        elif len(self._queue) >= PIPELINE_PAUSE:
             self.flow.pause_reading()
 
     def _start(self) -> None:

@@ -1,0 +1,219 @@
+"""The key ring: attacks A01, A02 and A62, and what REST does with keys."""
+
+import hmac
+import re
+import statistics
+import time
+
+import pytest
+
+from agenthub.domain.caller import Caller, Scope
+from agenthub.domain.errors import StorageFailed, UnknownTarget
+from agenthub.domain.span import SECOND
+from agenthub.keys import ADMIN, REMEMBERED, KeyRing
+from agenthub.ports import KeyRow
+
+SECRET = b"s" * 32
+ADMIN_TOKEN = "ahadmin-0123456789"
+NOW_S = 1_700_000_000
+
+
+class Clock:
+    def __init__(self):
+        self.seconds = NOW_S
+
+    def wall(self):
+        return self.seconds * SECOND
+
+
+class Store:
+    def __init__(self):
+        self.rows = {}
+        self.error = None
+
+    async def put_key(self, row):
+        if self.error is not None:
+            raise self.error
+        self.rows[row.id] = row
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def ring(store, clock):
+    return KeyRing([], SECRET, ADMIN_TOKEN, store, clock)
+
+
+def again(ring, store, clock, secret=SECRET):
+    """The ring of the next start."""
+    del ring
+    return KeyRing(list(store.rows.values()), secret, ADMIN_TOKEN, store, clock)
+
+
+async def test_a_new_key_opens_tools_and_read_and_no_more(ring):
+    row, key = await ring.create("laptop")
+    caller = ring.authenticate(key.encode())
+    assert caller == Caller(row.id, frozenset({Scope.TOOLS, Scope.READ}), None)
+
+
+async def test_a_key_shows_its_id_and_256_bits_of_secret(ring):
+    row, key = await ring.create("laptop")
+    assert re.fullmatch(r"ah_[0-9a-f]{12}_[0-9a-f]{64}", key)
+    assert key.split("_")[1] == row.id
+
+
+async def test_only_the_hmac_of_a_key_is_kept(ring, store):
+    row, key = await ring.create("laptop")
+    assert store.rows == {row.id: row}
+    assert row.digest == hmac.digest(SECRET, key.encode(), "sha256")
+    secret = key.rpartition("_")[2]
+    assert secret not in repr(store.rows) + repr(ring.list())
+
+
+async def test_scopes_and_endpoints_of_a_key_are_the_callers(ring):
+    row, key = await ring.create("x", [Scope.READ], ["git", "time"], NOW_S + 60)
+    caller = ring.authenticate(key.encode())
+    assert caller == Caller(row.id, frozenset({Scope.READ}), frozenset({"git", "time"}))
+    assert (row.created_at, row.expires_at, row.endpoints) == (NOW_S, NOW_S + 60, ("git", "time"))
+
+
+async def test_keys_survive_a_restart(ring, store, clock):
+    _, key = await ring.create("laptop")
+    assert again(ring, store, clock).authenticate(key.encode()) is not None
+
+
+async def test_a_key_of_another_home_opens_nothing(ring, store, clock):
+    """A02: even if its row was copied here."""
+    _, key = await ring.create("laptop")
+    assert again(ring, store, clock, b"t" * 32).authenticate(key.encode()) is None
+
+
+def test_the_admin_token_opens_everything(ring):
+    assert ring.authenticate(ADMIN_TOKEN.encode()) is ADMIN
+    assert all(ADMIN.may(scope) for scope in Scope)
+    assert ADMIN.endpoints is None
+
+
+async def test_nothing_but_the_key_itself_opens(ring):
+    """A01, A02."""
+    row, key = await ring.create("laptop")
+    token = key.encode()
+    changed = [token[:at] + bytes([token[at] ^ 1]) + token[at + 1 :] for at in range(len(token))]
+    wrong = [
+        b"", b"ah", b"ah_", b"ah__", token[:-1], token + b"0", token.upper(), b" " + token,
+        f"ah_{row.id}".encode(), f"ah_{row.id}_".encode(), row.digest, b"\0" + token,
+        token + b"\0", b"' OR 1=1--", b"x'); DROP TABLE keys;--", b"\xff" * 40, b"a" * 1_000_000,
+        ADMIN_TOKEN.upper().encode(), ADMIN_TOKEN[:-1].encode(), b"admin",
+    ]  # fmt: skip
+    for attempt in changed + wrong:
+        assert ring.authenticate(attempt) is None, attempt[:80]
+    assert ring.authenticate(token) is not None
+
+
+async def test_a_revoked_key_opens_nothing_from_then_on(ring, store, clock):
+    row, key = await ring.create("laptop")
+    caller = ring.authenticate(key.encode())
+    assert ring.holds(caller)
+    await ring.revoke(row.id)
+    assert ring.authenticate(key.encode()) is None
+    assert not ring.holds(caller)
+    assert again(ring, store, clock).authenticate(key.encode()) is None
+    assert [row.revoked for row in ring.list()] == [True]
+
+
+async def test_a_key_ends_at_its_second(ring, clock):
+    _, key = await ring.create("guest", expires_at=NOW_S + 60)
+    caller = ring.authenticate(key.encode())
+    clock.seconds = NOW_S + 59
+    assert ring.authenticate(key.encode()) == caller
+    assert ring.holds(caller)
+    clock.seconds = NOW_S + 60
+    assert ring.authenticate(key.encode()) is None
+    assert not ring.holds(caller)
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+async def test_a_step_of_the_clock_ends_what_it_passes_and_nothing_else(ring, clock, years):
+    """A62."""
+    _, for_ever = await ring.create("for ever")
+    _, hour = await ring.create("an hour", expires_at=NOW_S + 3600)
+    clock.seconds += years * 366 * 86_400
+    assert ring.authenticate(for_ever.encode()) is not None
+    assert (ring.authenticate(hour.encode()) is None) == (years > 0)
+
+
+async def test_an_expired_key_that_was_never_used_opens_nothing(ring, store, clock):
+    _, key = await ring.create("guest", expires_at=NOW_S - 1)
+    assert again(ring, store, clock).authenticate(key.encode()) is None
+
+
+async def test_revoking_an_unknown_key_is_an_error(ring):
+    with pytest.raises(UnknownTarget):
+        await ring.revoke("0123456789ab")
+
+
+async def test_what_the_store_refuses_did_not_happen(ring, store):
+    row, key = await ring.create("kept")
+    store.error = StorageFailed("disk full")
+    with pytest.raises(StorageFailed):
+        await ring.create("not kept")
+    with pytest.raises(StorageFailed):
+        await ring.revoke(row.id)
+    assert ring.list() == [row]
+    assert ring.authenticate(key.encode()) is not None
+
+
+async def test_the_list_is_in_the_order_of_making(store, clock):
+    rows = [KeyRow(name, name, b"", ("read",), None, at) for name, at in [("b", 2), ("a", 1)]]
+    ring = KeyRing(rows, SECRET, ADMIN_TOKEN, store, clock)
+    assert [row.id for row in ring.list()] == ["a", "b"]
+
+
+def test_callers_without_a_key_of_their_own_are_held(ring):
+    assert ring.holds(ADMIN)
+    assert ring.holds(Caller("anonymous", frozenset()))
+
+
+async def test_what_is_remembered_is_bounded_and_only_good_tokens(ring):
+    for number in range(REMEMBERED + 50):
+        assert ring.authenticate(b"ah_%d_x" % number) is None
+    assert ring._remembered == {}
+    ring._remembered = dict.fromkeys(map(str, range(REMEMBERED)))
+    assert ring.authenticate(ADMIN_TOKEN.encode()) is ADMIN
+    assert list(ring._remembered) == [ADMIN_TOKEN.encode()]
+
+
+async def test_a_new_id_is_never_one_that_was_given(ring, monkeypatch):
+    ids = iter(["aaaaaaaaaaaa", "f" * 64, "aaaaaaaaaaaa", "bbbbbbbbbbbb", "f" * 64])
+    monkeypatch.setattr("agenthub.keys.secrets.token_hex", lambda _: next(ids))
+    first, _ = await ring.create("one")
+    second, _ = await ring.create("two")
+    assert (first.id, second.id) == ("aaaaaaaaaaaa", "bbbbbbbbbbbb")
+
+
+async def test_time_tells_nothing_of_a_wrong_key(ring):
+    """A02: over 10,000 attempts of each kind, in turn."""
+    row, key = await ring.create("laptop")
+    kinds = {
+        "no such id": f"ah_000000000000_{'0' * 64}".encode(),
+        "wrong from the start": f"ah_{row.id}_{'0' * 64}".encode(),
+        "wrong at the end": key[:-1].encode() + b"x",
+        "no key at all": b"x" * len(key),
+    }
+    spans = {kind: [] for kind in kinds}
+    for _ in range(10_000):
+        for kind, token in kinds.items():
+            start = time.perf_counter_ns()
+            ring.authenticate(token)
+            spans[kind].append(time.perf_counter_ns() - start)
+    medians = [statistics.median(one) for one in spans.values()]
+    assert max(medians) < 1.5 * min(medians), medians
+    assert max(medians) < 5_000_000
