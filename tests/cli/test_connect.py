@@ -8,7 +8,7 @@ from support.cli_hub import Bearer, listening
 
 from agenthub.cli import own_file
 
-BEARER = {"Authorization": "Bearer the-secret"}
+BEARER = {"Authorization": "Bearer ah_k0_the-secret"}
 URL = "http://127.0.0.1:8787/mcp"
 FILES = {
     "claude-code": ".claude.json",
@@ -50,7 +50,7 @@ def mode(file):
 
 
 @pytest.mark.parametrize("client", FILES)
-def test_each_client_gets_the_entry_that_it_reads(cli, user_home, client):
+def test_each_client_gets_the_entry_that_it_reads(cli, user_home, hub, client):
     printed = cli("connect", client)
     assert printed.code == 0
     snippet = (tomllib if client == "codex" else json).loads(printed.out)
@@ -59,6 +59,7 @@ def test_each_client_gets_the_entry_that_it_reads(cli, user_home, client):
     assert f"This belongs into {file}" in printed.err
     assert not file.exists()
 
+    hub.keys.rows.clear()
     written = cli("connect", client, "--write")
     assert (written.code, read(file)) == (0, ENTRIES[client])
     assert f"Wrote agenthub into {file}." in written.out
@@ -135,7 +136,19 @@ def test_a_key_that_was_revoked_is_replaced(cli, user_home, hub):
     cli("connect", "cursor", "--write")
     cli("key", "revoke", "k0")
     cli("connect", "cursor", "--write")
+    entry = read(user_home / ".cursor" / "mcp.json")["mcpServers"]["agenthub"]
+    assert entry["headers"] == {"Authorization": "Bearer ah_k1_the-secret"}
     assert [row.revoked for row in hub.keys.rows.values()] == [True, False]
+
+
+@pytest.mark.parametrize("token", ["of-another-hub", "ah_k7_x"])
+def test_a_key_of_another_hub_is_replaced(cli, user_home, hub, token):
+    file = user_home / ".cursor" / "mcp.json"
+    file.parent.mkdir()
+    headers = {"Authorization": f"Bearer {token}"}
+    file.write_text(json.dumps({"mcpServers": {"agenthub": {"url": URL, "headers": headers}}}))
+    cli("connect", "cursor", "--write")
+    assert read(file) == ENTRIES["cursor"]
 
 
 def test_a_running_hub_is_asked_whether_the_key_is_good(cli, user_home, hub, home, module):

@@ -3,7 +3,7 @@ import pytest
 
 def test_a_key_is_shown_once_and_alone_so_that_a_script_can_take_it(cli, hub):
     made = cli("key", "create", "laptop")
-    assert made.out == "the-secret\n"
+    assert made.out == "ah_k0_the-secret\n"
     assert "Key k0 for laptop; it is shown this once." in made.err
     assert hub.keys.rows["k0"].scopes == ("tools", "read")
 
@@ -11,7 +11,7 @@ def test_a_key_is_shown_once_and_alone_so_that_a_script_can_take_it(cli, hub):
 def test_json_has_the_key_first(cli, hub):
     made = cli("key", "create", "ci", "--scope", "admin", "--scope", "admin", "--scope", "read",
                "--endpoint", "calculator", "--expires", "2", "--json")  # fmt: skip
-    assert made.json["key"] == "the-secret"
+    assert made.json["key"] == "ah_k0_the-secret"
     assert next(iter(made.json)) == "key"
     row = hub.keys.rows["k0"]
     assert (row.scopes, row.endpoints) == (("admin", "read"), ("calculator",))

@@ -1,11 +1,9 @@
-import fcntl
-import os
 import threading
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 
 import pytest
-from support.cli_hub import leave_files, listening
+from support.cli_hub import held, listening
 
 from agenthub.cli import offline
 from agenthub.cli.access import Request
@@ -14,17 +12,6 @@ from agenthub.cli.offline import offline_hub
 from agenthub.domain.errors import StorageFailed
 
 LIST = Request("GET", "/api/endpoints")
-
-
-@contextmanager
-def held(home, name="hub.lock"):
-    home.mkdir(mode=0o700, exist_ok=True)
-    lock = os.open(home / name, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def test_the_hub_is_opened_asked_and_closed(home, module):
@@ -76,7 +63,7 @@ def test_a_hub_that_has_started_meanwhile_is_used(home, module):
 
 def test_a_hub_that_is_starting_is_waited_for(home, module, monkeypatch):
     monkeypatch.setattr(offline, "find_hub", Later(offline.find_hub))
-    with held(home), listening(module.gate, home) as url, offline_hub(home, None) as requests:
+    with listening(module.gate, home) as url, offline_hub(home, None) as requests:
         assert requests.url == url
     assert module.opened == []
 
@@ -94,7 +81,6 @@ class Later:
 
 
 def test_a_hub_that_is_stopping_is_waited_for(home, module):
-    leave_files(home, "http://127.0.0.1:1")
     lock = held(home)
     lock.__enter__()
     timer = threading.Timer(0.15, lock.__exit__, [None, None, None])

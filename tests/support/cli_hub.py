@@ -1,6 +1,7 @@
 """Commands run in this process, against the real REST application of a hub for tests."""
 
 import asyncio
+import fcntl
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import httpx2
 import uvicorn
 from support.rest_hub import ADMIN, Gate, RestHub
 
+import agenthub.app
 from agenthub.cli.ending import run
 from agenthub.cli.root import root
 from agenthub.inbound.rest import create_rest
@@ -59,6 +61,8 @@ class Door:
 
 class HubModule:
     """Stands for `agenthub.app`; remembers how it was used."""
+
+    __path__ = agenthub.app.__path__
 
     def __init__(self):
         self.hub = RestHub()
@@ -112,23 +116,43 @@ def listening(app, home: Path):
         thread = threading.Thread(target=asyncio.run, args=[server.serve([listener])])
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        leave_files(home, url)
         try:
-            yield url
+            with running(home, url):
+                yield url
         finally:
             server.should_exit = True
             thread.join(10)
             assert not thread.is_alive()
 
 
-def leave_files(home: Path, url, pid=None):
+@contextmanager
+def running(home: Path, url):
+    """The files of a hub that runs in this process, as they are while it does."""
     home.mkdir(mode=0o700, exist_ok=True)
-    facts = {"pid": os.getpid() if pid is None else pid, "url": url, "started_at": 0}
+    facts = {"pid": os.getpid(), "url": url, "started_at": 0}
     for name, text in (("hub.json", json.dumps(facts)), ("admin-token", TOKEN)):
-        file = home / name
-        file.unlink(missing_ok=True)
-        file.touch(0o600)
-        file.write_text(text)
+        put_private(home / name, text)
+    with held(home):
+        yield
+
+
+@contextmanager
+def held(home: Path, name="hub.lock"):
+    """A hub has this home."""
+    home.mkdir(mode=0o700, exist_ok=True)
+    lock = os.open(home / name, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def put_private(file: Path, text):
+    file.unlink(missing_ok=True)
+    file.touch(0o600)
+    file.write_text(text)
 
 
 class Bearer:
@@ -142,7 +166,8 @@ class Bearer:
         headers = dict(scope["headers"])
         token = headers.get(b"authorization", b"").decode().removeprefix("Bearer ")
         self.tokens.append(token)
-        alive = any(not row.revoked for row in self._module.hub.keys.rows.values())
-        known = token == TOKEN or (token == "the-secret" and alive)
+        rows = self._module.hub.keys.rows
+        alive = any(row.id in token and not row.revoked for row in rows.values())
+        known = token == TOKEN or (token.endswith("the-secret") and alive)
         self._module.gate.caller = ADMIN if known else None
         await self._module.gate(scope, receive, send)

@@ -153,7 +153,7 @@ class RestKeys:
             1_700_000_000, expires_at,
         )  # fmt: skip
         self.rows[row.id] = row
-        return row, "the-secret"
+        return row, f"ah_{row.id}_the-secret"
 
     async def revoke(self, key_id):
         if key_id not in self.rows:

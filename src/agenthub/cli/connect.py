@@ -140,9 +140,9 @@ def _kept_token(hub: HubAccess, wish: Wish) -> str:
     if not token:
         return ""
     if hub.url is None:
-        # Nobody can try the key, but one of this name must be alive.
+        # Nobody can try the key, but it says which it is: ah_<id>_<secret>.
         rows = hub.keys()
-        alive = any(row["name"] == wish.key_name and not row["revoked"] for row in rows)
+        alive = any(f"_{row['id']}_" in token and not row["revoked"] for row in rows)
         return token if alive else ""
     from agenthub.cli.remote import RemoteHub  # noqa: PLC0415
 

@@ -14,11 +14,9 @@ from agenthub.cli.composition import OfflineDoor, app
 from agenthub.cli.ending import Failed
 from agenthub.cli.remote import find_hub
 from agenthub.cli.terminal import progress
-from agenthub.outbound.home import secure_home
+from agenthub.outbound.home import holder, secure_home
 from agenthub.tasks import Tasks
 
-LOCK_FILE = "hub.lock"
-"""As `outbound.home.only_hub` names it."""
 QUEUE_S = 120.0
 """How long a command waits for others like it: a hundred at once take their turns."""
 SETTLE_S = 15.0
@@ -107,26 +105,11 @@ def _settled(home: Path) -> Requests | None:
     """The hub that runs with this home; one that starts or stops is waited for."""
     end = time.monotonic() + SETTLE_S
     with progress("Waiting for the hub"):
-        while (running := find_hub(home)) is None and _is_held(home):
+        while (running := find_hub(home)) is None and holder(home) is not None:
             if time.monotonic() > end:
                 break
             time.sleep(0.05)
     return running
-
-
-def _is_held(home: Path) -> bool:
-    """Whether a hub has the home, also one that does not listen."""
-    try:
-        lock = os.open(home / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
 
 
 @contextmanager
