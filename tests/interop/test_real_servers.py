@@ -123,7 +123,7 @@ def test_a_server_s_own_address_shows_it_with_its_own_names(client: RealClient, 
     })])  # fmt: skip
     told = client.do(wish)
     assert told["version"] == client.version
-    assert told["tools"] == ["get_current_time", "convert_time"]
+    assert told["tools"] == ["convert_time", "get_current_time"]
     assert "21:00" in told["answers"][0]["text"]
 
 

@@ -16,7 +16,7 @@ def test_a_client_that_starts_the_hub_gets_its_servers(client: RealClient, tmp_p
     calls = [("time__get_current_time", {"timezone": "UTC"})]
     told = client.do(Wish(command=command, env=environment(), calls=calls))
     assert told["version"] == client.version
-    assert told["tools"] == ["time__get_current_time", "time__convert_time"]
+    assert told["tools"] == ["time__convert_time", "time__get_current_time"]
     assert '"UTC"' in told["answers"][0]["text"]
 
 

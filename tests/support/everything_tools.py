@@ -22,7 +22,7 @@ PAUSE = 0.05
 
 @dataclass
 class Changes:
-    """What the trigger tools add to the lists while the server runs."""
+    """What the trigger tools add to the lists, or take away again, while the server runs."""
 
     bus: InMemorySubscriptionBus
     tools: list[types.Tool] = field(default_factory=list)
@@ -186,19 +186,18 @@ async def test_streaming_elicitation(ctx, params, changes) -> Result:
     return says("Nothing was asked on the stream")
 
 
-@tool("Adds a tool to the list and tells who listens")
+@tool("Adds a tool to the list, or takes it away, and tells who listens")
 async def test_trigger_tool_change(ctx, params, changes) -> Result:
-    if not changes.tools:
-        described = types.Tool(name="added_tool", description="Was added", input_schema=EMPTY)
-        changes.tools.append(described)
+    added = types.Tool(name="added_tool", description="Was added", input_schema=EMPTY)
+    changes.tools = [] if changes.tools else [added]
     await changes.bus.publish(ToolsListChanged())
     return says("The list of tools has changed")
 
 
-@tool("Adds a prompt to the list and tells who listens")
+@tool("Adds a prompt to the list, or takes it away, and tells who listens")
 async def test_trigger_prompt_change(ctx, params, changes) -> Result:
-    if not changes.prompts:
-        changes.prompts.append(types.Prompt(name="added_prompt", description="Was added"))
+    added = types.Prompt(name="added_prompt", description="Was added")
+    changes.prompts = [] if changes.prompts else [added]
     await changes.bus.publish(PromptsListChanged())
     return says("The list of prompts has changed")
 

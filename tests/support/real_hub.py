@@ -45,13 +45,18 @@ class RealHub:
 
     def __init__(self, home: Path, environment: dict[str, str] | None = None, **more: str) -> None:
         self.home = home
-        self.environment = {**(environment or os.environ), "NO_COLOR": "1", **more}
+        self.environment = {
+            **(environment or os.environ),
+            "NO_COLOR": "1",
+            "AGENTHUB_HOME": str(home),
+            **more,
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self, *words: str, code: int = 0) -> str:
         """What it prints. Fails, with what it complained of, unless it ends with `code`."""
         done = subprocess.run(
-            [str(AGENTHUB), *words, "--home", str(self.home)],
+            [str(AGENTHUB), *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
@@ -83,7 +88,7 @@ class RealHub:
     def __enter__(self) -> Self:
         # Whose stderr is worth reading when a test fails; pytest shows it.
         self._process = subprocess.Popen(
-            [str(AGENTHUB), "serve", "--no-demo", "--port", "0", "--home", str(self.home)],
+            [str(AGENTHUB), "serve", "--no-demo", "--port", "0"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env=self.environment,
