@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from agenthub.app.hub_file import FILE, Running, announce, find, withdraw
-from agenthub.cli.remote import HUB_FILE, find_hub
+from agenthub.cli.remote import find_hub
 from agenthub.outbound.home import only_hub
 
 
@@ -26,7 +26,6 @@ def test_a_hub_that_runs_is_found_by_those_who_look(tmp_path, url):
         (tmp_path / "admin-token").chmod(0o600)
         assert find_hub(tmp_path).url == url
         assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
-        assert FILE == HUB_FILE
         withdraw(tmp_path)
         assert find(tmp_path) is None
         assert not (tmp_path / FILE).exists()
