@@ -51,8 +51,6 @@ class Quarantine:
         deaths, last = self._suspects.pop(digest, (0, 0))
         if not loss or loss != last:
             deaths = min(deaths + 1, DEATHS)
-        elif not deaths:
-            deaths = 1
         self._suspects[digest] = (deaths, loss)
         if deaths >= DEATHS:
             self._resting[digest] = now + REST

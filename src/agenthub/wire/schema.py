@@ -40,7 +40,7 @@ class Tier(Struct, frozen=True):
     patterns_max: int
     """Each may take its size in memory."""
     text_max: int
-    """Characters of a text, divided by the number of patterns: about 50 ms to find out and to explain."""
+    """Characters of a text, divided by the number of patterns; 50 ms, the explanation included."""
 
 
 DFA_BYTES: Final = 256 * 1024
