@@ -23,7 +23,7 @@ class Watched:
         self.options = Options(home)
         self.taken = []
         self.refusal = None
-        self.watch = ConfigWatch(self.options, self.options.load({}), self.take)
+        self.watch = ConfigWatch(self.options)
 
     async def take(self, settings):
         if self.refusal:
@@ -57,7 +57,7 @@ async def watched(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("AGENTHUB__")]:
         monkeypatch.delenv(name)
     watched, tasks = Watched(tmp_path), Tasks()
-    tasks.start(watched.watch.watch(), "watch")
+    tasks.start(watched.watch.watch(watched.options.load({}), watched.take), "watch")
     yield watched
     await tasks.close()
 
@@ -70,6 +70,17 @@ async def test_a_file_that_comes_changes_and_goes_is_taken_each_time(watched):
     watched.file.unlink()
     await watched.until_taken(3)
     assert watched.taken == [{"git"}, {"hub"}, set()]
+
+
+async def test_what_changed_while_the_hub_started_is_a_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(config_watch, "EVERY_S", 0.01)
+    watched, tasks = Watched(tmp_path), Tasks()
+    settings = watched.options.load({})
+    watched.write(GIT)
+    tasks.start(watched.watch.watch(settings, watched.take), "watch")
+    await watched.until_taken(1)
+    await tasks.close()
+    assert watched.taken == [{"git"}]
 
 
 async def test_a_file_that_does_not_change_is_not_read_again(watched):

@@ -25,31 +25,31 @@ Look: TypeAlias = tuple[int, int, int] | None
 class ConfigWatch:
     """Reloads the settings when it is asked to, or the file changed and then rested for a second.
 
-    An editor may write a file in pieces, so what is still changing is not read.
+    An editor may write a file in pieces, so what is still changing is not read. To be made before
+    the settings are read for the first time: what changes from then on is a change.
     """
 
-    def __init__(
-        self, options: Options, settings: Settings, take: Callable[[Settings], Awaitable[object]]
-    ) -> None:
+    def __init__(self, options: Options) -> None:
         self._options = options
         self._file = options.file
-        self._started_with = settings
-        self._take = take
         self._asked = asyncio.Event()
+        self._taken = self._look()
 
     def reload(self) -> None:
         """Read the settings now, changed or not."""
         self._asked.set()
 
-    async def watch(self) -> None:
-        """For as long as the hub runs."""
-        taken = before = self._look()
+    async def watch(
+        self, settings: Settings, take: Callable[[Settings], Awaitable[object]]
+    ) -> None:
+        """For as long as the hub runs, which started with these settings."""
+        before = self._taken
         while True:
             asked = await self._wait()
             now = self._look()
-            if asked or (now != taken and now == before):
-                taken = now
-                await self._reload()
+            if asked or (now != self._taken and now == before):
+                self._taken = now
+                await self._reload(settings, take)
             before = now
 
     async def _wait(self) -> bool:
@@ -68,10 +68,12 @@ class ConfigWatch:
             return None
         return status.st_mtime_ns, status.st_ino, status.st_size
 
-    async def _reload(self) -> None:
+    async def _reload(
+        self, started_with: Settings, take: Callable[[Settings], Awaitable[object]]
+    ) -> None:
         try:
             settings = self._options.load(os.environ)
-            await self._take(settings)
+            await take(settings)
         except HubError as error:
             log.error("Settings refused; the old ones stay", extra={"problem": str(error)})  # noqa: TRY400 - the file is at fault
             return
@@ -80,5 +82,5 @@ class ConfigWatch:
             return
         log.info("Settings taken", extra={"file": str(self._file)})
         for part in FIXED:
-            if getattr(settings, part) != getattr(self._started_with, part):
+            if getattr(settings, part) != getattr(started_with, part):
                 log.warning("A setting takes effect with the next start", extra={"part": part})

@@ -58,6 +58,7 @@ def run(options: Options) -> int:
 
 async def _serve(options: Options) -> None:
     with closing(Stop()) as stop:
+        watch = ConfigWatch(options)
         async with open_hub(options) as opened:
             hub, settings = opened.hub, opened.hub.settings
             mcp = McpHttp(hub)
@@ -68,7 +69,10 @@ async def _serve(options: Options) -> None:
                 hub_file.announce(options.home, url, hub.clock.wall() // SECOND)
                 hub.catalog.start()
                 with closing(Garbage(hub.clock, lambda: not hub.gateway.in_flight)):
-                    await _live(options, opened, url, stop)
+                    _begin(options, opened, url, watch)
+                    stop.on_hangup(watch.reload)
+                    await stop.wait()
+                    log.info("Stopping", extra={"calls_in_flight": len(hub.gateway.in_flight)})
             finally:
                 hub_file.withdraw(options.home)
                 listener.stop_accepting()
@@ -79,20 +83,16 @@ async def _serve(options: Options) -> None:
         log.info("Stopped")
 
 
-async def _live(options: Options, opened: Opened, url: str, stop: Stop) -> None:
-    """Until the process is told to stop."""
+def _begin(options: Options, opened: Opened, url: str, watch: ConfigWatch) -> None:
+    """What goes on beside the calls."""
     hub = opened.hub
 
     async def take(settings: Settings) -> None:
         await hub.catalog.reload(tuple(settings.endpoints.values()), str(options.file))
 
-    watch = ConfigWatch(options, hub.settings, take)
-    hub.tasks.start(watch.watch(), "watch over the settings")
-    stop.on_hangup(watch.reload)
+    hub.tasks.start(watch.watch(hub.settings, take), "watch over the settings")
     hub.tasks.start(_greet(options, opened, url), "banner")
     log.info("Listening", extra={"url": url, "home": options.home, "pid": os.getpid()})
-    await stop.wait()
-    log.info("Stopping", extra={"calls_in_flight": len(hub.gateway.in_flight)})
 
 
 async def drain(hub: Hub, drain_ms: int) -> None:

@@ -72,8 +72,7 @@ def only_hub(home: Path) -> Generator[int]:
         raise StorageFailed(f"{file} cannot be opened: {error.strerror}.") from error
     try:
         _take(lock, home)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        _sign(lock, file)
         yield lock
     finally:
         os.close(lock)
@@ -95,6 +94,14 @@ def holder(home: Path) -> int | None:
     finally:
         os.close(lock)
     return None
+
+
+def _sign(lock: int, file: Path) -> None:
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+    except OSError as error:
+        raise StorageFailed(f"{file} cannot be written: {error.strerror}.") from error
 
 
 def _holder(lock: int) -> int:
