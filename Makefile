@@ -1,7 +1,6 @@
 # The only list of commands. Each sets up what it needs, on a machine with Python >= 3.11 and make.
 PYTHON ?= python3
 BIN := .venv/bin
-PORT ?= 8787
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: run setup test check bench mutants reference lock clean
@@ -18,8 +17,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 	$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements-dev.lock
 	touch $@
 
-run: .venv/run.stamp  ## start the hub with what ships with it
-	$(BIN)/agenthub serve --port $(PORT)
+run: .venv/run.stamp  ## start the hub with what ships with it; PORT=N, AGENTHUB_HOME=DIR
+	$(BIN)/agenthub serve $(if $(PORT),--port $(PORT))
 
 setup: .venv/dev.stamp  ## everything that development and tests need
 
