@@ -280,7 +280,7 @@ class Server:
     def _finding(self, reply: Reply, span: Nanoseconds) -> dict[str, object]:
         state, listing = self.state, self.listing
         ok = reply.ending is Ending.RESULT or reply.code == NO_SUCH_METHOD
-        problem = "" if ok else state.problem or reply.detail or _in_words(reply, span)
+        problem = "" if ok else state.problem or _in_words(reply, span)
         return {
             "ok": ok,
             "era": state.era.value if state.era else None,
@@ -328,6 +328,8 @@ def _in_words(reply: Reply, span: Nanoseconds) -> str:
     """What went wrong, where nobody said it better."""
     if reply.ending is Ending.CANCELLED:
         return f"no answer within {span / SECOND:g} s"
+    if reply.detail:
+        return reply.detail
     if reply.ending is Ending.ERROR:
         return f"it answered with error {reply.code}"
     if reply.ending is Ending.STATUS:

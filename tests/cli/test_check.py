@@ -22,13 +22,14 @@ def finds(hub):
 class TestCheck:
     def test_each_server_has_a_line(self, cli, hub, module, home):
         hub.health.servers = {"other": Part(status="down", reason="port refused")}
-        head, first, second = cli("check").out.splitlines()
+        ended = cli("check")
+        head, first, second = ended.out.splitlines()
         assert head.split() == ["NAME", "STATE", "TRANSPORT", "ERA", "LIMIT", "BREAKER", "TIMEOUTS",
                                 "FALLBACKS", "WHY"]  # fmt: skip
         for part in ("calculator", "ok", "http", "modern", "5 calls/s, 10 at once",
                      "closed, opens after 5 failures", "5/60/60 s", "  -"):  # fmt: skip
             assert part in first
-        assert second.endswith("port refused")
+        assert second.endswith("port refused.")
         assert module.opened == [(home, None)]
 
     def test_json_is_what_rest_gives(self, cli):

@@ -36,7 +36,7 @@ from agenthub.outbound import diagnosis
 def test_the_last_words_tell_what_is_wrong(stderr: str, problem: str, hint: str):
     found = diagnosis.ended(1, ["Traceback:", stderr], ready=False)
     assert problem in found.problem
-    assert found.problem.startswith("exited with code 1 before it answered: it ")
+    assert found.problem.startswith("exited with code 1 before it answered: ")
     assert hint in found.hint
 
 

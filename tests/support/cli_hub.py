@@ -62,6 +62,7 @@ class Door:
 class HubModule:
     """Stands for `agenthub.app`; remembers how it was used."""
 
+    __name__ = "agenthub.app"
     __path__ = agenthub.app.__path__
 
     def __init__(self):

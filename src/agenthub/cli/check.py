@@ -53,7 +53,7 @@ def check(home: Path, *, as_json: bool) -> None:
 
 def _row(line: dict[str, Any]) -> list[str]:
     times = "/".join(f"{span / 1000:g}" for span in line["timeouts_ms"].values())
-    why = " ".join(str(line[key]) for key in ("reason", "hint") if line.get(key))
+    why = describe(line) if line["health"] != "ok" and line.get("reason") else ""
     return [
         line["name"],
         line["health"],

@@ -205,4 +205,6 @@ BY_SLUG: dict[str, type[HubError]] = {
 def refused(refusal: Refusal, **facts: object) -> HubError:
     """The error that a refusal becomes; `facts` are those of `HubError`."""
     wait = None if refusal.retry_after is None else milliseconds(refusal.retry_after)
-    return BY_SLUG[refusal.slug](refusal.reason, retry_after_ms=wait, **facts)  # pyright: ignore[reportArgumentType]
+    # A machine's word, as `half_open`, is no sentence for people; the error has its own.
+    words = refusal.reason if " " in refusal.reason else ""
+    return BY_SLUG[refusal.slug](words, retry_after_ms=wait, **facts)  # pyright: ignore[reportArgumentType]

@@ -120,7 +120,7 @@ def ended(code: int, stderr: Sequence[str], *, ready: bool) -> Diagnosis:
     for pattern, problem, hint in _RULES:
         if match := pattern.search(text):
             caught = next((group for group in match.groups() if group), "")
-            return Diagnosis(f"{how}{when}: it {problem.replace(chr(92) + '1', caught)}", hint)
+            return Diagnosis(f"{how}{when}: {problem.replace(chr(92) + '1', caught)}", hint)
     if stderr:
         return Diagnosis(f"{how}{when}; its last words: {stderr[-1][:300]}")
     if code == -signal.SIGKILL:
