@@ -62,10 +62,10 @@ class Door:
 class HubModule:
     """Stands for `agenthub.app`; remembers how it was used."""
 
-    __name__ = "agenthub.app"
-    __path__ = agenthub.app.__path__
-
     def __init__(self):
+        # What belongs to the real package is imported from where it is.
+        self.__name__, self.__path__ = agenthub.app.__name__, agenthub.app.__path__
+        self.__spec__ = agenthub.app.__spec__
         self.hub = RestHub()
         self.gate = Gate(create_rest(self.hub))
         self.door = Door(self.gate)
