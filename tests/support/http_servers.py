@@ -5,7 +5,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 from msgspec import Raw, json
@@ -18,6 +18,9 @@ from agenthub.outbound.http_connection import HttpLimits
 from agenthub.outbound.mcp_http import HttpUpstream
 from agenthub.ports import Outgoing
 from agenthub.tasks import Tasks
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 MODERN = "2026-07-28"
 
@@ -129,6 +132,7 @@ class FaultServer:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
+        self.tls: SSLContext | None = None
 
     async def __aenter__(self) -> Self:
         await self.listen()
@@ -139,7 +143,7 @@ class FaultServer:
 
     async def listen(self) -> None:
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", self.port, reuse_address=True
+            self._serve, "127.0.0.1", self.port, reuse_address=True, ssl=self.tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -248,7 +252,7 @@ class Legacy:
         session = request.headers.get("mcp-session-id")
         if request.verb == "POST" and request.method == "initialize":
             await self._initialize(request, peer)
-        elif self.sessions and session is None:
+        elif request.method == "server/discover" or (self.sessions and session is None):
             await (self.refusal or no_session)(request, peer)
         elif self.sessions and session not in self.alive:
             await peer.answer(
@@ -278,6 +282,11 @@ class Legacy:
             "serverInfo": {"name": "old", "version": "1"},
         }
         await peer.result(request, result, **headers)
+
+
+async def hang(request: Request, peer: Peer) -> None:
+    """No answer, until the client goes."""
+    await peer.reader.read(1)
 
 
 async def no_session(request: Request, peer: Peer) -> None:
@@ -352,3 +361,10 @@ class HttpHouse:
     ) -> Reply:
         receiver, _ = self.begin(tool, meta, seconds, **arguments)
         return await asyncio.wait_for(receiver.reply, seconds + 5)
+
+
+async def ask(call: Script, meta: dict | None = None, **options: int) -> Reply:
+    """What becomes of one call to a modern server that answers so."""
+    async with FaultServer(modern(call)) as server, HttpHouse(server.url, **options) as house:
+        await house.up()
+        return await house.call("tool", meta)

@@ -43,6 +43,10 @@ class AttemptOwner(ExchangeOwner, Protocol):
         """A message of the hub's own, to an old server."""
         ...
 
+    def ask_for_life(self) -> None:
+        """An attempt ran into its deadline: see whether the server still answers at all."""
+        ...
+
     def noted(self, reply: Reply) -> None:
         """How an attempt ended, before its receiver hears of it."""
         ...
@@ -84,6 +88,8 @@ class HttpAttempt(Exchange):
             if self._server.era is Era.LEGACY and written is Written.ALL:
                 # To an old server a closed stream is no word that it may stop.
                 self._tell_cancelled(cause.value)
+            if cause is Cause.DEADLINE and written is Written.ALL:
+                self._server.ask_for_life()
         self.finish(Reply(Ending.CANCELLED, written, detail=f"cancelled: {cause.value}"))
 
     def pause(self) -> None:

@@ -79,9 +79,10 @@ class Connection(asyncio.Protocol):
     """Made by the pool."""
 
     __slots__ = (
-        "_body_to_eof", "_drained", "_ended", "_fault", "_head_size", "_headers", "_in_body",
-        "_interim", "_interims", "_keep", "_limits", "_moved", "_owner", "_parser", "_paused",
-        "_stalled", "_transport", "asker", "draining", "flushed", "heard", "quiet", "sent",
+        "_body_to_eof", "_drained", "_ended", "_fault", "_head_size", "_header_count", "_headers",
+        "_in_body", "_interim", "_interims", "_keep", "_limits", "_moved", "_owner", "_parser",
+        "_paused", "_stalled", "_transport", "asker", "draining", "flushed", "heard", "quiet",
+        "sent",
     )  # fmt: skip
 
     def __init__(self, owner: ConnectionOwner, limits: HttpLimits) -> None:
@@ -100,7 +101,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[bytes, bytes] = {}
-        self._head_size = self._drained = self._stalled = self._interims = 0
+        self._head_size = self._header_count = self._drained = self._stalled = self._interims = 0
         self._interim = self._ended = self._keep = self._moved = False
         self._body_to_eof = self._in_body = False
         self._paused = False
@@ -120,7 +121,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         assert transport is not None, "sent before it was made"
         self.asker = asker
-        self.quiet = self._head_size = self._stalled = self._interims = 0
+        self.quiet = self._head_size = self._header_count = self._stalled = self._interims = 0
         self.heard = self._ended = self._body_to_eof = False
         self.flushed = self.sent = True
         transport.write(data)
@@ -203,7 +204,9 @@ class Connection(asyncio.Protocol):
             self._finish()
         elif self._fault:
             self._break(Ending.PROTOCOL, self._fault)
-        elif self._head_size > self._limits.header_bytes:
+        elif (
+            self._head_size > self._limits.header_bytes or self._header_count > self._limits.headers
+        ):
             self._break(Ending.TOO_LARGE, "the answer's headers are over the limit")
         elif (asker := self.asker) is not None:
             if asker.decided:
@@ -264,12 +267,9 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._moved = True
         self._head_size += len(name) + len(value)
-        if self._in_body or self._ended:
-            return  # A trailer.
-        if len(self._headers) < self._limits.headers:
+        self._header_count += 1
+        if not self._in_body and not self._ended:  # Else it is a trailer.
             self._headers[name.lower()] = value
-        else:
-            self._head_size += self._limits.header_bytes
 
     def on_headers_complete(self) -> None:
         self._moved = True

@@ -31,9 +31,11 @@ ADDRESSES_MAX = 8
 class Unreachable(Exception):
     """No connection came about."""
 
-    def __init__(self, diagnosis: Diagnosis) -> None:
+    def __init__(self, diagnosis: Diagnosis, *, refused: bool = False) -> None:
         super().__init__(diagnosis.problem)
         self.diagnosis = diagnosis
+        self.refused = refused
+        """The host is there, and nothing listens: another try at once is of no use."""
 
 
 class Dial:
@@ -57,7 +59,8 @@ class Dial:
                 )
             ) from None
         except OSError as error:
-            raise Unreachable(explain(error, self._origin)) from error
+            refused = isinstance(error, ConnectionRefusedError)
+            raise Unreachable(explain(error, self._origin), refused=refused) from error
 
     async def _connect(self, make: Callable[[], Connection]) -> Connection:
         origin = self._origin

@@ -1,12 +1,12 @@
 """The connections to one server: kept alive, the warmest first, never more than so many.
 
     take ──idle one──► send                       free ──somebody waits──► send
-       └──none──► wait, and dial (few at a time       └──nobody──► idle ──4 s──► closed
-                  until one is there)
+       └──none──► wait, and dial                      └──nobody──► idle ──4 s──► closed
 
-- While no connection is open, nothing proves that the server lives: at most `UNPROVEN` dials run,
-  and the first that fails ends the wait of everybody (F05). With one open, each failed dial is the
-  failure of one who waits.
+- At most `DIALS` dials run at a time; each that succeeds doubles that until the burst is over.
+  A dial that is refused, or that fails while no connection is open, ends the wait of everybody:
+  the server is gone, and the next dials would only find out again (F05). Any other failed dial is
+  the failure of one who waits.
 - Idle connections are closed after 4 s, before their peers do it (uvicorn and Node.js: 5 s); so a
   request seldom meets a closing connection. See `Exchange.broke` for what happens when it does.
 - One timer, only while connections are open, looks for silent, idle and unfinished ones. It counts
@@ -25,8 +25,8 @@ from agenthub.outbound.http_exchange import Exchange
 from agenthub.ports import Clock, Timer
 from agenthub.tasks import Tasks
 
-UNPROVEN = 4
-"""Dials at a time while no connection is open."""
+DIALS = 4
+"""At a time, to a server of which nothing is known yet."""
 WAITING_MAX = 1_024
 IDLE: Nanoseconds = 4 * SECOND
 DRAINING_ROUNDS = 2
@@ -35,7 +35,7 @@ SWEEP: Nanoseconds = SECOND
 
 class PoolOwner(Protocol):
     def unreached(self, diagnosis: Diagnosis) -> None:
-        """A dial failed, and no connection is open."""
+        """There is no connection to be had."""
         ...
 
 
@@ -64,6 +64,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._waiting: deque[Exchange] = deque()
         self._dialling = 0
+        self._dials_max = DIALS
         self._sweeper: Timer | None = None
         self._closed = False
         self.dialled = 0
@@ -127,8 +128,10 @@ class Pool:
 
     # ---------------------------------------------------------------- dialling
 
-    def _dial_more(self) -> None:
-        room = self._size - len(self._open) if self._open else UNPROVEN
+    def _dial_more(self, *, burst: bool = False) -> None:
+        if not self._dialling and not burst:
+            self._dials_max = DIALS
+        room = min(self._dials_max, self._size - len(self._open))
         while self._dialling < min(room, len(self._waiting)) and not self._closed:
             self._start_dial()
 
@@ -142,24 +145,27 @@ class Pool:
             connection = await self._dial.connect(lambda: Connection(self, self._limits))
         except Unreachable as error:
             self._dialling -= 1
-            self._failed(error.diagnosis)
+            self._failed(error.diagnosis, refused=error.refused)
             return
         except BaseException:
             self._dialling -= 1
             raise
         self._dialling -= 1
+        self._dials_max *= 2
         if self._closed:
             connection.abort()
         elif connection.usable:
             self._open.add(connection)
             self.free(connection)
             self._watch()
-            self._dial_more()
+            self._dial_more(burst=True)
         else:
-            self._failed(Diagnosis("the connection was closed as soon as it was made"))
+            closed = Diagnosis("the connection was closed as soon as it was made")
+            self._failed(closed, refused=False)
 
-    def _failed(self, diagnosis: Diagnosis) -> None:
-        if self._open:
+    def _failed(self, diagnosis: Diagnosis, *, refused: bool) -> None:
+        self._dials_max = DIALS
+        if self._open and not refused:
             unlucky = [self._waiting.popleft()] if self._waiting else []
         else:
             unlucky = list(self._waiting)
@@ -167,6 +173,7 @@ class Pool:
             self._owner.unreached(diagnosis)
         for exchange in unlucky:
             exchange.broke(Ending.UNREACHED, diagnosis.problem)
+        self._dial_more(burst=True)
 
     # ---------------------------------------------------------------- the sweep
 

@@ -48,6 +48,8 @@ DOUBT_GAP: Nanoseconds = 30 * SECOND
 """Between two openings that odd answers alone brought about."""
 SPARE = 8
 """Connections beside those of calls: lists, probes, a stream of changes."""
+SIGN_OF_LIFE: Nanoseconds = 5 * SECOND
+"""For an answer to a ping after a call ran into its deadline."""
 FAREWELL_S = 1
 
 
@@ -175,7 +177,8 @@ class HttpUpstream:
         self._pool.take(exchange)
 
     def lost(self) -> None:
-        self._pool.prove()
+        if self._phase is Phase.READY:
+            self._pool.prove()
 
     def ask(self, exchange: Exchange) -> None:
         if self._pool.full:
@@ -201,6 +204,35 @@ class HttpUpstream:
             self._waiting[attempt.id] = attempt
         else:
             attempt.finish(self._failure)
+
+    def ask_for_life(self) -> None:
+        """Any answer will do; silence means that the server hangs, and not only a tool of it."""
+        if self._phase is not Phase.READY or self._question is not None:
+            return
+        number = self.mint()
+        if self.era is Era.LEGACY:
+            data = self.head.own(wire.request(number, "ping"))
+        else:
+            method = "server/discover"
+            data = self.head.own(wire.modern_request(number, method), method)
+        self._question = Question(number, self, lambda: data, self._hear_life)
+        self._timers = [self.clock.after(SIGN_OF_LIFE, self._no_life)]
+        self.ask(self._question)
+
+    def _hear_life(self, reply: Reply, headers: Mapping[bytes, bytes]) -> None:
+        """A loss or an end of the connections is told by other ways."""
+        del headers
+        self._question = None
+        for timer in self._timers:
+            timer.cancel()
+        if reply.ending is Ending.TIMEOUT:
+            self._no_life()
+
+    def _no_life(self) -> None:
+        seconds = SIGN_OF_LIFE // SECOND
+        problem = f"it gave no sign of life for {seconds} s after a timeout"
+        diagnosis = Diagnosis(problem, "It takes connections, but does not answer: see its logs.")
+        self._be_down(Failed(Reply(Ending.UNREACHED, Written.NONE, detail=problem), diagnosis))
 
     def noted(self, reply: Reply) -> None:
         if self._phase is Phase.READY and _is_odd(reply, self.era):

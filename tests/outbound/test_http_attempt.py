@@ -1,0 +1,273 @@
+"""What an attempt's own stream tells, and how an attempt is given up."""
+
+import asyncio
+
+import msgspec
+import pytest
+from support.http_servers import (
+    FaultServer,
+    HttpHouse,
+    Legacy,
+    Peer,
+    Request,
+    hang,
+    modern,
+    outgoing,
+)
+from support.stdio_hub import until
+
+from agenthub.domain.call import Era
+from agenthub.domain.outcome import Cause, Ending, Written
+
+LOG_LEVEL = "io.modelcontextprotocol/logLevel"
+
+
+def note(method: str, **params: object) -> dict:
+    return {"jsonrpc": "2.0", "method": f"notifications/{method}", "params": params}
+
+
+def telling(*messages: dict):
+    """A tool that tells these on its stream, and then answers."""
+
+    async def call(request: Request, peer: Peer):
+        if request.method != "tools/call":
+            await peer.result(request, {})
+            return
+        await peer.stream()
+        for message in messages:
+            params = dict(message.get("params", {}))
+            if params.get("progressToken") == "own":
+                params["progressToken"] = request.id
+            await peer.event(message | {"params": params})
+        await peer.event({"jsonrpc": "2.0", "id": request.id, "result": {"content": []}})
+        await peer.end()
+
+    return call
+
+
+async def notes(call, meta: dict | None = None, *, legacy: bool = False, **capabilities):
+    """What the client hears, and the house's watcher after it."""
+    script = Legacy(call, capabilities=capabilities) if legacy else modern(call)
+    async with FaultServer(script) as server, HttpHouse(server.url) as house:
+        await house.up()
+        receiver, _ = house.begin("tool", meta)
+        reply = await receiver.reply
+        assert reply.ending is Ending.RESULT
+        heard = [(method, msgspec.json.decode(params)) for method, params in receiver.notes]
+        return heard, house.watcher.heard[1:]
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_progress_comes_under_the_clients_own_token(legacy: bool):
+    call = telling(note("progress", progressToken="own", progress=1, extra=[1]))
+    heard, _ = await notes(call, {"progressToken": "mine"}, legacy=legacy)
+    expected = {"progressToken": "mine", "progress": 1, "extra": [1]}
+    assert heard == [("notifications/progress", expected)]
+
+
+async def test_progress_of_another_token_or_without_one_is_nobodys():
+    call = telling(
+        note("progress", progressToken="mine", progress=1),
+        note("progress", progressToken=True, progress=2),
+        note("progress", progress=3),
+    )
+    assert await notes(call, {"progressToken": "mine"}) == ([], [])
+
+
+async def test_without_a_token_there_is_no_progress():
+    assert await notes(telling(note("progress", progressToken="own", progress=1))) == ([], [])
+
+
+async def test_the_last_of_fast_progress_comes_after_a_while():
+    async def call(request: Request, peer: Peer):
+        await peer.stream()
+        for step in range(20):
+            await peer.event(note("progress", progressToken=request.id, progress=step))
+        await hang(request, peer)
+
+    async with FaultServer(modern(call)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        receiver, attempt = house.begin("tool", {"progressToken": 1})
+        await until(lambda: len(receiver.notes) == 6)
+        steps = [msgspec.json.decode(params)["progress"] for _, params in receiver.notes]
+        assert steps == [0, 1, 2, 3, 4, 19]
+        attempt.cancel(Cause.CLIENT)
+
+
+async def test_nothing_is_told_after_a_cancel():
+    async def call(request: Request, peer: Peer):
+        await peer.stream()
+        for step in range(20):
+            await peer.event(note("progress", progressToken=request.id, progress=step))
+        await hang(request, peer)
+
+    async with FaultServer(modern(call)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        receiver, attempt = house.begin("tool", {"progressToken": 1})
+        await until(lambda: len(receiver.notes) == 5)
+        attempt.cancel(Cause.CLIENT)
+        await asyncio.sleep(0.3)
+        assert len(receiver.notes) == 5
+        attempt._catch_up()
+        assert len(receiver.notes) == 5
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [(None, []), ("nonsense", []), ("info", ["a", "b"]), ("error", ["b"])],
+)
+async def test_log_messages_come_as_asked_for(level: str | None, expected: list[str]):
+    call = telling(
+        note("message", level="debug", data="x"),
+        note("message", level="warning", data="a"),
+        note("message", level="critical", data="b"),
+    )
+    meta = {LOG_LEVEL: level} if level else {}
+    heard, _ = await notes(call, meta)
+    assert [params["data"] for _, params in heard] == expected
+
+
+async def test_an_old_server_is_told_the_most_talkative_level_once():
+    levels = []
+    quiet = telling()
+
+    async def call(request: Request, peer: Peer):
+        if request.method == "logging/setLevel":
+            levels.append(request.message["params"]["level"])
+        await quiet(request, peer)
+
+    legacy = Legacy(call, capabilities={"logging": {}})
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        for level in ("error", "error", "info", "warning"):
+            await house.call("tool", {LOG_LEVEL: level})
+        await house.call("tool")
+        await until(lambda: len(levels) == 2)
+        assert levels == ["error", "info"]
+
+
+async def test_other_notifications_are_the_watchers():
+    call = telling(note("tools/list_changed"), note("cancelled", requestId=1))
+    heard, watched = await notes(call)
+    assert heard == []
+    assert watched == [("changed", "notifications/tools/list_changed", b"{}")]
+
+
+async def test_a_modern_server_may_not_ask_and_gets_no_answer():
+    call = telling({"jsonrpc": "2.0", "id": 1, "method": "roots/list"})
+    async with FaultServer(modern(call)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        assert (await house.call("tool")).ending is Ending.RESULT
+        assert house.upstream.strays == 1
+        assert len(server.requests) == 2
+
+
+async def test_an_old_servers_ping_is_answered():
+    call = telling({"jsonrpc": "2.0", "id": "p1", "method": "ping"})
+    legacy = Legacy(call)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        assert (await house.call("tool")).ending is Ending.RESULT
+        await until(lambda: len(legacy.posted) == 2)
+        assert legacy.posted[1] == {"jsonrpc": "2.0", "id": "p1", "result": {}}
+
+
+@pytest.mark.parametrize("method", ["elicitation/create", "sampling/createMessage", "roots/list"])
+async def test_what_an_old_server_asks_the_client_is_refused_in_words(method: str):
+    async def call(request: Request, peer: Peer):
+        await peer.stream()
+        await peer.event({"jsonrpc": "2.0", "id": 9, "method": method, "params": {}})
+        await hang(request, peer)
+
+    legacy = Legacy(call)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        receiver, attempt = house.begin("tool")
+        reply = await asyncio.wait_for(receiver.reply, 2)
+        assert reply.ending is Ending.INTERACTIVE
+        assert method in reply.detail
+        await until(lambda: len(legacy.posted) == 3)
+        answer, cancelled = legacy.posted[1:]
+        assert (answer["id"], answer["error"]["code"]) == (9, -32601)
+        assert cancelled["params"]["requestId"] == attempt.id
+
+
+async def test_an_unknown_question_of_an_old_server_is_refused_and_the_call_goes_on():
+    call = telling({"jsonrpc": "2.0", "id": 9, "method": "what/ever"})
+    legacy = Legacy(call)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        assert (await house.call("tool")).ending is Ending.RESULT
+        await until(lambda: len(legacy.posted) == 2)
+        assert legacy.posted[1]["error"]["code"] == -32601
+
+
+@pytest.mark.parametrize(
+    ("era", "ending"), [(Era.MODERN, Ending.RESULT), (Era.LEGACY, Ending.INTERACTIVE)]
+)
+async def test_input_required_goes_to_modern_clients_only(era: Era, ending: Ending):
+    result = {"resultType": "input_required", "requestState": "x"}
+
+    async def call(request: Request, peer: Peer):
+        await peer.result(request, result)
+
+    async with FaultServer(modern(call)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        receiver, _ = house.send(msgspec.structs.replace(outgoing("tool"), era=era))
+        reply = await receiver.reply
+        assert reply.ending is ending
+        if era is Era.MODERN:
+            assert reply.result_type == "input_required"
+            assert msgspec.json.decode(reply.result) == result
+
+
+async def test_the_clients_own_capabilities_are_declared():
+    async with FaultServer(modern()) as server, HttpHouse(server.url) as house:
+        await house.up()
+        asked = msgspec.structs.replace(
+            outgoing("tool"), capabilities=b'{"roots":{}}', client_info=b'{"name":"me"}'
+        )
+        await house.send(asked)[0].reply
+        meta = server.calls()[0].message["params"]["_meta"]
+        assert meta["io.modelcontextprotocol/clientCapabilities"] == {"roots": {}}
+        assert meta["io.modelcontextprotocol/clientInfo"] == {"name": "me"}
+        assert 9_000 < meta["io.agenthub/deadlineMs"] < 9_960
+
+
+async def test_an_old_server_is_told_of_a_cancel():
+    legacy = Legacy(hang)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        receiver, attempt = house.begin("tool")
+        await until(lambda: len(server.calls()) == 1)
+        attempt.cancel(Cause.CLIENT)
+        assert receiver.reply.result().written is Written.ALL
+        await until(lambda: len(legacy.posted) == 2)
+        assert legacy.posted[1]["method"] == "notifications/cancelled"
+        assert legacy.posted[1]["params"]["requestId"] == server.calls()[0].id
+
+
+async def test_an_attempt_that_waits_for_a_connection_can_be_given_up():
+    async with (
+        FaultServer(modern(hang)) as server,
+        HttpHouse(server.url, concurrency=1) as house,
+    ):
+        await house.up()
+        running = [house.begin("tool") for _ in range(9)]
+        await until(lambda: len(server.calls()) == 9)
+        receiver, attempt = house.begin("waits")
+        attempt.cancel(Cause.SHED)
+        reply = receiver.reply.result()
+        assert (reply.ending, reply.written) == (Ending.CANCELLED, Written.NONE)
+        running[0][1].cancel(Cause.CLIENT)
+        await asyncio.sleep(0.05)
+        assert len(server.calls()) == 9
+        assert server.connections == 9
+
+
+async def test_an_attempt_that_waits_for_the_opening_can_be_given_up():
+    async with FaultServer(hang) as server, HttpHouse(server.url) as house:
+        receiver, attempt = house.begin("waits")
+        attempt.cancel(Cause.CLIENT)
+        assert receiver.reply.result().written is Written.NONE
+        assert house.upstream._waiting == {}

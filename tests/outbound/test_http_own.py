@@ -1,0 +1,216 @@
+"""The stream on which a server tells of its changes."""
+
+import asyncio
+
+import pytest
+from support.http_servers import DISCOVERED, FaultServer, HttpHouse, Legacy, Peer, Request, modern
+from support.stdio_hub import until
+
+from agenthub.domain.call import Era
+from agenthub.outbound import http_own
+
+CAPABILITIES = {"tools": {"listChanged": True}, "prompts": {}}
+CHANGED = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(http_own, "REST", http_own.REST // 50)
+
+
+def gets(server: FaultServer) -> list[Request]:
+    return [request for request in server.requests if request.verb == "GET"]
+
+
+async def test_an_old_server_tells_on_a_get_stream():
+    async def stream(request: Request, peer: Peer):
+        await peer.stream()
+        await peer.chunk(b"id: 1\ndata:\n\n")
+        await peer.event(CHANGED)
+        await peer.event({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})
+        await peer.event({"jsonrpc": "2.0", "id": "p", "method": "ping"})
+        await peer.event({"jsonrpc": "2.0", "id": "r", "method": "roots/list"})
+
+    legacy = Legacy(stream=stream, capabilities=CAPABILITIES)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        heard = await house.watcher.until("changed")
+        assert heard == ("changed", "notifications/tools/list_changed", b"{}")
+        (request,) = gets(server)
+        assert request.headers["accept"] == "text/event-stream"
+        assert request.headers["mcp-session-id"] == "s1"
+        await until(lambda: len(legacy.posted) == 3)
+        assert {answer["id"]: "error" in answer for answer in legacy.posted[1:]} == {
+            "p": False,
+            "r": True,
+        }
+        assert house.watcher.count("changed") == 1
+
+
+async def test_a_stream_that_ends_is_opened_again_where_it_was():
+    async def stream(request: Request, peer: Peer):
+        await peer.stream()
+        await peer.chunk(b"id: e%d\nretry: 1\ndata:\n\n" % len(gets(server)))
+        await peer.end()
+
+    legacy = Legacy(stream=stream, capabilities=CAPABILITIES)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await until(lambda: len(gets(server)) >= 3)
+        ids = [request.headers.get("last-event-id") for request in gets(server)]
+        assert ids[:3] == [None, "e1", "e2"]
+        assert house.watcher.heard == [("connected",)]
+
+
+async def test_a_server_says_how_long_to_wait_before_it_is_asked_again():
+    async def stream(request: Request, peer: Peer):
+        await peer.stream()
+        await peer.chunk(b"retry: 300\n\n")
+        await peer.end()
+
+    legacy = Legacy(stream=stream, capabilities=CAPABILITIES)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await until(lambda: len(gets(server)) == 1)
+        await asyncio.sleep(0.2)
+        assert len(gets(server)) == 1
+        await until(lambda: len(gets(server)) == 2, 1)
+
+
+async def test_a_stream_that_breaks_again_and_again_is_opened_ever_less_often():
+    async def stream(request: Request, peer: Peer):
+        peer.reset()
+
+    legacy = Legacy(stream=stream, capabilities=CAPABILITIES)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await asyncio.sleep(0.6)
+        assert 2 <= len(gets(server)) <= 7
+        assert house.watcher.heard == [("connected",)]
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_a_stream_that_is_not_offered_is_not_asked_for_again(status: int):
+    async def stream(request: Request, peer: Peer):
+        await peer.answer(status, kind="")
+
+    legacy = Legacy(stream=stream, capabilities=CAPABILITIES)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await until(lambda: len(gets(server)) == 1)
+        await asyncio.sleep(0.1)
+        assert len(gets(server)) == 1
+
+
+async def test_a_server_in_trouble_is_asked_again():
+    async def stream(request: Request, peer: Peer):
+        await peer.answer(503, kind="")
+
+    legacy = Legacy(stream=stream, capabilities=CAPABILITIES)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await until(lambda: len(gets(server)) >= 2)
+
+
+async def test_a_server_that_tells_nothing_is_not_listened_to():
+    async with FaultServer(Legacy()) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await house.call("x")
+        assert gets(server) == []
+
+
+def listening(stream):
+    """A modern server with changes to tell."""
+    usual = modern(discovered=DISCOVERED | {"capabilities": CAPABILITIES})
+
+    async def script(request: Request, peer: Peer):
+        if request.method == "subscriptions/listen":
+            await stream(request, peer)
+        else:
+            await usual(request, peer)
+
+    return script
+
+
+async def test_a_modern_server_tells_on_a_subscription():
+    async def stream(request: Request, peer: Peer):
+        await peer.stream()
+        method = "notifications/subscriptions/acknowledged"
+        await peer.event({"jsonrpc": "2.0", "method": method, "params": {}})
+        await peer.event({"jsonrpc": "2.0", "id": 1, "method": "ping"})
+        await peer.event(CHANGED)
+
+    async with FaultServer(listening(stream)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await house.watcher.until("changed")
+        request = next(r for r in server.requests if r.method == "subscriptions/listen")
+        assert request.headers["mcp-method"] == "subscriptions/listen"
+        assert request.message["params"]["notifications"] == {"toolsListChanged": True}
+        assert house.upstream.strays == 1
+        assert house.upstream.state.era is Era.MODERN
+
+
+async def test_a_subscription_that_ends_well_is_begun_anew():
+    async def stream(request: Request, peer: Peer):
+        await peer.stream()
+        await peer.event({"jsonrpc": "2.0", "id": request.id, "result": {}})
+        await peer.end()
+
+    async with FaultServer(listening(stream)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await until(lambda: server.count("subscriptions/listen") >= 2)
+
+
+async def test_an_unknown_subscription_is_not_tried_again():
+    async def stream(request: Request, peer: Peer):
+        await peer.error(request, -32601, 404)
+
+    async with FaultServer(listening(stream)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await until(lambda: server.count("subscriptions/listen") == 1)
+        await asyncio.sleep(0.1)
+        assert server.count("subscriptions/listen") == 1
+
+
+async def test_the_streams_size_has_no_end_and_its_silence_has(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(http_own, "STREAM_PATIENCE", http_own.SECOND // 5)
+
+    async def stream(request: Request, peer: Peer):
+        await peer.stream()
+        if server.count("subscriptions/listen") == 1:
+            for _ in range(100):
+                await peer.chunk(b": " + b"x" * 1_000 + b"\n\n")
+            await peer.event(CHANGED)
+
+    async with (
+        FaultServer(listening(stream)) as server,
+        HttpHouse(server.url, idle_ms=400, stream_bytes=50_000) as house,
+    ):
+        await house.up()
+        await house.watcher.until("changed")
+        await until(lambda: server.count("subscriptions/listen") >= 2)
+
+
+async def test_the_end_of_the_hub_ends_the_stream():
+    async def stream(request: Request, peer: Peer):
+        await peer.stream()
+
+    async with FaultServer(listening(stream)) as server:
+        async with HttpHouse(server.url) as house:
+            await house.up()
+            await until(lambda: server.count("subscriptions/listen") == 1)
+        await until(lambda: server.open == 0)
+        assert server.count("subscriptions/listen") == 1
+
+
+async def test_a_stream_that_rests_is_not_opened_after_the_end():
+    async def stream(request: Request, peer: Peer):
+        peer.reset()
+
+    async with FaultServer(listening(stream)) as server:
+        async with HttpHouse(server.url) as house:
+            await house.up()
+            await until(lambda: house.upstream._listening._timer is not None)
+        before = len(server.requests)
+        await asyncio.sleep(0.1)
+        assert len(server.requests) == before
