@@ -18,6 +18,7 @@ from support.stdio_hub import until
 
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Ending, Written
+from agenthub.outbound import http_attempt
 
 LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 
@@ -271,3 +272,100 @@ async def test_an_attempt_that_waits_for_the_opening_can_be_given_up():
         attempt.cancel(Cause.CLIENT)
         assert receiver.reply.result().written is Written.NONE
         assert house.upstream._waiting == {}
+
+
+def polling(rest, retry_ms: int = 10):
+    """An old server that ends each call's stream at once, and has the rest for whoever asks."""
+
+    async def call(request: Request, peer: Peer):
+        calls.append(request)
+        await peer.stream()
+        await peer.chunk(b"id: e1\nretry: %d\ndata:\n\n" % retry_ms)
+        await peer.end()
+
+    async def stream(request: Request, peer: Peer):
+        gets.append(request)
+        await rest(calls[0], peer)
+
+    calls: list[Request] = []
+    gets: list[Request] = []
+    return Legacy(call, stream=stream), gets
+
+
+async def test_a_stream_that_broke_off_is_resumed_and_the_call_is_not_sent_again():
+    async def rest(request: Request, peer: Peer):
+        await peer.stream()
+        await peer.event({"jsonrpc": "2.0", "id": request.id, "result": {"content": []}})
+        await peer.end()
+
+    legacy, gets = polling(rest)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        reply = await house.call("tool")
+        assert (reply.ending, reply.written) == (Ending.RESULT, Written.ALL)
+        assert [request.headers["last-event-id"] for request in gets] == ["e1"]
+        assert len(server.calls()) == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 429, 503])
+async def test_a_rest_that_is_refused_leaves_the_call_lost(status: int):
+    """The call itself was taken: nothing may say that it was not run."""
+
+    async def rest(request: Request, peer: Peer):
+        await peer.error(request, -32600, status)
+
+    legacy, gets = polling(rest)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        reply = await house.call("tool")
+        assert (reply.ending, reply.written) == (Ending.LOST, Written.ALL)
+        assert reply.loss > 0
+        assert len(gets) == len(server.calls()) == 1
+
+
+async def test_a_rest_that_nobody_gives_any_more_leaves_the_call_lost():
+    async def rest(request: Request, peer: Peer): ...
+
+    legacy, _ = polling(rest, retry_ms=100)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        receiver, _ = house.begin("tool")
+        await until(lambda: len(server.calls()) == 1)
+        await server.stop()
+        reply = await receiver.reply
+        assert (reply.ending, reply.written) == (Ending.LOST, Written.ALL)
+
+
+async def test_a_stream_is_resumed_a_few_times_and_no_more(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(http_attempt, "RESUME_AFTER", http_attempt.MILLISECOND)
+
+    async def rest(request: Request, peer: Peer):
+        await peer.stream()
+        await peer.chunk(b": nothing yet\n\n")
+        peer.reset()
+
+    legacy, gets = polling(rest)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        reply = await house.call("tool")
+        assert (reply.ending, reply.written) == (Ending.LOST, Written.ALL)
+        assert len(gets) == http_attempt.RESUMES_MAX
+        assert {request.headers["last-event-id"] for request in gets} == {"e1"}
+
+
+async def test_an_attempt_that_waits_for_its_rest_can_be_given_up():
+    async def rest(request: Request, peer: Peer):
+        raise AssertionError
+
+    legacy, gets = polling(rest, retry_ms=60)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        receiver, attempt = house.begin("tool")
+        await until(lambda: attempt._resumes == 1)
+        attempt.cancel(Cause.CLIENT)
+        assert receiver.reply.result().written is Written.ALL
+        attempt._take_up()
+        await until(lambda: len(legacy.posted) == 2)
+        assert legacy.posted[1]["method"] == "notifications/cancelled"
+        await asyncio.sleep(0.1)
+        assert gets == []

@@ -23,6 +23,12 @@ PROGRESS_BURST = 5
 in a second (F20). Of those that come faster, the last one counts."""
 
 
+RESUMES_MAX = 5
+RESUME_AFTER: Nanoseconds = 500 * MILLISECOND
+"""Unless the server says how long to wait."""
+RESUME_AFTER_MAX: Nanoseconds = 10_000 * MILLISECOND
+
+
 class AttemptOwner(ExchangeOwner, Protocol):
     """What an attempt needs of its server."""
 
@@ -37,6 +43,10 @@ class AttemptOwner(ExchangeOwner, Protocol):
 
     def let_go(self, exchange: Exchange) -> None:
         """It waits no longer."""
+        ...
+
+    def ask(self, exchange: Exchange) -> None:
+        """Send it, if there is room."""
         ...
 
     def post(self, body: bytes) -> None:
@@ -56,8 +66,8 @@ class HttpAttempt(Exchange):
     """Implements `ports.Attempt`."""
 
     __slots__ = (
-        "_paused", "_progress", "_progress_tat", "_progress_timer", "_renewed", "_server",
-        "outgoing", "receiver", "session",
+        "_last_id", "_paused", "_progress", "_progress_tat", "_progress_timer", "_renewed",
+        "_resume_timer", "_resumes", "_server", "outgoing", "receiver", "session",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +80,9 @@ class HttpAttempt(Exchange):
         self.session = ""
         """That it was last sent in."""
         self._renewed = False
+        self._resumes = 0
+        self._resume_timer: Timer | None = None
+        self._last_id = b""
         self._paused = False
         self._progress: Message | None = None
         """The last word of progress, when it came too soon to be passed on."""
@@ -85,10 +98,11 @@ class HttpAttempt(Exchange):
         self._server.let_go(self)
         if self.connection is not None:
             self.connection.drop()
-            if self._server.era is Era.LEGACY and written is Written.ALL:
+        if written is Written.ALL:
+            if self._server.era is Era.LEGACY:
                 # To an old server a closed stream is no word that it may stop.
                 self._tell_cancelled(cause.value)
-            if cause is Cause.DEADLINE and written is Written.ALL:
+            if cause is Cause.DEADLINE:
                 self._server.ask_for_life()
         self.finish(Reply(Ending.CANCELLED, written, detail=f"cancelled: {cause.value}"))
 
@@ -104,8 +118,14 @@ class HttpAttempt(Exchange):
 
     # ---------------------------------------------------------------- the exchange
 
+    @property
+    def written(self) -> Written:
+        return Written.ALL if self._resumes else super().written
+
     def request(self) -> bytes:
         head = self._server.head
+        if self._resumes:
+            return head.get(self._last_id)
         self.session = head.session
         return head.call(self.id, self.outgoing, self._server.clock.now())
 
@@ -120,16 +140,45 @@ class HttpAttempt(Exchange):
         asyncio.get_running_loop().call_soon(self.finish, reply)
 
     def over(self) -> None:
-        if self.session and not self._renewed and self._session_is_gone():
+        if self._session_is_gone():
             self._renewed = True
             self.connection = self.reply = None
             self._parts, self._size, self._sse = [], 0, None
             self._server.renew(self)
-        else:
+        elif not self._resume():
             super().over()
+
+    def broke(self, ending: Ending, detail: str) -> None:
+        if ending is not Ending.LOST or not self._resume():
+            super().broke(ending, detail)
+
+    def _resume(self) -> bool:
+        """Ask an old server for the rest of a stream that broke off, if it gave its events ids.
+
+        Source: revision 2025-11-25, Streamable HTTP, Resumability and Redelivery.
+        """
+        stream = self._sse
+        if stream is None or self.reply is not None or self.done:
+            return False
+        self._last_id = stream.last_id or self._last_id
+        if not self._last_id or self._server.era is not Era.LEGACY or self._resumes >= RESUMES_MAX:
+            return False
+        wait = RESUME_AFTER
+        if stream.retry_ms is not None:
+            wait = min(stream.retry_ms * MILLISECOND, RESUME_AFTER_MAX)
+        self._resumes += 1
+        self.connection = self._sse = None
+        self._resume_timer = self._server.clock.after(wait, self._take_up)
+        return True
+
+    def _take_up(self) -> None:
+        if not self.done:
+            self._server.ask(self)
 
     def _session_is_gone(self) -> bool:
         """404 by the specification; some servers say 400, with a word of the session."""
+        if not self.session or self._renewed or self._resumes:
+            return False
         if self.status == 404:
             return True
         return self.status == 400 and b"session" in b"".join(self._parts).lower()
@@ -142,8 +191,13 @@ class HttpAttempt(Exchange):
         return reply
 
     def _tell(self, reply: Reply) -> None:
-        if self._progress_timer is not None:
-            self._progress_timer.cancel()
+        for timer in (self._progress_timer, self._resume_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._resumes and (reply.status >= 300 or reply.ending is Ending.UNREACHED):
+            # What is refused now is the rest of the stream; the call itself was taken.
+            detail = f"the stream broke off, and its rest was not to be had: {reply.detail}"
+            reply = Reply(Ending.LOST, loss=self._server.mint_loss(), detail=detail)
         if self._progress is not None and reply.ending is not Ending.CANCELLED:
             self._pass_progress(self._progress, self._server.clock.now())
         self._server.noted(reply)

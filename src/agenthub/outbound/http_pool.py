@@ -88,8 +88,8 @@ class Pool:
         return len(self._waiting) >= WAITING_MAX or self._closed
 
     def prove(self) -> None:
-        """A connection was lost: if it was the last one, see whether the server is still there."""
-        if not self._open and not self._dialling and not self._closed:
+        """A connection was lost: see, by one dial at a time, whether another one can be had."""
+        if not self._dialling and len(self._open) < self._size and not self._closed:
             self._start_dial()
 
     def forget(self, exchange: Exchange) -> None:
