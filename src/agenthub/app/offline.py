@@ -29,7 +29,7 @@ async def open_offline(home: Path, connect: Sequence[str] | None) -> AsyncGenera
     if not logging.getLogger().handlers:
         # A command says itself what it did; in its log stands what went wrong beside that.
         set_up_log(os.environ.get(LOG_LEVEL, "error"))
-    async with open_hub(Options(home)) as opened:
+    async with open_hub(Options(home), brief=True) as opened:
         hub = opened.hub
         wanted = [server for server in hub.catalog.servers() if _wanted(server, connect)]
         for server in wanted:

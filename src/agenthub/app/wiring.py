@@ -51,15 +51,17 @@ class Opened(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_hub(options: Options) -> AsyncGenerator[Opened]:
+async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[Opened]:
     """The hub of a home. On leaving, its servers are ended and all it knows is durable.
+
+    `brief`: for one command; a hub that starts meanwhile waits for it.
 
     Raises:
         BadSetting: The settings are wrong; says where.
         StorageFailed: Another hub has the home, or it cannot be used; in words.
     """
     settings = options.load(os.environ)
-    async with open_store(options.home) as store:
+    async with open_store(options.home, brief=brief) as store:
         token = admin_token(options.home)
         stored = await store.load()
         memory = Memory(store, store.call_log, stored, lambda: store.problem, token)

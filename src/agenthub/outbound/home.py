@@ -56,11 +56,12 @@ def refuse_loose_file(file: Path) -> None:
 
 
 @contextmanager
-def only_hub(home: Path) -> Generator[int]:
+def only_hub(home: Path, *, brief: bool = False) -> Generator[int]:
     """Hold the home for one hub; gives the lock's descriptor, which a child may share.
 
     The lock lives until every process that shares the descriptor is gone, so a database that
-    still writes what a killed hub sent is waited for.
+    still writes what a killed hub sent is waited for. So is a command that has the home for a
+    moment (`brief`): it signs nothing, so that a hub that starts meanwhile does not give up.
 
     Raises:
         StorageFailed: Another hub runs with this home; says its process id.
@@ -72,7 +73,7 @@ def only_hub(home: Path) -> Generator[int]:
         raise StorageFailed(f"{file} cannot be opened: {error.strerror}.") from error
     try:
         _take(lock, home)
-        _sign(lock, file)
+        _sign(lock, file, "" if brief else str(os.getpid()))
         yield lock
     finally:
         os.close(lock)
@@ -96,10 +97,10 @@ def holder(home: Path) -> int | None:
     return None
 
 
-def _sign(lock: int, file: Path) -> None:
+def _sign(lock: int, file: Path, name: str) -> None:
     try:
         os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        os.pwrite(lock, name.encode(), 0)
     except OSError as error:
         raise StorageFailed(f"{file} cannot be written: {error.strerror}.") from error
 

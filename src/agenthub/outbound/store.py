@@ -126,9 +126,11 @@ class DatabaseStore:
 
 @asynccontextmanager
 async def open_store(
-    home: Path, *, keep_rows: int = KEEP_ROWS, keep_days: int = KEEP_DAYS
+    home: Path, *, brief: bool = False, keep_rows: int = KEEP_ROWS, keep_days: int = KEEP_DAYS
 ) -> AsyncGenerator[DatabaseStore]:
     """The store of this home, alone; on leaving, all that was handed over is durable.
+
+    `brief`: for one command; a hub that starts meanwhile waits for it.
 
     Raises:
         StorageFailed: Another hub has it, or the home or the file cannot be used; in words.
@@ -138,7 +140,7 @@ async def open_store(
     for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
         refuse_loose_file(home / name)
     used_before = (home / "hub.lock").exists()
-    with only_hub(home) as lock:
+    with only_hub(home, brief=brief) as lock:
         process = DatabaseProcess(Keeping(file, keep_rows, keep_days), lock)
         await process.open()
         if process.created and used_before:
