@@ -82,12 +82,14 @@ def sorted_items(kind: Kind, items: Iterable[Raw]) -> tuple[list[Raw], dict[str,
     """The items that can be shown, in a stable order by name, and why others cannot."""
     kept: dict[str, Raw] = {}
     excluded: dict[str, str] = {}
-    for number, item in enumerate(items):
+    for number, raw in enumerate(items):
         try:
-            name = name_of(kind, item)
+            name = name_of(kind, raw)
+            whole = _object.decode(raw)
             if kind is Kind.TOOLS:
-                _check_tool(name, item)
-        except ValueError as error:
+                _check_tool(name, whole)
+            item = _without_ours(raw, whole)
+        except (ValueError, RecursionError) as error:
             excluded[f"{kind.key} #{number + 1}"] = str(error)[:200]
             continue
         if name in kept:
@@ -99,11 +101,27 @@ def sorted_items(kind: Kind, items: Iterable[Raw]) -> tuple[list[Raw], dict[str,
     return [kept[name] for name in sorted(kept)], excluded
 
 
-def _check_tool(name: str, item: Raw) -> None:
+def _without_ours(item: Raw, whole: Mapping[str, Any]) -> Raw:
+    """The item without what a server says in the hub's name (A34)."""
+    if not any(key.startswith(OUR_META) for key in _mapping(whole.get("_meta"))):
+        return item
+    members = _raw_object.decode(item)
+    kept = {key: value for key, value in _meta_of(members).items() if not key.startswith(OUR_META)}
+    return Raw(jsonrpc.with_members(bytes(item), {"_meta": msgspec.json.encode(kept)}))
+
+
+def _meta_of(members: Mapping[str, Raw]) -> dict[str, Raw]:
+    """An item's `_meta`; empty if it is none."""
+    try:
+        return _raw_object.decode(members.get("_meta", b"{}"))
+    except msgspec.DecodeError:
+        return {}
+
+
+def _check_tool(name: str, tool: Mapping[str, Any]) -> None:
     """Raise ValueError for a tool that no client should be offered (A18, A32)."""
     if not target.is_tool_name(name):
         raise ValueError("the name is not 1 to 128 of A-Z a-z 0-9 _ . -")
-    tool = _object.decode(item)
     input_schema = tool.get("inputSchema")
     if not isinstance(input_schema, dict):
         raise ValueError(f"{name}: inputSchema is not an object")  # noqa: TRY004 - bad data
@@ -185,7 +203,7 @@ def _render_item(kind: Kind, item: Raw, prefix: str, unavailable: str) -> bytes:
         )
         changed[kind.named_by] = msgspec.json.encode(shown)
     if unavailable:
-        meta = dict(_raw_object.decode(members["_meta"])) if "_meta" in members else {}
+        meta = _meta_of(members)
         meta[OUR_META + "unavailable"] = Raw(msgspec.json.encode(unavailable))
         changed["_meta"] = msgspec.json.encode(meta)
     return jsonrpc.with_members(bytes(item), changed)

@@ -14,7 +14,7 @@ from agenthub.domain.errors import InvalidParams, UnknownTarget
 from agenthub.domain.journey import Hop
 from agenthub.domain.target import fallback_order
 from agenthub.listing import ToolFacts
-from agenthub.server import Server
+from agenthub.server import READS, Server
 from agenthub.wire.mcp_headers import encode_params
 
 ROUTES_MAX = 50_000
@@ -84,6 +84,8 @@ class Routes:
     def _hops(self, primary: Server, call: Call, facts: ToolFacts | None) -> tuple[Hop, ...]:
         policy = primary.endpoint.tools.get(call.name) if facts else None
         hops = [primary.hop(call.method, call.name, policy, facts)]
+        if call.method != TOOL_CALL and call.method not in READS:
+            return tuple(hops)  # a subscription is one server's
         if not primary.endpoint.fallbacks and not primary.endpoint.fallback_url:
             return tuple(hops)
         endpoints = {name: server.endpoint for name, server in self._servers.items()}

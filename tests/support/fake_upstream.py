@@ -162,8 +162,7 @@ class FakeUpstream:
             return structs.replace(HANGS, runs=False)
         if not self.alive:
             return REFUSED
-        kept = self._list(outgoing)
-        if kept is not None and outgoing.method not in self.answers:
+        if outgoing.method not in self.answers and (kept := self._list(outgoing)):
             return Act(kept, runs=False)
         key = outgoing.name if outgoing.name in self.answers else outgoing.method
         answer = self.answers.get(key, self.otherwise)

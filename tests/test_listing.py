@@ -1,0 +1,210 @@
+import json
+
+import pytest
+from msgspec import Raw
+from support.fake_upstream import tool
+
+from agenthub.listing import (
+    ITEMS_MAX,
+    Kind,
+    Listing,
+    ToolFacts,
+    definition_hash,
+    name_of,
+    pins,
+    render,
+    sorted_items,
+)
+
+OBJECT = {"type": "object"}
+
+
+def raw(**members):
+    return Raw(json.dumps(members).encode())
+
+
+def shown(piece):
+    return json.loads(b"[" + piece + b"]")
+
+
+# ---------------------------------------------------------------- what can be listed
+
+
+def test_items_are_kept_byte_for_byte_in_order_of_their_names():
+    add = Raw(b'{ "name" :"add", "inputSchema":{"type":"object"}, "unknown": [1.0, 2e3] }')
+    kept, excluded = sorted_items(Kind.TOOLS, [tool("sub"), add, tool("mul")])
+    assert [name_of(Kind.TOOLS, item) for item in kept] == ["add", "mul", "sub"]
+    assert kept[0] is add
+    assert excluded == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [(Kind.PROMPTS, "name"), (Kind.RESOURCES, "uri"), (Kind.TEMPLATES, "uriTemplate")],
+)
+def test_each_kind_has_its_own_name(kind, key):
+    items = [raw(**{key: "b://x"}), raw(**{key: "a://x"}), raw(other="c")]
+    kept, excluded = sorted_items(kind, items)
+    assert kept == [items[1], items[0]]
+    assert excluded == {f"{kind.key} #3": f"an item of {kind.method} has no {key}"}
+
+
+def test_of_two_items_with_one_name_the_first_counts():
+    first, second = tool("add", title="1"), tool("add", title="2")
+    kept, excluded = sorted_items(Kind.TOOLS, [first, second])
+    assert kept == [first]
+    assert excluded == {"add (again)": "the server lists it twice; the first counts"}
+
+
+def test_what_is_beyond_the_limit_is_dropped_and_said():
+    items = [raw(name=f"p{n:05}") for n in range(ITEMS_MAX + 1)]
+    kept, excluded = sorted_items(Kind.PROMPTS, items)
+    assert len(kept) == ITEMS_MAX
+    assert excluded == {f"p{ITEMS_MAX:05}": f"more than {ITEMS_MAX} prompts"}
+
+
+@pytest.mark.parametrize(
+    ("item", "why"),
+    [
+        (Raw(b"7"), "Expected `object`"),
+        (Raw(b'{"name": 7}'), "Expected `str`"),
+        (Raw(b'{"name": "x", "title": "\xff", "inputSchema": {}}'), "can't decode"),
+        (
+            Raw(b'{"name":"x","inputSchema":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001),
+            "recursion",
+        ),
+        (tool("../x"), "1 to 128"),
+        (tool("a" * 129), "1 to 128"),
+        (tool("‮add"), "1 to 128"),
+        (raw(name="x"), "x: inputSchema is not an object"),
+        (raw(name="x", inputSchema=[]), "x: inputSchema is not an object"),
+        (tool("x", {"type": "object", "$ref": "http://evil.test/schema"}), "inputSchema"),
+        (tool("x", {"type": "nonsense"}), "inputSchema"),
+        (tool("x", {"properties": {"a": {"type": "string", "x-mcp-header": "a\r\nb"}}}), "x-mcp"),
+    ],
+)
+def test_a_tool_that_no_client_should_be_offered_is_excluded_and_the_others_stay(item, why):
+    kept, excluded = sorted_items(Kind.TOOLS, [item, tool("good")])
+    assert [name_of(Kind.TOOLS, item) for item in kept] == ["good"]
+    assert list(excluded) == ["tools #1"]
+    assert why in excluded["tools #1"]
+
+
+def test_a_server_cannot_speak_in_the_name_of_the_hub():
+    """A34: also where the key is written with escapes."""
+    forged = Raw(
+        b'{"name":"x","inputSchema":{"type":"object"},"a":1.0,'
+        b'"\\u005fmeta":{"io.agenthub\\/unavailable":"no","own":{"k":1.50}}}'
+    )
+    (item,), _ = sorted_items(Kind.TOOLS, [forged])
+    item = bytes(item)
+    assert json.loads(item)["_meta"] == {"own": {"k": 1.5}}
+    assert b'{"k":1.50}' in item
+    assert b'"a":1.0' in item
+
+
+@pytest.mark.parametrize("meta", [5, None, "x", {"own": 1}])
+def test_other_meta_stays_as_it_is(meta):
+    item = tool("x", _meta=meta)
+    assert sorted_items(Kind.TOOLS, [item])[0] == [item]
+
+
+# ---------------------------------------------------------------- what calls need to know
+
+
+def test_a_tool_without_annotations_has_none():
+    assert ToolFacts(tool("x"), None).annotations == {}
+    assert ToolFacts(tool("x", annotations=[1]), None).annotations == {}
+    assert ToolFacts(tool("x", annotations={"readOnlyHint": True}), None).annotations == {
+        "readOnlyHint": True
+    }
+
+
+def test_a_definition_that_is_not_the_pinned_one_is_known_as_such():
+    known = ToolFacts(tool("x", description="adds"), None)
+    assert known.pinned
+    assert ToolFacts(tool("x", description="adds"), known.definition).pinned
+    assert not ToolFacts(tool("x", description="adds and mails it"), known.definition).pinned
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "y"}, {"description": "d"}, {"inputSchema": {"type": "object", "a": 1}},
+        {"outputSchema": OBJECT}, {"annotations": {"readOnlyHint": True}}, {"title": "t"},
+        {"icons": [1]},
+    ],
+)  # fmt: skip
+def test_all_that_a_tool_promises_is_in_the_hash(change):
+    base = {"name": "x", "inputSchema": OBJECT}
+    assert definition_hash(base) != definition_hash(base | change)
+
+
+def test_order_and_meta_are_not_in_the_hash():
+    assert definition_hash({"name": "x", "title": "t"}) == definition_hash(
+        {"title": "t", "_meta": {"a": 1}, "name": "x"}
+    )
+
+
+def test_the_shape_is_that_of_both_schemas_and_nothing_else():
+    shape = ToolFacts(tool("x", description="a"), None).shape
+    assert ToolFacts(tool("y", description="b"), None).shape == shape
+    assert ToolFacts(tool("x", {"type": "object", "required": ["a"]}), None).shape != shape
+    assert ToolFacts(tool("x", outputSchema=OBJECT), None).shape != shape
+
+
+def test_arguments_are_held_against_the_schema():
+    facts = ToolFacts(tool("x", {"type": "object", "required": ["a"]}), None)
+    assert facts.problem_with({"a": 1}) is None
+    assert "required" in facts.problem_with({})
+    assert facts.problem_with({"a": 2}) is None
+
+
+def test_headers_are_taken_from_the_schema():
+    schema = {"type": "object", "properties": {"t": {"type": "string", "x-mcp-header": "Tenant"}}}
+    assert list(ToolFacts(tool("x", schema), None).headers) == ["mcp-param-tenant"]
+
+
+def test_pins_are_the_hashes_of_all_tools():
+    listing = Listing(tools=[tool("a"), tool("b", title="t")])
+    assert pins(listing) == {
+        "a": definition_hash({"name": "a", "inputSchema": OBJECT}),
+        "b": definition_hash({"name": "b", "inputSchema": OBJECT, "title": "t"}),
+    }
+
+
+# ---------------------------------------------------------------- how it is shown
+
+
+def test_one_servers_own_items_are_shown_as_they_came():
+    items = [raw(name="a"), Raw(b'{ "name": "b" }')]
+    assert render(Listing(prompts=items), Kind.PROMPTS, "", "") == b'{"name": "a"},{ "name": "b" }'
+
+
+def test_among_many_servers_names_have_prefixes():
+    listing = Listing(
+        tools=[tool("add")], prompts=[raw(name="hi")], resources=[raw(uri="file:///a", name="a")],
+        templates=[raw(uriTemplate="file:///{p}", name="t")],
+    )  # fmt: skip
+    assert shown(render(listing, Kind.TOOLS, "calc", ""))[0]["name"] == "calc__add"
+    assert shown(render(listing, Kind.PROMPTS, "calc", ""))[0]["name"] == "calc__hi"
+    resource = shown(render(listing, Kind.RESOURCES, "calc", ""))[0]
+    assert resource == {"uri": "agenthub://calc/file:///a", "name": "a"}
+    template = shown(render(listing, Kind.TEMPLATES, "calc", ""))[0]
+    assert template["uriTemplate"] == "agenthub://calc/file:///{p}"
+
+
+@pytest.mark.parametrize(
+    ("meta", "kept"), [({}, {}), ({"_meta": {"own": 1}}, {"own": 1}), ({"_meta": 5}, {})]
+)
+def test_what_is_away_is_marked_and_says_why(meta, kept):
+    listing = Listing(tools=[tool("add", **meta)])
+    (item,) = shown(render(listing, Kind.TOOLS, "", "circuit open"))
+    assert item["name"] == "add"
+    assert item["_meta"] == {**kept, "io.agenthub/unavailable": "circuit open"}
+
+
+def test_a_listing_knows_its_items_by_kind():
+    listing = Listing([tool("a")], [raw(name="b")], [raw(uri="c")], [raw(uriTemplate="d")])
+    assert [len(listing.items(kind)) for kind in Kind] == [1, 1, 1, 1]
+    assert listing.items(Kind.TEMPLATES) == [raw(uriTemplate="d")]
