@@ -73,13 +73,21 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, memory: Memory) -> AsyncGenerator[Hub]:
-    """A hub without servers, over this memory."""
+async def open_house(
+    settings: Settings,
+    memory: Memory,
+    gateway_of: type[Gateway] = Gateway,
+    wrapped: Callable[[Upstream], Upstream] = lambda upstream: upstream,
+) -> AsyncGenerator[Hub]:
+    """A hub without servers, over this memory. `wrapped` gets each connection before it is used."""
     clock, tasks, metrics = LoopClock(), Tasks(), Metrics()
     nursery = Nursery(clock)
     bus = EventBus(clock, lambda: Counts(*metrics.totals(), len(gateway.in_flight)))
-    catalog = Catalog(clock, bus, memory.store, tasks, connector(settings, clock, tasks, nursery))
-    gateway = Gateway(
+    connect = connector(settings, clock, tasks, nursery)
+    catalog = Catalog(
+        clock, bus, memory.store, tasks, lambda endpoint, server: wrapped(connect(endpoint, server))
+    )
+    gateway = gateway_of(
         catalog, clock, memory.call_log, bus, metrics, settings.limits.calls_in_flight
     )
     gateway.listening = bus.listening

@@ -1,0 +1,113 @@
+"""A small hub before the one that runs: `agenthub stdio` beside `agenthub serve`.
+
+A home has one hub, for it has one database. What this one adds is the way there: one server, the
+hub itself, at its `/mcp`. It keeps nothing, limits nothing and repeats nothing, for all of that is
+done there.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from agenthub.app import hub_file
+from agenthub.app.relay_words import Muffled, PlainGateway
+from agenthub.app.wiring import Memory, open_house
+from agenthub.domain.endpoint import Endpoint, Timeouts
+from agenthub.domain.errors import HubError
+from agenthub.domain.span import SECOND, Nanoseconds
+from agenthub.hub import Hub
+from agenthub.ports import BreakerRow, CallFilter, CallPage, CallRow, KeyRow, Stored
+from agenthub.settings import Settings
+
+log = logging.getLogger(__name__)
+
+NAME: Final = "hub"
+SETTLE: Final[Nanoseconds] = 2 * SECOND
+"""How long a client waits for a hub that has no tools yet: it may have just been started."""
+POLL_S: Final = 0.02
+LOOK_S: Final = 1.0
+LONGEST_MS: Final = 300_000
+PLACES: Final = 1_000
+
+
+@asynccontextmanager
+async def open_relay(settings: Settings, home: Path, url: str, token: str) -> AsyncGenerator[Hub]:
+    """A hub whose server `NAME` is the running one; it follows that to another address."""
+    none = Stored((), (), (), {}, {}, {"key-hmac": b"", "session": b""})
+    nowhere = Nowhere()
+    memory = Memory(nowhere, nowhere, none, lambda: "", token)
+    async with open_house(settings, memory, PlainGateway, Muffled) as hub:
+        hub.catalog.load((_way(url, token),), none)
+        breaker = hub.catalog.get(NAME).lane.breaker
+        breaker.force_close(hub.clock.now(), "the hub has its own breakers", None)
+        hub.catalog.start()
+        await _listed(hub)
+        hub.tasks.start(_follow(hub, home, url, token), "follow the hub")
+        yield hub
+
+
+async def _listed(hub: Hub) -> None:
+    end, server = hub.clock.now() + SETTLE, hub.catalog.get(NAME)
+    while not (server.listing and server.listing.tools) and hub.clock.now() < end:  # noqa: ASYNC110 - its events came before
+        await asyncio.sleep(POLL_S)
+
+
+def _way(url: str, token: str) -> Endpoint:
+    return Endpoint(
+        NAME,
+        url=f"{url}/mcp",
+        headers={"Authorization": f"Bearer {token}"},
+        rate_limit=None,
+        concurrency=PLACES,
+        attempts=1,
+        validate_arguments=False,
+        timeouts=Timeouts(idle_ms=LONGEST_MS, call_ms=LONGEST_MS),
+    )
+
+
+async def _follow(hub: Hub, home: Path, url: str, token: str) -> None:
+    """When the hub was started anew, it may have another address."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        if hub.catalog.get(NAME).state.connected:
+            continue
+        with suppress(HubError):
+            running = await asyncio.to_thread(hub_file.find, home)
+            if running is not None and running.url != url:
+                url = running.url
+                await hub.catalog.replace(NAME, _way(url, token))
+                log.info("The hub has another address", extra={"url": url})
+
+
+class Nowhere:
+    """ports.Store and ports.CallLog that keep nothing."""
+
+    def add(self, row: CallRow) -> None: ...
+
+    async def load(self) -> Stored:
+        return Stored((), (), (), {}, {}, {})
+
+    async def put_endpoint(self, endpoint: Endpoint) -> None: ...
+
+    async def delete_endpoint(self, name: str) -> None: ...
+
+    async def put_key(self, row: KeyRow) -> None: ...
+
+    async def put_list(self, endpoint: str, data: bytes) -> None: ...
+
+    async def put_pins(self, endpoint: str, pins: Mapping[str, bytes]) -> None: ...
+
+    async def put_breakers(self, rows: Sequence[BreakerRow]) -> None: ...
+
+    async def calls(self, which: CallFilter) -> CallPage:
+        del which
+        return CallPage((), None)
+
+    async def transitions(self, endpoint: str, limit: int) -> Sequence[Mapping[str, object]]:
+        del endpoint, limit
+        return ()
+
+    async def put_transition(self, endpoint: str, data: bytes) -> None: ...

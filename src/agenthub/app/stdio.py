@@ -1,0 +1,100 @@
+"""`agenthub stdio`: the hub for one client, on stdin and stdout.
+
+The home's hub may run already; then this is a way to it (`relay.py`). Else this process is the
+hub, and listens on loopback too, so that commands and other clients reach it.
+"""
+
+import asyncio
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import uvloop
+from msgspec import structs
+
+from agenthub.app import admin_token, hub_file
+from agenthub.app.hub_file import Running
+from agenthub.app.listening import open_listening
+from agenthub.app.private_file import read_private
+from agenthub.app.relay import NAME, open_relay
+from agenthub.app.settling import settled
+from agenthub.app.stop import Stop
+from agenthub.domain.errors import StorageFailed
+from agenthub.hub import Hub
+from agenthub.inbound.mcp_stdio import StdioDoor
+from agenthub.outbound.home import holder
+from agenthub.outbound.telemetry import LOG_LEVEL, set_up_log
+from agenthub.settings import Options
+from agenthub.tasks import Tasks
+
+OTHER_S: Final = 10.0
+"""How long a hub that has just been started may take until it listens."""
+POLL_S: Final = 0.02
+SETTLE_S: Final = 2.0
+"""So long a client waits for servers that were never listed: many ask for the tools only once."""
+
+
+def run(options: Options) -> int:
+    """Serve the client until it ends its input, or a signal comes; returns the exit code."""
+    set_up_log(os.environ.get(LOG_LEVEL, "warning"))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(options))
+    return 0
+
+
+async def _serve(options: Options) -> None:
+    with closing(Stop()) as stop:
+        running = hub_file.find(options.home)
+        if running is None:
+            try:
+                await _be_the_hub(options, stop)
+            except StorageFailed:
+                running = await _other_hub(options.home)
+                if running is None:
+                    raise
+        if running is not None:
+            await _relay(options, running, stop)
+
+
+async def _be_the_hub(options: Options, stop: Stop) -> None:
+    here = structs.replace(options, host="127.0.0.1", port=0)
+    async with open_listening(here, stop) as listening:
+        hub = listening.hub
+        unknown = [s.name for s in hub.catalog.servers() if s.endpoint.enabled and not s.listing]
+        await settled(hub, unknown, SETTLE_S)
+        await _talk(hub, None, stop)
+
+
+async def _relay(options: Options, running: Running, stop: Stop) -> None:
+    token = read_private(options.home / admin_token.FILE)
+    if token is None:
+        raise StorageFailed(f"{options.home / admin_token.FILE} is gone; start the hub anew.")
+    settings = options.load(os.environ)
+    async with open_relay(settings, options.home, running.url, token.strip()) as hub:
+        await _talk(hub, NAME, stop)
+
+
+async def _other_hub(home: Path) -> Running | None:
+    """The hub that took the home a moment ago, once it listens; None if there is none."""
+    end = asyncio.get_running_loop().time() + OTHER_S
+    while asyncio.get_running_loop().time() < end:
+        if holder(home) is None:
+            return None
+        if (running := hub_file.find(home)) is not None:
+            return running
+        await asyncio.sleep(POLL_S)
+    return None
+
+
+async def _talk(hub: Hub, face: str | None, stop: Stop) -> None:
+    """Until the client ends its input, or the process is told to stop."""
+    tasks = Tasks()
+    talking = tasks.start(StdioDoor(hub, face).run(), "stdio")
+    told = tasks.start(stop.wait(), "stop")
+    try:
+        await asyncio.wait({talking, told}, return_when=asyncio.FIRST_COMPLETED)
+        if talking.done():
+            talking.result()
+    finally:
+        await tasks.close()
