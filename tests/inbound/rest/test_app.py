@@ -5,9 +5,12 @@ import subprocess
 import sys
 
 import pytest
-from support.rest_hub import ADMIN, LIMITED, READER, USER, Part
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.rest_hub import ADMIN, LIMITED, READER, USER, Part, RestServer
 
 from agenthub.domain.caller import Caller
+from agenthub.domain.endpoint import Endpoint
 from agenthub.inbound.rest.health import HealthDoor
 
 ROUTES = [
@@ -46,6 +49,42 @@ async def test_each_route_needs_its_scope_and_nothing_less(rest, hub, method, pa
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert hub.gateway.calls == []
     assert set(hub.catalog.all) == {"calculator", "other"}
+
+
+QUERY = st.dictionaries(
+    st.sampled_from(["limit", "before", "endpoint", "outcome", "caller", "seconds", "event", "x"]),
+    st.sampled_from(["-1", "0", "1", "1e9", "9" * 30, "NaN", "' OR 1=1 --", "%00", "\u2028", ""]),
+    max_size=3,
+)
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False,
+        allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)  # fmt: skip
+FIELDS = """name url command env headers fallbacks fallback_url rate_limit breaker timeouts tools
+tool server arguments deadline_ms idempotency_key reason ttl_s scopes endpoints failure_threshold
+recovery_timeout_ms""".split()  # noqa: SIM905 - they read better so
+BODY = st.dictionaries(st.sampled_from(FIELDS), VALUE, max_size=5) | VALUE
+NAME = st.just("calculator") | st.sampled_from(
+    ["other", "nothing", "'", "%00", "..%2f", "a" * 300, "%F0%9F%92%A9"]
+)
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), [r for r in ROUTES if "events" not in r[1]])
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(query=st.just({}) | QUERY, body=BODY, name=NAME)
+async def test_nothing_that_is_sent_makes_a_bug(  # noqa: PLR0917
+    rest, hub, method, path, scope, query, body, name
+):
+    """A52: what is odd is refused, and what is refused is a problem."""
+    hub.catalog.all["calculator"] = RestServer(Endpoint("calculator", url="http://x.test/"))
+    path = path.replace("calculator", name).replace("k0", name)
+    more = {} if method == "GET" else {"json": body}
+    answer = await rest(method, path, params=query, **more)
+    assert answer.status_code < 500, answer.text
+    if answer.status_code >= 400:
+        assert answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_the_list_of_routes_is_whole(rest):

@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from support.rest_hub import LIMITED, Part
+from support.rest_hub import LIMITED, READER, USER, Part
 
 from agenthub.domain.endpoint import Endpoint
 from agenthub.settings.redaction import HIDDEN
@@ -129,6 +129,69 @@ async def test_a_test_says_what_it_found(rest, hub):
         refused = await rest.post(f"/api/endpoints/calculator/test?seconds={seconds}")
         assert refused.status_code == 400
         assert "seconds" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"command": ["sh", "-c", "id"]}, {"url": "http://169.254.169.254/"}, {"name": "x"}, []],
+)
+async def test_a_test_takes_no_command_and_no_address(rest, hub, body):
+    """A27: what was not saved is not run, whoever asks."""
+    answer = await rest.post("/api/endpoints/calculator/test", body)
+    assert (answer.status_code, hub.catalog.tested) == (400, [])
+    assert (await rest.post("/api/endpoints/unsaved/test", body)).status_code == 404
+    answer = await rest.post("/api/endpoints/calculator/test", as_=USER)
+    assert (answer.status_code, hub.catalog.tested) == (403, [])
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({"command": ["./run"]}, "command: expected an absolute path or a name on PATH"),
+        ({"command": ["../../bin/sh"]}, "command: expected an absolute path"),
+        ({"command": ["x\0y"]}, "command: expected words without NUL"),
+        ({"command": [""]}, "command: expected a program"),
+        ({"command": "sh -c id"}, "command: "),
+        ({"command": ["x"], "cwd": "etc"}, "cwd: expected an absolute path"),
+        ({"command": ["x"], "env": {"LD_PRELOAD": "/x.so"}}, "env.LD_PRELOAD"),
+        ({"command": ["x"], "env": {"PYTHONSTARTUP": "/x.py"}}, "env.PYTHONSTARTUP"),
+        ({"command": ["x"], "env": {"NODE_OPTIONS": "--require /x.js"}}, "env.NODE_OPTIONS"),
+        ({"command": ["x"], "env": {"PATH": ".:/bin"}}, "env.PATH"),
+        ({"command": ["x"], "env": {"A=B": "c"}}, "env: expected names"),
+        ({"command": ["x"], "shell": True}, "shell"),
+        ({"url": "file:///etc/passwd"}, "url: "),
+        ({"url": "http://me:secret@x/"}, "url: expected an address without user or password"),
+        ({"url": "http://x/", "headers": {"Host": "y"}}, "headers.Host"),
+        ({"url": "http://x/", "headers": {"A": "b\r\nC: d"}}, "headers.A"),
+    ],
+)
+async def test_what_would_run_other_code_is_refused(rest, hub, record, words):
+    """A26, A19: also when it comes as a change of a server that is there."""
+    for answer in (
+        await rest.post("/api/endpoints", {"name": "new", **record}),
+        await rest.put("/api/endpoints/calculator", record),
+    ):
+        assert (answer.status_code, words in answer.json()["detail"]) == (400, True)
+        assert "secret" not in answer.text
+    assert set(hub.catalog.all) == {"calculator", "other"}
+    assert hub.catalog.all["calculator"].endpoint.command == ()
+
+
+async def test_starting_programs_is_for_admins(rest, hub):
+    """A26: registering a command is running code."""
+    for caller in (USER, READER):
+        answer = await rest.post("/api/endpoints", {"name": "new", "command": ["id"]}, as_=caller)
+        assert answer.status_code == 403
+        answer = await rest.put("/api/endpoints/other", {"command": ["id"]}, as_=caller)
+        assert answer.status_code == 403
+    assert set(hub.catalog.all) == {"calculator", "other"}
+    assert hub.catalog.all["other"].endpoint.command == ()
+
+
+async def test_a_shells_signs_are_words(rest, hub):
+    command = ["tool", "; rm -rf /", "$(id)", "`id`", "| cat", "${HOME}"]
+    await rest.post("/api/endpoints", {"name": "new", "command": command})
+    assert hub.catalog.all["new"].endpoint.command == tuple(command)
 
 
 async def test_a_limited_key_stays_within_its_servers(rest, hub):

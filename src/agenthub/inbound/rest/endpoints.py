@@ -32,6 +32,10 @@ readers = [Depends(needs(Scope.READ))]
 admins = [Depends(needs(Scope.ADMIN))]
 
 
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A body that may say nothing: what is tested is what was saved (A27)."""
+
+
 class Finding(msgspec.Struct, frozen=True):
     """What a test of a server found; which members there are depends on what went wrong."""
 
@@ -84,9 +88,11 @@ async def remove_endpoint(hub: TheHub, server: TheServer) -> Response:
 async def try_endpoint(
     hub: TheHub,
     server: TheServer,
+    request: Request,
     seconds: Annotated[int, Query(ge=1, le=TEST_SECONDS_MAX)] = 5,
 ) -> Response:
     """Connect and list, whatever the breaker says; takes at most so many seconds."""
+    await read_body(request, Nothing)
     return answer(await hub.catalog.test(server.name, seconds))
 
 
