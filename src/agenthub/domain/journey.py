@@ -134,8 +134,9 @@ class Journey:
             verdict = structs.replace(
                 verdict, server=Effect.IGNORE, tool=Effect.IGNORE, needs_spread=False
             )
-        if verdict.needs_spread:
-            self.hung = cause is Cause.DEADLINE or reply.ending is Ending.TIMEOUT
+        self.hung = verdict.needs_spread and (
+            cause is Cause.DEADLINE or reply.ending is Ending.TIMEOUT
+        )
         lane.report(passed, key, verdict, reply, now, chance)
         lane.heard(self.call, verdict.certainty, reply, now)
         if self._retrying:
@@ -206,8 +207,7 @@ class Journey:
             self._tries += 1
             return Step.SEND
         # A breaker opened while the call waited for its seat: leave that first, then go on.
-        if not waited:
-            hop.lane.give_token_back(now)
+        # (Its token has come back by itself meanwhile; at once, a breaker refuses when knocked.)
         self.wake_at = now
         return Step.SLEEP if self._passes_by(passed) else Step.END
 

@@ -43,8 +43,13 @@ class Tool:
         if not self.typical:
             self.typical = span
             return
-        step = (self.typical >> 5) + MILLISECOND // 100
-        self.typical += step if span > self.typical else -min(step, self.typical)
+        off, step = span - self.typical, (self.typical >> 5) + MILLISECOND // 100
+        if off > step:
+            self.typical += step
+        elif off < -step:
+            self.typical -= step
+        else:
+            self.typical = span
 
 
 class Pass:
@@ -148,8 +153,7 @@ class Lane:
         """Tell the breakers, the gate and the budget what became of the attempt."""
         if verdict.certainty is Certainty.DONE_OK and passed.tool is None:
             self.breaker.report(passed.server, Effect.SUCCESS, now, chance)
-            if tool:
-                self._tool(tool).took(now - passed.started)
+            self._tool(tool).took(now - passed.started)
             self.budget.succeeded()
             self.gate.succeeded()
             return
@@ -160,8 +164,7 @@ class Lane:
         self.breaker.report(
             passed.server, effect, now, chance, retry_after=floor, evidence=reply.loss
         )
-        if tool:
-            self._report_tool(passed, tool, verdict.tool, now, chance)
+        self._report_tool(passed, tool, verdict.tool, now, chance)
         if verdict.pushback:
             self.gate.closed(now, floor or None, chance)
         elif effect is Effect.SUCCESS:
