@@ -251,7 +251,7 @@ async def test_an_old_server_is_told_of_a_cancel():
 async def test_an_attempt_that_waits_for_a_connection_can_be_given_up():
     async with (
         FaultServer(modern(hang)) as server,
-        HttpHouse(server.url, concurrency=1) as house,
+        HttpHouse(server.url, connections=9) as house,
     ):
         await house.up()
         running = [house.begin("tool") for _ in range(9)]

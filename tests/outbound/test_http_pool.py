@@ -17,7 +17,7 @@ async def slow(request: Request, peer: Peer):
 
 
 async def test_there_are_never_more_connections_than_calls_and_a_few():
-    async with FaultServer(modern(slow)) as server, HttpHouse(server.url, concurrency=4) as house:
+    async with FaultServer(modern(slow)) as server, HttpHouse(server.url, connections=12) as house:
         await house.up()
         replies = await asyncio.gather(*(house.call("x", text=n) for n in range(60)))
         assert [text_of(reply) for reply in replies] == [str(n) for n in range(60)]
@@ -158,7 +158,7 @@ async def test_a_server_that_hangs_up_on_everybody_is_unreachable():
 async def test_too_many_waiting_is_said_at_once(monkeypatch):
     async with (
         FaultServer(modern(hanging)) as server,
-        HttpHouse(server.url, concurrency=1) as house,
+        HttpHouse(server.url, connections=9) as house,
     ):
         await house.up()
         running = [house.begin("hang") for _ in range(9)]

@@ -315,7 +315,7 @@ class HttpHouse:
         headers: dict[str, str] | None = None,
         connect_ms: int = 5_000,
         idle_ms: int = 60_000,
-        concurrency: int | None = None,
+        connections: int | None = None,
         **limits: int,
     ) -> None:
         self.clock = RealClock()
@@ -325,12 +325,13 @@ class HttpHouse:
             "house",
             url=url,
             headers=headers or {},
-            concurrency=concurrency,
             timeouts=Timeouts(connect_ms=connect_ms, idle_ms=idle_ms),
         )
         self.upstream = HttpUpstream(
             self.endpoint, self.watcher, self.clock, self.tasks, HttpLimits(**limits)
         )
+        if connections is not None:
+            self.upstream._pool._size = connections
 
     async def __aenter__(self) -> Self:
         return self

@@ -46,6 +46,8 @@ BACKOFF: Nanoseconds = SECOND // 2
 BACKOFF_MAX: Nanoseconds = 30 * SECOND
 DOUBT_GAP: Nanoseconds = 30 * SECOND
 """Between two openings that odd answers alone brought about."""
+CONNECTIONS = 256
+"""At most. The bulkhead lets fewer calls through; more only if the endpoint says so."""
 SPARE = 8
 """Connections beside those of calls: lists, probes, a stream of changes."""
 SIGN_OF_LIFE: Nanoseconds = 5 * SECOND
@@ -95,7 +97,7 @@ class HttpUpstream:
             clock,
             tasks,
             limits,
-            size=(endpoint.concurrency or 32) + SPARE,
+            size=max(CONNECTIONS, endpoint.concurrency or 0) + SPARE,
             patience=self.patience,
         )
         self._phase = Phase.NEW
