@@ -107,9 +107,11 @@ class StockListener:
         return port
 
     def made(self):
-        return self.config.http_protocol_class(
+        made = self.config.http_protocol_class(
             config=self.config, server_state=self.state, app_state={}
         )
+        made.access_log = False
+        return made
 
     async def close(self, drain_ms):
         del drain_ms

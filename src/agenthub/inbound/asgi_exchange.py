@@ -74,7 +74,7 @@ class AsgiExchange:
             assert self.is_begun, "Nothing was begun"
             self._end(b"")
 
-    def fail(self, request_id: str = "") -> None:
+    def fail(self, request_id: str) -> None:
         """The door has a bug."""
         if self.is_begun:
             self.is_done = True
@@ -124,15 +124,14 @@ class AsgiExchange:
 
 
 async def serve(
-    door: HotDoor, request: Request, caller: Caller, receive: "Receive", send: "Send"
+    door: HotDoor, exchange: AsgiExchange, receive: "Receive", send: "Send", request_id: str
 ) -> None:
     """Let the door answer. Ends when it has, or when the client has gone."""
-    exchange = AsgiExchange(request, caller)
     try:
         door(exchange)
     except Exception:
-        log.exception("A request failed")
-        exchange.fail()
+        log.exception("A request failed", extra={"request_id": request_id})
+        exchange.fail(request_id)
     try:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(exchange.watch(receive))

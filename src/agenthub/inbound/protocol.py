@@ -57,6 +57,7 @@ class HubProtocol(HttpToolsProtocol):
 
     def __init__(self, edge: Edge, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
+        self.access_log = False
         self._edge = edge
         self._turn: Turn | None = None
         """The one that is being answered."""

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from agenthub.domain.caller import Caller
-from agenthub.inbound import asgi_exchange
 from agenthub.inbound import rejection as no
+from agenthub.inbound.asgi_exchange import AsgiExchange, serve
 from agenthub.inbound.edge import SAFE_HEADERS
 from agenthub.inbound.exchange import HotDoor, Request
 from agenthub.inbound.gate import Gate, Need
@@ -76,7 +76,8 @@ class Web:
         door = self._hot(path)
         if door is not None:
             request = Request(scope["method"], path, scope["query_string"], headers, body)
-            await asgi_exchange.serve(door, request, caller, receive, send)
+            exchange = AsgiExchange(request, caller)
+            await serve(door, exchange, receive, send, request_id)
             return
         is_probe = verdict.address.need is Need.NOTHING
         app = self._probes if is_probe else await self._loaded()
