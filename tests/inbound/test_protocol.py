@@ -6,6 +6,8 @@ import socket
 import pytest
 from support.edge_hub import JSON, open_house
 from support.stdio_hub import rss_bytes, until
+from uvicorn import Config
+from uvicorn.server import ServerState
 
 from agenthub.domain.span import SECOND
 from agenthub.inbound import protocol
@@ -523,3 +525,76 @@ async def test_an_offer_without_a_key_is_refused_unread():
         answer = await client.ask(house.head("POST /mcp HTTP/1.1", *offer, key=None, body=b"{}"))
         assert answer.status == 401
         assert house.doors.seen == []
+
+
+# ---------------------------------------------------------------- what should not happen
+
+
+async def test_a_target_that_uvicorn_cannot_take_is_refused():
+    """Its parser of addresses ends at 64 KiB; a limit may be set higher."""
+    async with open_house(header_bytes=200_000) as house, house.client() as client:
+        answer = await client.ask(house.head(f"GET /healthz?{'a' * 70_000} HTTP/1.1"))
+        assert answer.status == 400
+        assert await client.ended() == b""
+
+
+async def test_a_bug_while_reading_is_a_plain_500(caplog, monkeypatch):
+    async with open_house() as house, house.client() as client:
+
+        def bug(path):
+            raise RuntimeError("/secret/path")
+
+        monkeypatch.setattr(house.listener._edge, "hot", bug)
+        answer = await client.ask(house.head(body=b"{}"))
+        assert (answer.status, answer.json["code"]) == (500, "internal")
+        assert b"secret" not in answer.body
+        assert await client.ended() == b""
+        assert "The reading of a request failed" in caplog.text
+
+
+class FakeTransport:
+    """A client that takes nothing of the last few bytes."""
+
+    def __init__(self):
+        self.waiting = 10
+        self.is_aborted = False
+
+    def get_write_buffer_size(self):
+        return self.waiting
+
+    def abort(self):
+        self.is_aborted = True
+
+    def get_extra_info(self, name, default=None):
+        return ("127.0.0.1", 1) if name in {"peername", "sockname"} else default
+
+    def set_write_buffer_limits(self, high):
+        pass
+
+    def write(self, data):
+        pass
+
+    def close(self):
+        pass
+
+    def is_closing(self):
+        return True
+
+
+async def test_the_last_bytes_of_an_answer_have_a_body_timeout_to_be_taken():
+    async with open_house() as house:
+        config = Config(
+            house.listener, ws="none", lifespan="off", interface="asgi3", log_config=None
+        )
+        made = protocol.HubProtocol(
+            house.listener._edge, config=config, server_state=ServerState(), app_state={}
+        )
+        made.connection_made(transport := FakeTransport())
+        made._reader.deafen()
+        now = house.listener._edge.now
+        made.sweep(now + 3 * SECOND)
+        made.sweep(now + 32 * SECOND)
+        assert not transport.is_aborted
+        made.sweep(now + 34 * SECOND)
+        assert transport.is_aborted
+        made.connection_lost(None)
