@@ -128,7 +128,7 @@ def test_a_tool_that_never_failed_has_no_breaker_and_is_not_refused():
 def test_without_a_limit_tokens_are_endless():
     bench = Bench()
     assert [bench.lane.take_token(bench.now) for _ in range(1_000)] == [None] * 1_000
-    bench.lane.give_token_back(bench.now)
+    bench.lane.give_token_back()
 
 
 def test_a_token_that_is_not_there_says_when_it_is():
@@ -140,7 +140,7 @@ def test_a_token_that_is_not_there_says_when_it_is():
 def test_a_token_can_be_given_back():
     bench = Bench(rate_limit=RateLimit(1.0, 1))
     bench.lane.take_token(bench.now)
-    bench.lane.give_token_back(bench.now)
+    bench.lane.give_token_back()
     assert bench.lane.take_token(bench.now) is None
 
 

@@ -184,7 +184,7 @@ class Journey:
                     return self._admit(now, chance, waited=False)
                 if entry is Entry.QUEUED:
                     return Step.WAIT
-                lane.give_token_back(now)
+                lane.give_token_back()
                 refusal = Refusal("overloaded", reason="Too many calls wait for this server")
             if not self._passes_by(refusal):
                 return Step.END
@@ -196,7 +196,7 @@ class Journey:
         hop = self.hops[self._index]
         if self.call.deadline - now < MIN_ATTEMPT:
             if not waited:
-                hop.lane.give_token_back(now)
+                hop.lane.give_token_back()
             self._note(DeadlineExceeded(**self._facts()))
             return self._end()
         passed = hop.lane.admit(self._key(hop), now, chance)

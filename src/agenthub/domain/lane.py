@@ -122,10 +122,10 @@ class Lane:
             return Refusal("rate_limited", wait)
         return None
 
-    def give_token_back(self, now: Nanoseconds) -> None:
+    def give_token_back(self) -> None:
         """Undo a `take_token` of the same instant."""
         if self.bucket:
-            self.bucket.give_back(1, now)
+            self.bucket.give_back(1)
 
     def admit(self, tool: str, now: Nanoseconds, chance: float) -> Pass | Refusal:
         """Both breakers' tickets, or neither."""

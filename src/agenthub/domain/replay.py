@@ -56,9 +56,7 @@ def replay_safe(
     """
     if policy is not None and policy.replay is not None:
         return policy.replay == "safe"
-    return trusted and (
-        _hints(annotations, "readOnlyHint") or _hints(annotations, "idempotentHint")
-    )
+    return trusted and _hints(annotations, "readOnlyHint", "idempotentHint")
 
 
 def read_only(

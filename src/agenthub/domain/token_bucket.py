@@ -47,16 +47,16 @@ class TokenBucket:
             self._tat, over = tick + self._slack + self._cost, self._cost
         return -(-over // self._ticks)
 
-    def give_back(self, n: int, now: Nanoseconds) -> None:
+    def give_back(self, n: int) -> None:
         """Return tokens that were taken at this same instant: they count as never taken (R25).
 
         Later it would be wrong: meanwhile they have come back by themselves.
         """
-        self._tat = max(self._tat - n * self._cost, now * self._ticks)
+        self._tat -= n * self._cost
 
     def reconfigure(self, limit: RateLimit, now: Nanoseconds) -> None:
         """Take a new limit; tokens in use stay in use, up to the new burst."""
-        used, cost = max(self._tat - now * self._ticks, 0), self._cost
+        used, cost = self._tat - now * self._ticks, self._cost
         self._configure(limit)
         used = min(-(-used * self._cost // cost), self._slack + self._cost)
         self._tat = now * self._ticks + used
