@@ -43,6 +43,7 @@ from agenthub.inbound.mcp_terms import (
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
     INVALID_REQUEST,
+    LISTEN,
     MODERN,
     VERSION_KEY,
     Context,
@@ -54,7 +55,6 @@ from agenthub.wire.strict_json import BadJson
 
 ALLOW: Final[Headers] = ((b"allow", b"GET, POST, DELETE"),)
 ALLOW_POST: Final[Headers] = ((b"allow", b"POST"),)
-LISTEN: Final = "subscriptions/listen"
 FACES_MAX: Final = 1_000
 _MODERN: Final = MODERN.encode()
 

@@ -124,5 +124,5 @@ class LegacyHttp:
         }
         passage = self._door.request(session, message, replies, facts)
         if passage is not None and replies.attend(passage):
-            session.runs(message.id, passage)
-            replies.ended = lambda: session.ended(message.id, passage)
+            session.running.add(message.id, replies)
+            replies.ended = lambda: session.running.discard(message.id, replies)

@@ -25,7 +25,6 @@ from agenthub.domain.caller import Caller
 from agenthub.domain.errors import InvalidParams
 from agenthub.domain.outcome import Cause
 from agenthub.inbound.mcp_terms import LEGACY_VERSIONS, LOG_LEVELS, Context
-from agenthub.passage import Passage
 from agenthub.wire.jsonrpc import Message
 
 ID_MAX: Final = 4_096
@@ -34,8 +33,6 @@ DECLARED_MAX: Final = 1_024
 """Bytes of what a client may say of itself; what is beyond is not kept."""
 KEPT_MAX: Final = 10_000
 """Sessions, and ended ones, that are remembered."""
-RUNNING_MAX: Final = 1_000
-"""Requests of one session that can be cancelled."""
 DEFAULT_LEVEL: Final = b'"info"'
 """Until a client says otherwise, the server decides. Source: 2025-11-25, "Logging"."""
 
@@ -58,11 +55,18 @@ class Facts(Struct, frozen=True, array_like=True):
 _facts = msgspec.json.Decoder(Facts).decode
 
 
+class Running(Protocol):
+    """A request under way."""
+
+    def cancel(self, cause: Cause) -> None: ...
+
+
 class News(Protocol):
     """The session's stream, a subscriptions.Subscription."""
 
     open: bool
 
+    def resume(self) -> None: ...
     def end(self) -> None: ...
 
 
@@ -76,8 +80,7 @@ class Session:
             caller, facts.endpoint, Era.LEGACY, bytes(facts.capabilities),
             b"" if info == b"{}" else info, DEFAULT_LEVEL, door,
         )  # fmt: skip
-        self.running: dict[bytes, list[Passage]] = {}
-        """By the client's own request id, as it was written."""
+        self.running = RunningRequests()
         self.subscribed: dict[tuple[str, str], str] = {}
         """(server, its own URI) → the URI as the client knows it."""
         self.stream: News | None = None
@@ -89,34 +92,44 @@ class Session:
             raise InvalidParams(f"params.level: expected one of {', '.join(LOG_LEVELS)}")
         self.context = structs.replace(self.context, log_level=_encode(level))
 
-    # ------------------------------------------------------------ cancelling
-
-    def runs(self, message_id: bytes, passage: Passage) -> None:
-        """A request is under way. An id that is in use already takes nothing from its owner."""
-        if len(self.running) < RUNNING_MAX:
-            self.running.setdefault(message_id, []).append(passage)
-
-    def ended(self, message_id: bytes, passage: Passage) -> None:
-        passages = self.running.get(message_id)
-        if passages and passage in passages:
-            passages.remove(passage)
-            if not passages:
-                del self.running[message_id]
-
     def cancelled(self, message: Message) -> None:
         """`notifications/cancelled`: reaches this session's own requests only (A40)."""
-        wanted = message.params.get("requestId")
-        if wanted is not None:
-            for passage in list(self.running.get(bytes(wanted), ())):
-                passage.cancel(Cause.CLIENT)
+        self.running.cancel(bytes(message.params.get("requestId", b"")))
 
     def close(self) -> None:
         """It is over: what is under way is given up."""
-        for passages in list(self.running.values()):
-            for passage in list(passages):
-                passage.cancel(Cause.CLIENT)
+        self.running.cancel_all(Cause.CLIENT)
         if self.stream is not None:
             self.stream.end()
+
+
+class RunningRequests:
+    """Of one client, by its own request ids, as they were written.
+
+    An id that is in use already takes nothing from its owner (A15).
+    """
+
+    def __init__(self) -> None:
+        self._requests: dict[bytes, list[Running]] = {}
+
+    def add(self, message_id: bytes, request: Running) -> None:
+        self._requests.setdefault(message_id, []).append(request)
+
+    def discard(self, message_id: bytes, request: Running) -> None:
+        requests = self._requests.get(message_id, [])
+        if request in requests:
+            requests.remove(request)
+            if not requests:
+                del self._requests[message_id]
+
+    def cancel(self, message_id: bytes) -> None:
+        for request in list(self._requests.get(message_id, ())):
+            request.cancel(Cause.CLIENT)
+
+    def cancel_all(self, cause: Cause) -> None:
+        for requests in list(self._requests.values()):
+            for request in list(requests):
+                request.cancel(cause)
 
 
 class Sessions:

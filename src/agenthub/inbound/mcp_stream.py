@@ -141,6 +141,11 @@ class HttpReplies:
         self._silent = 0
         self._exchange.write(event(notification(method, params)))
 
+    def cancel(self, cause: Cause) -> None:
+        """The client has given it up; whoever waits for an answer still gets one."""
+        if self.passage is not None:
+            self.passage.cancel(cause)
+
     # ------------------------------------------------------------ the stream
 
     def beat(self) -> None:
@@ -170,8 +175,8 @@ class HttpReplies:
     def _closed(self) -> None:
         """The client has gone."""
         self._gone = True
-        if self._modern and self.passage is not None and not self._over:
-            self.passage.cancel(Cause.CLIENT)
+        if self._modern and not self._over:
+            self.cancel(Cause.CLIENT)
 
 
 class Subscribed(Protocol):
