@@ -345,6 +345,14 @@ def test_every_server_that_may_have_run_it_must_allow_the_next():
     assert trip.path == "abc"
 
 
+def test_a_server_that_reads_does_not_make_up_for_one_before_it_that_does_not():
+    a = Server("a", safe=True, same_backend=True, attempts=1)
+    b = Server("b", reads=True, attempts=1)
+    c = Server("c", reads=True)
+    c.hop = Hop(c.lane, "add", None, replay_safe=False, read_only=True)
+    assert Trip(a, b, c).start(LOST, LOST).path == "ab"
+
+
 def test_the_hop_is_the_one_that_was_asked_last():
     """Not the one that refused after it: the answer says who served it (R39)."""
     trip = Trip(Server("a", attempts=1), Server("b").open()).start(UNREACHED)

@@ -340,6 +340,13 @@ def test_two_losses_with_the_same_arguments_are_poison():
     assert bench.lane.rests(call("mul"), bench.now) == 0
 
 
+def test_one_loss_that_took_many_equal_calls_along_is_no_poison():
+    """F02: a server that is restarted under load answers again."""
+    bench = Bench()
+    bench.attempt(Reply(Ending.LOST, loss=7), times=100)
+    assert bench.knock() is None
+
+
 @pytest.mark.parametrize(
     "reply", [UNREACHED, Reply(Ending.LOST, Written.PARTIAL), Reply(Ending.TIMEOUT), BROKEN]
 )

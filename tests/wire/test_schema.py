@@ -264,6 +264,12 @@ def test_a_schema_of_many_ways_is_for_small_arguments():
     assert validator.check([1] * (WORK_MAX // 5_000)) == "they are too large to be checked"
 
 
+def test_values_are_counted_wherever_they_are():
+    validator = compile_schema({"additionalProperties": {"enum": list(range(5_000))}})
+    assert validator.check({str(n): 1 for n in range(900)}) is None
+    assert validator.check({str(n): 1 for n in range(1_000)}) == "they are too large to be checked"
+
+
 def test_a_cheap_schema_is_for_arguments_of_any_size():
     assert compile_schema({"items": {"type": "integer"}}).check([1] * 500_000) is None
 

@@ -54,6 +54,7 @@ def nested(levels):
         ({"$defs": {"a": {"anyOf": [{}, {}]}}, "$ref": "#/$defs/a"}, 4),
         ({"const": {"$ref": "http://x"}, "default": {"$ref": "#/no"}, "examples": [{}]}, 1),
         ({"properties": {"$ref": STRING, "$id": STRING, "enum": STRING}}, 2),
+        ({"custom": {"anyOf": [STRING, STRING]}, "$ref": "#/custom"}, 4),
         (doubled(3), 30),
     ],
 )
