@@ -6,6 +6,7 @@ import msgspec
 from support.house import ANNA
 
 from agenthub.inbound.exchange import Request
+from agenthub.wire.mcp_headers import encode
 
 VERSION = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
@@ -112,7 +113,7 @@ def modern(method, params=None, *, meta=None, message_id=None, path="/mcp", call
         b"mcp-method": method.encode(),
     }
     if method in NAMED and isinstance(name := params.get(NAMED[method]), str):
-        sent[b"mcp-name"] = name.encode()
+        sent[b"mcp-name"] = encode(name).encode()
     for short, value in headers.items():
         key = {
             "version": b"mcp-protocol-version", "method_": b"mcp-method", "name": b"mcp-name",

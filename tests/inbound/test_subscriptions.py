@@ -1,0 +1,328 @@
+"""Who is told that a list or a resource has changed, and until when."""
+
+import asyncio
+
+import msgspec
+import pytest
+from mcp_types import (
+    SubscriptionsAcknowledgedNotification,
+    SubscriptionsListenResult,
+)
+from msgspec import Raw
+from support.exchange import initialize, legacy, modern, post
+from support.fake_upstream import OK, tool
+from support.house import BERT, server
+from support.mcp_hub import doors
+from support.virtual_time import settled, virtual_time
+
+from agenthub.domain.caller import Caller, Scope
+from agenthub.inbound import subscriptions
+from agenthub.settings import LimitSettings
+
+TOOLS, PROMPTS, RESOURCES = (
+    f"notifications/{kind}/list_changed" for kind in ("tools", "prompts", "resources")
+)
+UPDATED = "notifications/resources/updated"
+TAG = "io.modelcontextprotocol/subscriptionId"
+URI = "agenthub://docs/a:b"
+NARROW = Caller("narrow", frozenset({Scope.TOOLS}), frozenset({"files"}))
+
+
+def docs(fake):
+    fake.capabilities = {"tools": {}, "resources": {"subscribe": True}}
+    fake.resources = {"a:b": Raw(b'{"uri":"a:b","name":"n"}')}
+    fake.answers["resources/subscribe"] = fake.answers["resources/unsubscribe"] = OK
+
+
+def listen(message_id=1, path="/mcp", caller=BERT, **notifications):
+    return modern(
+        "subscriptions/listen", {"notifications": notifications}, message_id=message_id,
+        path=path, caller=caller,
+    )  # fmt: skip
+
+
+def change(hub, name, method=TOOLS):
+    """The server's lists become others, and it says so."""
+    fake = hub[name]
+    fake.tools = {**fake.tools, f"t{len(fake.tools)}": tool(f"t{len(fake.tools)}")}
+    fake.watcher.changed(method, b"{}")
+
+
+def methods(exchange):
+    return [event.get("method", "result") for event in exchange.events]
+
+
+@virtual_time()
+async def test_what_is_honoured_is_told_first_and_everything_carries_the_requests_id():
+    async with doors("calc") as hub:
+        for message_id in (7, "7"):
+            asked = await hub(listen(message_id, toolsListChanged=True, taskIds=["x"]))
+            (first,) = asked.events
+            SubscriptionsAcknowledgedNotification.model_validate(first)
+            assert first["params"] == {
+                "notifications": {"toolsListChanged": True}, "_meta": {TAG: message_id},
+            }  # fmt: skip
+            change(hub, "calc")
+            await asyncio.sleep(1)
+            assert asked.events[1]["method"] == TOOLS
+            assert asked.events[1]["params"] == {"_meta": {TAG: message_id}}
+
+
+@virtual_time()
+async def test_only_what_was_asked_for_and_can_be_told_is_honoured():
+    async with doors("calc", "docs", prepare={"docs": docs}) as hub:
+        every = {
+            "toolsListChanged": True, "promptsListChanged": True, "resourcesListChanged": True,
+        }  # fmt: skip
+        uris = [URI, "a:b", "agenthub://nobody/a:b", "agenthub://calc/a:b"]
+        asked = await hub(listen(**every, resourceSubscriptions=uris))
+        assert asked.events[0]["params"]["notifications"] == {
+            **every, "resourceSubscriptions": [URI],
+        }  # fmt: skip
+        asked = await hub(listen(path="/mcp/calc", **every))
+        assert asked.events[0]["params"]["notifications"] == {"toolsListChanged": True}
+        asked = await hub(listen(toolsListChanged=False))
+        assert asked.events[0]["params"]["notifications"] == {}
+        change(hub, "calc")
+        await asyncio.sleep(1)
+        assert len(asked.events) == 1
+
+
+@pytest.mark.parametrize(
+    "filter_",
+    [
+        None, [], "x", {"toolsListChanged": "yes"}, {"promptsListChanged": 1},
+        {"resourceSubscriptions": "a:b"}, {"resourceSubscriptions": [7]},
+        {"resourceSubscriptions": ["a:b"] * 1_001},
+    ],
+)  # fmt: skip
+@virtual_time()
+async def test_a_filter_of_the_wrong_shape_is_refused(filter_):
+    async with doors("calc") as hub:
+        asked = await hub(modern("subscriptions/listen", {"notifications": filter_}))
+        assert (asked.status, asked.code, asked.streaming) == (400, -32602, False)
+
+
+@virtual_time()
+async def test_a_client_that_takes_no_streams_cannot_listen():
+    async with doors("calc") as hub:
+        asked = modern(
+            "subscriptions/listen", {"notifications": {}}, accept=b"application/json", message_id=4
+        )
+        assert (await hub(asked)).status == 406
+        assert asked.json["id"] == 4
+
+
+@virtual_time()
+async def test_a_flood_of_news_is_told_once():
+    """A35."""
+    async with doors("calc") as hub:
+        asked = await hub(listen(toolsListChanged=True))
+        heard = hub.door.subscriptions._hear
+        for _ in range(10_000):
+            heard(hub.catalog.get("calc"), TOOLS, b"{}")
+        await asyncio.sleep(1)
+        assert methods(asked) == ["notifications/subscriptions/acknowledged", TOOLS]
+
+
+@virtual_time()
+async def test_news_of_one_server_reach_its_own_face_and_that_of_all():
+    async with doors("calc", "files") as hub:
+        every = await hub(listen(toolsListChanged=True))
+        calc = await hub(listen(path="/mcp/calc", toolsListChanged=True))
+        files = await hub(listen(path="/mcp/files", toolsListChanged=True))
+        change(hub, "calc")
+        await asyncio.sleep(1)
+        assert [len(e.events) for e in (every, calc, files)] == [2, 2, 1]
+
+
+@virtual_time()
+async def test_a_hidden_fallbacks_news_are_nobodys():
+    async with doors(server("calc", fallback_url="http://twin.test/mcp")) as hub:
+        asked = await hub(listen(toolsListChanged=True))
+        twin = next(s for s in hub.catalog.all_servers() if s.hidden)
+        hub.door.subscriptions._hear(twin, TOOLS, b"{}")
+        await asyncio.sleep(1)
+        assert len(asked.events) == 1
+
+
+@virtual_time()
+async def test_a_server_that_comes_or_goes_changes_the_lists_of_all():
+    async with doors("calc") as hub:
+        every = {
+            "toolsListChanged": True, "promptsListChanged": True, "resourcesListChanged": True,
+        }  # fmt: skip
+        asked = await hub(listen(**every))
+        await hub.catalog.add(server("files"))
+        await asyncio.sleep(1)
+        assert set(methods(asked)[1:]) >= {TOOLS, PROMPTS, RESOURCES}
+        seen = len(asked.events)
+        await hub.catalog.remove("files")
+        await asyncio.sleep(1)
+        assert set(methods(asked)[seen:]) >= {TOOLS, PROMPTS, RESOURCES}
+
+
+@virtual_time()
+async def test_a_face_that_has_gone_ends_its_subscriptions_with_a_result():
+    async with doors("calc", "files") as hub:
+        asked = await hub(listen("l", path="/mcp/calc", toolsListChanged=True))
+        other = await hub(listen("o", path="/mcp/files", toolsListChanged=True))
+        await hub.catalog.remove("calc")
+        await asyncio.sleep(1)
+        assert asked.over
+        SubscriptionsListenResult.model_validate(asked.result)
+        assert asked.json["id"] == "l"
+        assert asked.result == {"resultType": "complete", "_meta": {TAG: "l"}}
+        assert not other.over
+
+
+@virtual_time()
+async def test_a_face_that_is_hidden_from_the_key_ends_within_a_beat():
+    async with doors("files") as hub:
+        asked = await hub(listen(path="/mcp/files", caller=NARROW, toolsListChanged=True))
+        hub.catalog._servers["files"].hidden = True
+        await asyncio.sleep(6)
+        assert asked.over
+
+
+@virtual_time()
+async def test_a_stop_ends_all_with_their_results_and_lets_no_new_one_begin():
+    async with doors("calc") as hub:
+        asked = await hub(listen(1, toolsListChanged=True))
+        session = (await hub(initialize())).header(b"mcp-session-id")
+        stream = post(b"", [(b"mcp-session-id", session)], method="GET")
+        await hub(stream)
+        change(hub, "calc")
+        hub.door.close()
+        assert asked.over
+        assert asked.result["resultType"] == "complete"
+        assert (stream.over, stream.events) == (True, [])
+        assert (await hub(listen())).code == -31005
+
+
+@virtual_time()
+async def test_hanging_up_frees_the_place(monkeypatch):
+    """A61."""
+    monkeypatch.setattr(subscriptions, "PER_CALLER", 1)
+    async with doors("calc") as hub:
+        asked = await hub(listen(toolsListChanged=True))
+        assert (await hub(listen())).code == -31005
+        assert (await hub(listen(caller=NARROW))).streaming
+        change(hub, "calc")
+        asked.gone()
+        written = len(asked.chunks)
+        await asyncio.sleep(1)
+        assert len(asked.chunks) == written
+        again = await hub(listen())
+        assert again.streaming
+        await asyncio.sleep(16)
+        assert again.chunks[-1] == b": keep-alive\n\n"
+
+
+@virtual_time()
+async def test_a_client_that_does_not_read_is_told_when_it_does():
+    async with doors("calc", limits=LimitSettings(client_buffer_bytes=1_000)) as hub:
+        asked = await hub(listen(toolsListChanged=True))
+        asked.backlog = 1_001
+        for _ in range(3):
+            change(hub, "calc")
+            await asyncio.sleep(1)
+        await asyncio.sleep(30)
+        assert len(asked.chunks) == 1, "no news, and no comments either"
+        asked.backlog = 0
+        asked.drained()
+        assert methods(asked)[1:] == [TOOLS]
+
+
+# ---------------------------------------------------------------- resources
+
+
+@virtual_time()
+async def test_an_update_reaches_who_asked_for_that_resource():
+    async with doors("docs", prepare={"docs": docs}) as hub:
+        asked = await hub(listen("u", resourceSubscriptions=[URI]))
+        own = await hub(listen("o", path="/mcp/docs", resourceSubscriptions=["a:b"]))
+        none = await hub(listen(toolsListChanged=True))
+        news = b'{"uri":"a:b","_meta":{"x.y/z":1,"io.agenthub/forged":1}}'
+        hub["docs"].watcher.changed(UPDATED, news)
+        hub["docs"].watcher.changed(UPDATED, b'{"uri":"other"}')
+        for garbage in (b"{}", b"[]", b'{"uri":7}'):
+            hub["docs"].watcher.changed(UPDATED, garbage)
+        await asyncio.sleep(1)
+        assert asked.events[1]["params"] == {"uri": URI, "_meta": {"x.y/z": 1, TAG: "u"}}
+        assert own.events[1]["params"]["uri"] == "a:b"
+        assert [len(e.events) for e in (asked, own, none)] == [2, 2, 1]
+
+
+@virtual_time()
+async def test_the_server_is_asked_once_for_all_and_again_when_it_is_new():
+    async with doors("docs", prepare={"docs": docs}) as hub:
+        first = await hub(listen(resourceSubscriptions=[URI]))
+        second = await hub(listen(resourceSubscriptions=[URI]))
+        assert hub["docs"].arrived("a:b") == 1
+        assert hub["docs"].asked[-1] == ("resources/subscribe", "a:b")
+        hub["docs"].die()
+        hub["docs"].revive()
+        await asyncio.sleep(1)
+        assert hub["docs"].asked.count(("resources/subscribe", "a:b")) == 2
+        first.gone()
+        await settled()
+        assert ("resources/unsubscribe", "a:b") not in hub["docs"].asked
+        second.gone()
+        await asyncio.sleep(0.1)
+        assert hub["docs"].asked[-1] == ("resources/unsubscribe", "a:b")
+
+
+@virtual_time()
+async def test_a_session_subscribes_and_hears_on_its_stream():
+    async with doors("docs", prepare={"docs": docs}) as hub:
+        session = (await hub(initialize())).header(b"mcp-session-id")
+        stream = await hub(post(b"", [(b"mcp-session-id", session)], method="GET"))
+
+        async def say(method, uri=URI):
+            return await hub(legacy(method, {"uri": uri}, session=session))
+
+        for _ in range(2):
+            assert (await say("resources/subscribe")).result == {}
+        assert hub["docs"].arrived("a:b") == 1
+        hub["docs"].watcher.changed(UPDATED, b'{"uri":"a:b"}')
+        await asyncio.sleep(1)
+        assert stream.events[-1]["params"] == {"uri": URI}
+        for _ in range(2):
+            assert (await say("resources/unsubscribe")).result == {}
+        seen = len(stream.events)
+        hub["docs"].watcher.changed(UPDATED, b'{"uri":"a:b"}')
+        await asyncio.sleep(1)
+        assert len(stream.events) == seen
+        for method, uri in [
+            ("resources/subscribe", "agenthub://nobody/x"), ("resources/subscribe", 7),
+            ("resources/unsubscribe", 7), ("resources/subscribe", "a:b"),
+        ]:  # fmt: skip
+            assert (await say(method, uri)).code == -32602
+        await say("resources/subscribe")
+        await hub(post(b"", [(b"mcp-session-id", session)], method="DELETE"))
+        assert hub["docs"].asked[-1] == ("resources/unsubscribe", "a:b")
+
+
+@virtual_time()
+async def test_a_session_may_not_subscribe_without_end(monkeypatch):
+    monkeypatch.setattr(subscriptions, "URIS_MAX", 1)
+    async with doors("docs", prepare={"docs": docs}) as hub:
+        session = (await hub(initialize(path="/mcp/docs"))).header(b"mcp-session-id")
+        for uri, code in (("a:b", None), ("c:d", -31005)):
+            asked = await hub(
+                legacy("resources/subscribe", {"uri": uri}, session=session, path="/mcp/docs")
+            )
+            assert asked.json.get("error", {}).get("code") == code
+
+
+@virtual_time()
+async def test_subscribing_at_a_sick_server_is_no_error_of_the_client():
+    async with doors("docs", prepare={"docs": docs}) as hub:
+        hub.catalog.get("docs").lane.breaker.force_open(hub.clock.now(), "", None)
+        asked = await hub(listen(resourceSubscriptions=[URI]))
+        assert asked.streaming
+        hub.gateway.places = 0
+        other = await hub(listen(resourceSubscriptions=["agenthub://docs/c:d"]))
+        assert other.streaming
+        assert msgspec.json.decode(asked.request.body)["method"] == "subscriptions/listen"
