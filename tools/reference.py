@@ -21,10 +21,11 @@ from agenthub.cli.root import COMMANDS, root
 from agenthub.domain.breaker_config import BreakerConfig
 from agenthub.domain.endpoint import Endpoint, RateLimit, Timeouts, ToolPolicy
 from agenthub.domain.errors import BY_SLUG
+from agenthub.inbound.rest.app import create
 from agenthub.settings import RANGES, AuthSettings, LimitSettings, ServerSettings, Settings
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
-HEAD = "<!-- Written by tools/reference.py from the code: change that, then run `make reference`. -->\n"
+HEAD = "<!-- Written by tools/reference.py: change the code, then run `make reference`. -->\n"
 
 
 def row(cells: Iterable[str]) -> str:
@@ -75,7 +76,7 @@ def default(field: msgspec.structs.FieldInfo) -> str:
     value = field.default if field.default is not NODEFAULT else field.default_factory()
     if isinstance(value, Struct):
         return "its defaults"
-    return f"`{json.dumps(value)}`" if value != () and value != {} else "empty"
+    return f"`{json.dumps(value)}`" if value not in ((), {}) else "empty"
 
 
 def settings_table(kind: type[Struct]) -> str:
@@ -161,8 +162,6 @@ def command_help(command: click.Command, context: click.Context) -> list[str]:
 
 
 def routes() -> str:
-    from agenthub.inbound.rest.app import create
-
     described = create(None).openapi()  # type: ignore[arg-type]
     rows = []
     for path, operations in described["paths"].items():
