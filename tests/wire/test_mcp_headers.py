@@ -60,7 +60,10 @@ def test_every_text_comes_back_and_the_sdk_reads_it(value):
 @given(st.text(st.sampled_from("=?base64YQRw/+ \n%ä")) | st.text())
 def test_what_the_sdk_refuses_is_refused(inside):
     for header in (f"=?base64?{inside}?=", inside):
-        expected = sdk.decode_header_value(header)
+        try:
+            expected = sdk.decode_header_value(header)
+        except ValueError:  # the SDK's own way to refuse what is not ASCII
+            expected = None
         if expected is None:
             with pytest.raises(HeaderMismatch):
                 decode(header)
