@@ -14,7 +14,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from msgspec import Struct
 
@@ -125,20 +125,29 @@ def _positions(root: Any) -> Iterator[tuple[tuple[str, ...] | None, dict[str, An
     """
     stack: list[tuple[tuple[str, ...] | None, Any]] = [((), root)]
     while stack:
-        path, schema = stack.pop()
-        if not isinstance(schema, dict):
+        path, value = stack.pop()
+        if not isinstance(value, dict):
             continue
+        schema = cast("dict[str, Any]", value)
         yield path, schema
-        for keyword, value in schema.items():  # pyright: ignore[reportUnknownVariableType]
-            if keyword in _ONE:
-                stack.append((None, value))
-            elif isinstance(value, dict) and keyword == "properties":
-                for name, inner in value.items():  # pyright: ignore[reportUnknownVariableType]
-                    stack.append(((*path, name) if path is not None else None, inner))
-            elif isinstance(value, dict) and keyword in _NAMED:
-                stack.extend((None, inner) for inner in value.values())  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-            elif isinstance(value, list) and keyword in _MANY:
-                stack.extend((None, inner) for inner in value)  # pyright: ignore[reportUnknownVariableType]
+        for keyword, below in schema.items():
+            stack += _below(path, keyword, below)
+
+
+def _below(
+    path: tuple[str, ...] | None, keyword: str, below: Any
+) -> list[tuple[tuple[str, ...] | None, Any]]:
+    """What a keyword of a schema holds, if that is schemas."""
+    if keyword in _ONE:
+        return [(None, below)]
+    if isinstance(below, list) and keyword in _MANY:
+        return [(None, inner) for inner in cast("list[Any]", below)]
+    if not isinstance(below, dict):
+        return []
+    named = cast("dict[str, Any]", below)
+    if keyword == "properties":
+        return [(None if path is None else (*path, name), s) for name, s in named.items()]
+    return [(None, inner) for inner in named.values()] if keyword in _NAMED else []
 
 
 # ---------------------------------------------------------------- a call's headers
