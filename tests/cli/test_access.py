@@ -5,8 +5,9 @@ import time
 import pytest
 from support.cli_hub import listening
 
-from agenthub.cli.access import Answer, HubAccess, HubRefused, Request, at_once, hub_at
+from agenthub.cli.access import HubAccess, HubRefused, hub_at
 from agenthub.cli.ending import Failed
+from agenthub.cli.requests import Answer, Request, at_once
 
 
 class Requests:

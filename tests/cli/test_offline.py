@@ -6,9 +6,9 @@ import pytest
 from support.cli_hub import held, listening
 
 from agenthub.cli import offline
-from agenthub.cli.access import Request
 from agenthub.cli.ending import Failed
 from agenthub.cli.offline import offline_hub
+from agenthub.cli.requests import Request
 from agenthub.domain.errors import StorageFailed
 
 LIST = Request("GET", "/api/endpoints")

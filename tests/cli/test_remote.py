@@ -5,9 +5,9 @@ import threading
 import pytest
 from support.cli_hub import TOKEN, Bearer, listening, running
 
-from agenthub.cli.access import Request
 from agenthub.cli.ending import Failed
 from agenthub.cli.remote import RemoteHub, find_hub
+from agenthub.cli.requests import Request
 from agenthub.domain.errors import StorageFailed
 
 

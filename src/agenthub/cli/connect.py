@@ -15,15 +15,14 @@ from typing import Any, NamedTuple, cast
 import click
 
 from agenthub.cli import own_file, toml_table
-from agenthub.cli.access import HubAccess, Request, hub_at
+from agenthub.cli.access import HubAccess, hub_at
 from agenthub.cli.address import configured
 from agenthub.cli.clients import CLIENTS, Client, Place, token_of
 from agenthub.cli.ending import Failed
 from agenthub.cli.options import home_option, json_option
 from agenthub.cli.output import show_json
+from agenthub.cli.requests import Json, Request
 from agenthub.cli.terminal import note
-
-Json = dict[str, Any]
 
 
 class Wish(NamedTuple):

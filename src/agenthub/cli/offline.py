@@ -9,10 +9,10 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from agenthub.cli.access import Answer, Request, Requests
 from agenthub.cli.composition import OfflineDoor, app
 from agenthub.cli.ending import Failed
 from agenthub.cli.remote import find_hub
+from agenthub.cli.requests import Answer, Request, Requests
 from agenthub.cli.terminal import progress
 from agenthub.outbound.home import holder, secure_home
 from agenthub.tasks import Tasks
@@ -24,7 +24,7 @@ SETTLE_S = 15.0
 
 
 class OfflineHub:
-    """`access.Requests` on a hub in this process."""
+    """`requests.Requests` on a hub in this process."""
 
     def __init__(self, runner: asyncio.Runner, door: OfflineDoor) -> None:
         self._runner = runner

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from agenthub.app import hub_file
 from agenthub.app.private_file import read_private
-from agenthub.cli.access import Answer, Request, at_once
 from agenthub.cli.ending import Failed
+from agenthub.cli.requests import Answer, Request, at_once
 
 TOKEN_FILE = "admin-token"  # noqa: S105 - the file's name
 CONNECT_S = 2.0
