@@ -19,6 +19,7 @@ from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.outbound import http_dial
 from agenthub.outbound.http_connection import Connection, HttpLimits
 from agenthub.outbound.http_dial import Dial, Unreachable, explain, is_address
+from agenthub.outbound.http_heads import Heads
 from agenthub.outbound.http_request import Origin
 
 
@@ -29,7 +30,7 @@ class Nobody:
 
 
 def make() -> Connection:
-    return Connection(Nobody(), HttpLimits())
+    return Connection(Nobody(), HttpLimits(), Heads())
 
 
 def origin(host: str, port: int, *, tls: bool = False) -> Origin:

@@ -180,7 +180,10 @@ async def test_a_session_that_cannot_be_made_anew_fails_the_call():
         receiver, attempt = house.begin("x")
         await receiver.reply
         await house.watcher.until("unreachable")
-        again = HttpAttempt(99, house.upstream, outgoing("x"), Receiver())
+        upstream = house.upstream
+        again = HttpAttempt(
+            upstream, outgoing("x"), Receiver(), id=99, patience=upstream.patience, _owner=upstream
+        )
         house.upstream.renew(again)
         assert again.receiver.reply.result().ending is Ending.UNREACHED
         assert attempt.done

@@ -11,7 +11,6 @@ from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Ending, Reply, Written
 from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.outbound import mcp_message as wire
-from agenthub.outbound.http_connection import Connection
 from agenthub.outbound.http_exchange import Exchange, ExchangeOwner
 from agenthub.outbound.http_request import RequestHead
 from agenthub.outbound.mcp_message import INTERACTIVE, LOG_LEVEL, UNHEARD, Message
@@ -45,10 +44,6 @@ class AttemptOwner(ExchangeOwner, Protocol):
         """It waits no longer."""
         ...
 
-    def ask(self, exchange: Exchange) -> None:
-        """Send it, if there is room."""
-        ...
-
     def post(self, body: bytes) -> None:
         """A message of the hub's own, to an old server."""
         ...
@@ -65,29 +60,19 @@ class AttemptOwner(ExchangeOwner, Protocol):
 class HttpAttempt(Exchange):
     """Implements `ports.Attempt`."""
 
-    __slots__ = (
-        "_last_id", "_paused", "_progress", "_progress_tat", "_progress_timer", "_renewed",
-        "_resume_timer", "_resumes", "_server", "outgoing", "receiver", "session",
-    )  # fmt: skip
-
-    def __init__(
-        self, attempt_id: int, owner: AttemptOwner, outgoing: Outgoing, receiver: AttemptReceiver
-    ) -> None:
-        super().__init__(attempt_id, owner)
-        self.outgoing = outgoing
-        self.receiver = receiver
-        self._server = owner
-        self.session = ""
-        """That it was last sent in."""
-        self._renewed = False
-        self._resumes = 0
-        self._resume_timer: Timer | None = None
-        self._last_id = b""
-        self._paused = False
-        self._progress: Message | None = None
-        """The last word of progress, when it came too soon to be passed on."""
-        self._progress_tat: Nanoseconds = 0
-        self._progress_timer: Timer | None = None
+    _server: AttemptOwner
+    outgoing: Outgoing
+    receiver: AttemptReceiver
+    session: str = ""
+    """That it was last sent in."""
+    _renewed: bool = False
+    _resumes: int = 0
+    _resume_timer: Timer | None = None
+    _last_id: bytes = b""
+    _progress: Message | None = None
+    """The last word of progress, when it came too soon to be passed on."""
+    _progress_tat: Nanoseconds = 0
+    _progress_timer: Timer | None = None
 
     # ---------------------------------------------------------------- the port
 
@@ -120,7 +105,7 @@ class HttpAttempt(Exchange):
 
     @property
     def written(self) -> Written:
-        return Written.ALL if self._resumes else super().written
+        return Written.ALL if self._resumes else self._left()
 
     def request(self) -> bytes:
         head = self._server.head
@@ -128,12 +113,6 @@ class HttpAttempt(Exchange):
             return head.get(self._last_id)
         self.session = head.session
         return head.call(self.id, self.outgoing, self._server.clock.now())
-
-    def begin(self, connection: Connection) -> bool:
-        begun = super().begin(connection)
-        if begun and self._paused:
-            connection.pause()
-        return begun
 
     def finish_soon(self, reply: Reply) -> None:
         """From inside `send`, which must return first."""
@@ -184,16 +163,17 @@ class HttpAttempt(Exchange):
         return self.status == 400 and b"session" in b"".join(self._parts).lower()
 
     def _answered(self, message: Message, raw: bytes) -> Reply:
-        reply = super()._answered(message, raw)
+        reply = wire.reply_of(message, raw, self.status)
         if reply.result_type == "input_required" and self.outgoing.era is Era.LEGACY:
             detail = "the server asks the client something in a way that an older client cannot"
             return Reply(Ending.INTERACTIVE, status=self.status, detail=detail)
         return reply
 
     def _tell(self, reply: Reply) -> None:
-        for timer in (self._progress_timer, self._resume_timer):
-            if timer is not None:
-                timer.cancel()
+        if self._progress_timer is not None:
+            self._progress_timer.cancel()
+        if self._resume_timer is not None:
+            self._resume_timer.cancel()
         if self._resumes and (reply.status >= 300 or reply.ending is Ending.UNREACHED):
             # What is refused now is the rest of the stream; the call itself was taken.
             detail = f"the stream broke off, and its rest was not to be had: {reply.detail}"

@@ -11,6 +11,7 @@ bytes, so that nothing of one answer is ever read as another's (F17).
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
 import httptools
@@ -18,6 +19,7 @@ from msgspec import Struct
 
 from agenthub.domain.outcome import Ending
 from agenthub.domain.span import Nanoseconds
+from agenthub.outbound.http_heads import Heads
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,10 @@ class Asker(Protocol):
     @property
     def decided(self) -> bool:
         """The answer is known, whatever more may come."""
+        ...
+
+    def answered(self, headers: Mapping[bytes, bytes], body: bytes) -> None:
+        """All of a plain answer: 200, JSON. Instead of `headed`, `fed` and `over`."""
         ...
 
     def headed(self, status: int, headers: dict[bytes, bytes]) -> None:
@@ -80,12 +86,12 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body_to_eof", "_drained", "_ended", "_fault", "_head_size", "_header_count", "_headers",
-        "_in_body", "_interim", "_interims", "_keep", "_limits", "_moved", "_owner", "_parser",
-        "_paused", "_stalled", "_transport", "asker", "draining", "flushed", "heard", "quiet",
-        "sent",
+        "_heads", "_in_body", "_interim", "_interims", "_keep", "_limits", "_moved", "_owner",
+        "_parser", "_paused", "_stalled", "_status", "_transport", "asker", "draining", "flushed",
+        "heard", "is_closing", "quiet", "sent",
     )  # fmt: skip
 
-    def __init__(self, owner: ConnectionOwner, limits: HttpLimits) -> None:
+    def __init__(self, owner: ConnectionOwner, limits: HttpLimits, heads: Heads) -> None:
         self.asker: Asker | None = None
         self.quiet = 0
         """Sweeps since the last byte came, or since it became idle."""
@@ -98,10 +104,14 @@ class Connection(asyncio.Protocol):
         self.draining = False
         self._owner = owner
         self._limits = limits
+        self._heads = heads
+        self.is_closing: Callable[[], bool] = _always
+        """Whether nothing can be sent any more: the transport's own word, for it is asked often."""
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[bytes, bytes] = {}
         self._head_size = self._header_count = self._drained = self._stalled = self._interims = 0
+        self._status = 0
         self._interim = self._ended = self._keep = self._moved = False
         self._body_to_eof = self._in_body = False
         self._paused = False
@@ -111,7 +121,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
+        return not self.is_closing()
 
     @property
     def paused(self) -> bool:
@@ -121,11 +131,11 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         assert transport is not None, "sent before it was made"
         self.asker = asker
-        self.quiet = self._head_size = self._header_count = self._stalled = self._interims = 0
-        self.heard = self._ended = self._body_to_eof = False
+        self.quiet = 0
+        self.heard = False
         self.flushed = self.sent = True
         transport.write(data)
-        if transport.is_closing():
+        if self.is_closing():
             self.flushed = self.sent = False
         elif transport.get_write_buffer_size():
             self.flushed = False
@@ -167,6 +177,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have the methods, but not the class.
         self._transport = cast("asyncio.Transport", transport)
+        self.is_closing = self._transport.is_closing
         # Any byte that waits is told, so that what has left is known (R28).
         self._transport.set_write_buffer_limits(high=1, low=0)
 
@@ -177,14 +188,34 @@ class Connection(asyncio.Protocol):
         self.flushed = True
 
     def data_received(self, data: bytes) -> None:
-        if self.asker is not None:
+        asker, is_first = self.asker, False
+        if asker is not None:
             self.quiet = 0
-            self.heard = True
+            if not self.heard:
+                self.heard = is_first = True
+                plain = self._heads.find(data)
+                if plain is not None and self.flushed and not self._paused:
+                    self.asker = None
+                    self._owner.free(self)
+                    asker.answered(plain.headers, data[plain.body_at :])
+                    return
+                self._expect()
         elif self.draining:
             self._drained += len(data)
         else:
             self.abort()  # Nobody asked: whatever it says would be read as the next answer.
             return
+        self._parse(data)
+        if is_first and self._ended and self._keep and not self._fault:
+            self._heads.learn(data, self._status, self._headers)
+        self._take_stock(len(data))
+
+    def _expect(self) -> None:
+        """An answer begins that the parser has to read."""
+        self._head_size = self._header_count = self._stalled = self._interims = 0
+        self._ended = self._body_to_eof = False
+
+    def _parse(self, data: bytes) -> None:
         self._moved = False
         try:
             self._parser.feed_data(data)
@@ -196,7 +227,6 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._fault = f"the answer is not HTTP: {str(error)[:100]}"
             self._keep = False
-        self._take_stock(len(data))
 
     def _take_stock(self, size: int) -> None:
         """After the parser has let go of the bytes."""
@@ -241,7 +271,8 @@ class Connection(asyncio.Protocol):
             asker.broke(ending, detail)
 
     def eof_received(self) -> bool:
-        if self._body_to_eof and not self._ended and (self.asker is not None or self.draining):
+        listens = self.draining or (self.asker is not None and self.heard)
+        if self._body_to_eof and not self._ended and listens:
             self._ended, self._keep = True, False
             self._finish()
         return False
@@ -275,7 +306,7 @@ class Connection(asyncio.Protocol):
         self._moved = True
         if self._ended:
             return
-        status = self._parser.get_status_code()
+        status = self._status = self._parser.get_status_code()
         self._interim = status < 200
         if self._interim:
             self._interims += 1
@@ -304,3 +335,8 @@ class Connection(asyncio.Protocol):
             return
         self._keep = self._parser.should_keep_alive()
         self._ended = True
+
+
+def _always() -> bool:
+    """Of a connection that was not made."""
+    return True

@@ -9,9 +9,10 @@ by value and type (F15).
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, Struct, structs
 
 from agenthub.domain.outcome import Ending, Reply, Written
 from agenthub.domain.span import Nanoseconds
@@ -41,33 +42,33 @@ class ExchangeOwner(Protocol):
         """A connection was lost: see whether another one can be had (R6)."""
         ...
 
-    def take_again(self, exchange: "Exchange") -> None:
-        """Not a byte of it left: it wants another connection."""
+    def ask(self, exchange: "Exchange") -> None:
+        """Send it on some connection, if there is room."""
         ...
 
 
-class Exchange:
-    """Implements `http_connection.Asker`; subclasses say what is sent and who hears the reply."""
+class Exchange(Struct, kw_only=True, eq=False):
+    """Implements `http_connection.Asker`; subclasses say what is sent and who hears the reply.
 
-    __slots__ = (
-        "_again", "_is_json", "_owner", "_parts", "_size", "_sse", "connection", "done",
-        "headers", "id", "patience", "reply", "status",
-    )  # fmt: skip
+    A struct, because one is made for each attempt, and most of what it may need it never does.
+    """
 
-    def __init__(self, exchange_id: int, owner: ExchangeOwner) -> None:
-        self.id = exchange_id
-        self.patience = owner.patience
-        self.connection: Connection | None = None
-        self.reply: Reply | None = None
-        self.done = False
-        self.status = 0
-        self.headers: dict[bytes, bytes] = {}
-        self._owner = owner
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._is_json = False
-        self._sse: SseParser | None = None
-        self._again = False
+    id: int
+    patience: Nanoseconds
+    _owner: ExchangeOwner
+    connection: Connection | None = None
+    reply: Reply | None = None
+    done: bool = False
+    status: int = 0
+    headers: Mapping[bytes, bytes] = {}
+    _parts: list[bytes] = []
+    _size: int = 0
+    _is_json: bool = False
+    _sse: SseParser | None = None
+    _again: bool = False
+    """Whether it was sent a second time, because the first time not a byte left."""
+    _paused: bool = False
+    """Whether who asked does not keep up."""
 
     # ---------------------------------------------------------------- for subclasses
 
@@ -91,6 +92,10 @@ class Exchange:
 
     @property
     def written(self) -> Written:
+        return self._left()
+
+    def _left(self) -> Written:
+        """How much of the request has left this process."""
         connection = self.connection
         if connection is None or not connection.sent:
             return Written.NONE
@@ -109,6 +114,8 @@ class Exchange:
             return False
         self.connection = connection
         connection.send(self, data)
+        if self._paused:
+            connection.pause()
         return True
 
     def finish(self, reply: Reply) -> None:
@@ -123,6 +130,11 @@ class Exchange:
     @property
     def decided(self) -> bool:
         return self.reply is not None
+
+    def answered(self, headers: Mapping[bytes, bytes], body: bytes) -> None:
+        self.status, self.headers, self._is_json = 200, headers, True
+        self._hear(body)
+        self.finish(self.reply or self._no_answer())
 
     def headed(self, status: int, headers: dict[bytes, bytes]) -> None:
         self.status, self.headers = status, headers
@@ -170,7 +182,7 @@ class Exchange:
             # a byte has left, so nobody can have run it. Any other loss stays a loss: a request
             # that has left may have been read, however idle its connection was (R28).
             self._again, self.connection = True, None
-            self._owner.take_again(self)
+            self._owner.ask(self)
             return
         if self.reply is None:
             loss = 0
@@ -224,6 +236,9 @@ class Exchange:
             self._hear(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
             if self.reply is not None:
                 return self.reply
+        return self._no_answer()
+
+    def _no_answer(self) -> Reply:
         detail = f"HTTP {self.status} without an answer"
         if (kind := media_type(self.headers)) and not self._is_json:
             detail = f"HTTP {self.status} with {kind.decode('latin-1')[:64]!r} is no answer"

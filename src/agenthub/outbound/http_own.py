@@ -33,14 +33,8 @@ WELL: Nanoseconds = 30 * SECOND
 class Question(Exchange):
     """One request of the hub's own."""
 
-    __slots__ = ("_make", "_on_reply")
-
-    def __init__(
-        self, question_id: int, owner: ExchangeOwner, make: Callable[[], bytes], on_reply: OnReply
-    ) -> None:
-        super().__init__(question_id, owner)
-        self._make = make
-        self._on_reply = on_reply
+    _make: Callable[[], bytes]
+    _on_reply: OnReply
 
     def request(self) -> bytes:
         return self._make()
@@ -66,10 +60,6 @@ class ListeningOwner(ExchangeOwner, Protocol):
     strays: int
 
     def mint(self) -> int: ...
-
-    def ask(self, exchange: Exchange) -> None:
-        """Send it, if there is room."""
-        ...
 
     def post(self, body: bytes) -> None: ...
 
@@ -103,7 +93,11 @@ class Listening:
     def _open(self) -> None:
         self._timer = None
         self._since = self._owner.clock.now()
-        self._stream = _Stream(self._owner, self._request, self._ended)
+        owner = self._owner
+        self._stream = _Stream(
+            owner, self._request, self._ended,
+            id=owner.mint(), patience=STREAM_PATIENCE, _owner=owner,
+        )  # fmt: skip
         self._owner.ask(self._stream)
 
     def _request(self, stream_id: int) -> bytes:
@@ -131,19 +125,9 @@ class Listening:
 
 
 class _Stream(Exchange):
-    __slots__ = ("_make", "_on_end", "_server")
-
-    def __init__(
-        self,
-        owner: ListeningOwner,
-        make: Callable[[int], bytes],
-        on_end: Callable[[Reply], None],
-    ) -> None:
-        super().__init__(owner.mint(), owner)
-        self.patience = STREAM_PATIENCE
-        self._server = owner
-        self._make = make
-        self._on_end = on_end
+    _server: ListeningOwner
+    _make: Callable[[int], bytes]
+    _on_end: Callable[[Reply], None]
 
     @property
     def last_id(self) -> bytes:

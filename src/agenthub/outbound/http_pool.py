@@ -22,6 +22,7 @@ from agenthub.outbound.diagnosis import Diagnosis
 from agenthub.outbound.http_connection import Connection, HttpLimits
 from agenthub.outbound.http_dial import Dial, Unreachable
 from agenthub.outbound.http_exchange import Exchange
+from agenthub.outbound.http_heads import Heads
 from agenthub.ports import Clock, Timer
 from agenthub.tasks import Tasks
 
@@ -58,6 +59,7 @@ class Pool:
         self._clock = clock
         self._tasks = tasks
         self._limits = limits
+        self._heads = Heads()
         self._size = size
         self._sweep_span = max(10 * MILLISECOND, min(SWEEP, patience // 8))
         self._open: set[Connection] = set()
@@ -70,22 +72,24 @@ class Pool:
         self.dialled = 0
         """Connections tried so far."""
 
-    def take(self, exchange: Exchange) -> None:
-        """Send it on a connection. Calls nothing of the exchange but `begin` and `broke`."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable:
+    def take(self, exchange: Exchange) -> bool:
+        """Send it on a connection, now or later. False: too many wait already.
+
+        Calls nothing of the exchange but `begin`, here, and `broke`, later.
+        """
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if not connection.is_closing():
                 if not exchange.begin(connection):
-                    self._idle.append(connection)
-                return
+                    idle.append(connection)
+                return True
             self.gone(connection)
+        if len(self._waiting) >= WAITING_MAX or self._closed:
+            return False
         self._waiting.append(exchange)
         self._dial_more()
-
-    @property
-    def full(self) -> bool:
-        """Too many wait already."""
-        return len(self._waiting) >= WAITING_MAX or self._closed
+        return True
 
     def prove(self) -> None:
         """A connection was lost: see, by one dial at a time, whether another one can be had."""
@@ -142,7 +146,9 @@ class Pool:
 
     async def _dial_one(self) -> None:
         try:
-            connection = await self._dial.connect(lambda: Connection(self, self._limits))
+            connection = await self._dial.connect(
+                lambda: Connection(self, self._limits, self._heads)
+            )
         except Unreachable as error:
             self._dialling -= 1
             self._failed(error.diagnosis, refused=error.refused)

@@ -14,7 +14,7 @@
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum, auto
 from itertools import count
@@ -32,7 +32,7 @@ from agenthub.outbound.http_connection import HttpLimits
 from agenthub.outbound.http_dial import Dial
 from agenthub.outbound.http_exchange import Exchange
 from agenthub.outbound.http_opening import Failed, Opening, Step
-from agenthub.outbound.http_own import Listening, Question, unheard
+from agenthub.outbound.http_own import Listening, OnReply, Question, unheard
 from agenthub.outbound.http_pool import Pool
 from agenthub.outbound.http_request import RequestHead, origin_of
 from agenthub.outbound.mcp_message import LOG_LEVEL
@@ -61,6 +61,10 @@ class Phase(Enum):
     READY = auto()
     DOWN = auto()
     CLOSED = auto()
+
+
+# A global name costs less than an attribute of an Enum class, and these stand on the hot path.
+_READY, _RESULT = Phase.READY, Ending.RESULT
 
 
 class HttpUpstream:
@@ -139,8 +143,10 @@ class HttpUpstream:
             self._open()
 
     def send(self, outgoing: Outgoing, receiver: AttemptReceiver) -> HttpAttempt:
-        attempt = HttpAttempt(self.mint(), self, outgoing, receiver)
-        if self._phase is Phase.READY:
+        attempt = HttpAttempt(
+            self, outgoing, receiver, id=self.mint(), patience=self.patience, _owner=self
+        )
+        if self._phase is _READY:
             self._go(attempt)
             return attempt
         if self._phase is Phase.NEW or (
@@ -175,23 +181,24 @@ class HttpUpstream:
     def mint_loss(self) -> int:
         return self._losses()
 
-    def take_again(self, exchange: Exchange) -> None:
-        self._pool.take(exchange)
-
     def lost(self) -> None:
         if self._phase is Phase.READY:
             self._pool.prove()
 
     def ask(self, exchange: Exchange) -> None:
-        if self._pool.full:
+        if not self._pool.take(exchange):
             detail = "too many requests wait for a connection"
             reply = Reply(Ending.UNREACHED, Written.NONE, detail=detail)
             asyncio.get_running_loop().call_soon(exchange.finish, reply)
-        else:
-            self._pool.take(exchange)
 
     def post(self, body: bytes) -> None:
-        self.ask(Question(self.mint(), self, lambda: self.head.own(body), unheard))
+        self._put(self.mint(), lambda: self.head.own(body), unheard)
+
+    def _put(self, number: int, make: Callable[[], bytes], on_reply: OnReply) -> Question:
+        """A question of the hub's own."""
+        question = Question(make, on_reply, id=number, patience=self.patience, _owner=self)
+        self.ask(question)
+        return question
 
     def let_go(self, exchange: Exchange) -> None:
         self._waiting.pop(exchange.id, None)
@@ -217,9 +224,8 @@ class HttpUpstream:
         else:
             method = "server/discover"
             data = self.head.own(wire.modern_request(number, method), method)
-        self._question = Question(number, self, lambda: data, self._hear_life)
+        self._question = self._put(number, lambda: data, self._hear_life)
         self._timers = [self.clock.after(SIGN_OF_LIFE, self._no_life)]
-        self.ask(self._question)
 
     def _hear_life(self, reply: Reply, headers: Mapping[bytes, bytes]) -> None:
         """A loss or an end of the connections is told by other ways."""
@@ -237,7 +243,7 @@ class HttpUpstream:
         self._be_down(Failed(Reply(Ending.UNREACHED, Written.NONE, detail=problem), diagnosis))
 
     def noted(self, reply: Reply) -> None:
-        if self._phase is Phase.READY and _is_odd(reply, self.era):
+        if reply.ending is not _RESULT and self._phase is _READY and _is_odd(reply, self.era):
             now = self.clock.now()
             if self._doubted_at is None or now - self._doubted_at >= DOUBT_GAP:
                 self._doubted_at = now
@@ -295,8 +301,7 @@ class HttpUpstream:
         else:
             head.settle(Era.LEGACY, opening.version, opening.session)
             data = head.own(wire.notification("notifications/initialized"))
-        self._question = Question(number, self, lambda: data, self._hear)
-        self.ask(self._question)
+        self._question = self._put(number, lambda: data, self._hear)
 
     def _hear(self, reply: Reply, headers: Mapping[bytes, bytes]) -> None:
         if self._phase is not Phase.OPENING or self._opening is None:
@@ -380,7 +385,7 @@ class HttpUpstream:
             del reply, headers
             over.set()
 
-        self.ask(Question(self.mint(), self, self.head.delete, heard))
+        self._put(self.mint(), self.head.delete, heard)
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_S):
                 await over.wait()
