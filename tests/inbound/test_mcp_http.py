@@ -34,6 +34,7 @@ from support.virtual_time import settled, virtual_time
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import SECOND
+from agenthub.inbound.mcp_stream import event
 from agenthub.settings import LimitSettings
 
 SLOW = Act(OK.reply, after=20 * SECOND)
@@ -339,7 +340,22 @@ async def test_equal_ids_of_two_clients_do_not_meet():
         assert quick.result["content"] == ["quick"]
 
 
+@virtual_time()
+async def test_a_client_need_not_say_who_it_is():
+    async with doors("calc") as hub:
+        asked = modern("tools/list")
+        body = body_of("tools/list", {"_meta": {VERSION: META[VERSION], CAPABILITIES: {}}})
+        assert (await hub(post(body, asked.request.headers))).status == 200
+
+
 # ---------------------------------------------------------------- streams and hanging up
+
+
+@pytest.mark.parametrize("gap", [b"\n", b"\r", b"\r\n\n"])
+def test_an_event_is_one_event_whatever_the_server_wrote(gap):
+    """A65."""
+    written = event(b'{"a":[%b1.50,"\xe2\x80\xa8"]}' % gap)
+    assert written == b'event: message\ndata: {"a":[1.50,"\xe2\x80\xa8"]}\n\n'
 
 
 @virtual_time()
@@ -567,8 +583,8 @@ async def test_a_session_has_one_stream_of_news():
         stream = await hub(stream_of(session))
         assert (stream.status, stream.streaming, stream.over) == (200, True, False)
         assert (await hub(stream_of(session))).status == 409
-        hub["calc"].watcher.changed("notifications/tools/list_changed", b"{}")
         hub["calc"].tools = {}
+        hub["calc"].watcher.changed("notifications/tools/list_changed", b"{}")
         await asyncio.sleep(1)
         assert "notifications/tools/list_changed" in [e["method"] for e in stream.events]
         assert all("_meta" not in e.get("params", {}) for e in stream.events)
@@ -601,3 +617,45 @@ async def test_a_dead_server_is_an_error_of_the_call_and_nothing_else():
         asked = await hub(modern("tools/call", ADD))
         assert (asked.status, asked.code) == (200, -31006)
         assert (await hub(modern("tools/list"))).status == 200
+
+
+# ---------------------------------------------------------------- questions
+
+
+ASKS = b'{"resultType":"input_required","requestState":"s","inputRequests":{"a":{"method":"x"}}}'
+
+
+@virtual_time()
+async def test_a_question_and_its_answer_pass_unchanged_and_reach_no_fallback():
+    """R34."""
+    record = server("calc", fallbacks=("twin",))
+    async with doors(record, "twin") as hub:
+        asks = Reply(Ending.RESULT, result=ASKS, result_type="input_required")
+        hub["calc"].answers["add"] = Act(asks)
+        asked = await hub(modern("tools/call", ADD))
+        assert msgspec.json.encode(asked.result) == ASKS
+        answer = {**ADD, "requestState": "s", "inputResponses": {"a": {"action": "accept"}}}
+        hub["calc"].answers["add"] = OK
+        await hub(modern("tools/call", answer))
+        sent = hub["calc"].sent[-1].params
+        assert bytes(sent["requestState"]) == b'"s"'
+        assert msgspec.json.decode(sent["inputResponses"]) == answer["inputResponses"]
+        hub.catalog.get("calc").lane.breaker.force_open(hub.clock.now(), "", None)
+        for part in ("requestState", "inputResponses"):
+            asked = await hub(modern("tools/call", {**ADD, part: answer[part]}))
+            assert asked.code == -31001
+        assert hub["twin"].executed("add") == 0
+        asked = await hub(modern("tools/call", ADD))
+        assert asked.result["_meta"]["io.agenthub/served_by"] == "twin"
+
+
+@virtual_time()
+async def test_a_question_for_an_old_client_is_a_clear_error():
+    async with doors("calc") as hub:
+        asks = Reply(Ending.RESULT, result=ASKS, result_type="input_required")
+        hub["calc"].answers["add"] = Act(asks)
+        asked = await hub(legacy("tools/call", ADD, session=await begun(hub)))
+        assert (asked.status, asked.code) == (200, -31006)
+        assert asked.json["error"]["data"]["code"] == "interactive_unsupported"
+        hub["calc"].answers["add"] = Act(Reply(Ending.INTERACTIVE))
+        assert (await hub(modern("tools/call", ADD))).code == -31006

@@ -2,7 +2,6 @@
 
 import asyncio
 
-import msgspec
 import pytest
 from mcp_types import (
     SubscriptionsAcknowledgedNotification,
@@ -16,6 +15,7 @@ from support.mcp_hub import doors
 from support.virtual_time import settled, virtual_time
 
 from agenthub.domain.caller import Caller, Scope
+from agenthub.domain.errors import Overloaded
 from agenthub.inbound import subscriptions
 from agenthub.settings import LimitSettings
 
@@ -208,8 +208,10 @@ async def test_hanging_up_frees_the_place(monkeypatch):
         asked = await hub(listen(toolsListChanged=True))
         assert (await hub(listen())).code == -31005
         assert (await hub(listen(caller=NARROW))).streaming
-        change(hub, "calc")
+        hub.door.subscriptions._hear(hub.catalog.get("calc"), TOOLS, b"{}")
+        (mine,) = (s for s in hub.door.subscriptions._open if s.context.caller is BERT)
         asked.gone()
+        mine.drop()
         written = len(asked.chunks)
         await asyncio.sleep(1)
         assert len(asked.chunks) == written
@@ -256,13 +258,14 @@ async def test_an_update_reaches_who_asked_for_that_resource():
 
 @virtual_time()
 async def test_the_server_is_asked_once_for_all_and_again_when_it_is_new():
-    async with doors("docs", prepare={"docs": docs}) as hub:
+    async with doors("docs", "calc", prepare={"docs": docs}) as hub:
         first = await hub(listen(resourceSubscriptions=[URI]))
         second = await hub(listen(resourceSubscriptions=[URI]))
         assert hub["docs"].arrived("a:b") == 1
         assert hub["docs"].asked[-1] == ("resources/subscribe", "a:b")
-        hub["docs"].die()
-        hub["docs"].revive()
+        for name in ("docs", "calc"):
+            hub[name].die()
+            hub[name].revive()
         await asyncio.sleep(1)
         assert hub["docs"].asked.count(("resources/subscribe", "a:b")) == 2
         first.gone()
@@ -322,7 +325,22 @@ async def test_subscribing_at_a_sick_server_is_no_error_of_the_client():
         hub.catalog.get("docs").lane.breaker.force_open(hub.clock.now(), "", None)
         asked = await hub(listen(resourceSubscriptions=[URI]))
         assert asked.streaming
-        hub.gateway.places = 0
+
+        def refuse(call, receiver):
+            raise Overloaded
+
+        hub.gateway.start = refuse
         other = await hub(listen(resourceSubscriptions=["agenthub://docs/c:d"]))
         assert other.streaming
-        assert msgspec.json.decode(asked.request.body)["method"] == "subscriptions/listen"
+
+
+@virtual_time()
+async def test_of_many_updates_the_latest_counts():
+    async with doors("docs", prepare={"docs": docs}) as hub:
+        asked = await hub(listen(resourceSubscriptions=[URI], toolsListChanged=True))
+        for number in range(5_000):
+            params = b'{"uri":"a:b","n":%d}' % number
+            hub["docs"].watcher.changed(UPDATED, params)
+        await asyncio.sleep(1)
+        (news,) = asked.events[1:]
+        assert news["params"]["n"] == 4_999

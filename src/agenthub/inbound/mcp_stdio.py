@@ -56,15 +56,17 @@ STDIO: Final = Caller("stdio", frozenset({Scope.TOOLS, Scope.READ}))
 """Whoever could start this process could also have read the admin token."""
 
 
+GIVE_UP_MS: Final = 1_000
+"""How long what was cancelled may take to say so."""
+
+
 class StdioDoor:
     """Serves the client at the other end of two file descriptors.
 
     `face`: one server's name, or None for all.
     """
 
-    def __init__(
-        self, hub: Hub, face: str | None = None, stdin: int = 0, stdout: int = 1
-    ) -> None:
+    def __init__(self, hub: Hub, face: str | None = None, stdin: int = 0, stdout: int = 1) -> None:
         self._hub = hub
         self._face = face
         self._limits = hub.settings.limits
@@ -89,18 +91,19 @@ class StdioDoor:
                 for line in lines:
                     self._take(line)
                 await self._room.wait()
-            await self._finish()
+            await self._finish(self._limits.drain_ms)
         finally:
             self._subscriptions.close()
             self._running.cancel_all(Cause.SHUTDOWN)
+            await self._finish(GIVE_UP_MS)
             if self._session is not None:
                 self._legacy.leave(self._session)
             await self._writer.close()
 
-    async def _finish(self) -> None:
-        """Let what runs end, as long as a stop may take."""
+    async def _finish(self, span_ms: int) -> None:
+        """Let what runs end, within this time."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.drain_ms / 1000):
+            async with asyncio.timeout(span_ms / 1000):
                 while self._open:
                     self._idle.clear()
                     await self._idle.wait()
@@ -288,8 +291,8 @@ class StdioReplies:
     def cancel(self, cause: Cause) -> None:
         """Whoever cancels a request hears no more of it."""
         self._unwanted = cause is Cause.CLIENT
-        if self._passage is not None:
-            self._passage.cancel(cause)
+        assert self._passage is not None, "only what is under way is listed anywhere"
+        self._passage.cancel(cause)
 
     def _finish(self, message: bytes) -> None:
         self._over = True

@@ -132,9 +132,9 @@ class HttpReplies:
             return
         backlog = self._exchange.backlog
         if backlog > self._pulse.buffer_bytes:
-            if self.passage is not None:
-                self._exchange.drained = self.passage.resume
-                self.passage.pause()
+            assert self.passage is not None, "a call that notifies is under way"
+            self._exchange.drained = self.passage.resume
+            self.passage.pause()
             if backlog > 2 * self._pulse.buffer_bytes:
                 return  # a connection that is shared cannot be paused
         self._begin()
@@ -143,8 +143,8 @@ class HttpReplies:
 
     def cancel(self, cause: Cause) -> None:
         """The client has given it up; whoever waits for an answer still gets one."""
-        if self.passage is not None:
-            self.passage.cancel(cause)
+        assert self.passage is not None, "only what is under way is listed anywhere"
+        self.passage.cancel(cause)
 
     # ------------------------------------------------------------ the stream
 
@@ -164,13 +164,16 @@ class HttpReplies:
         self._over = True
         if self.passage is not None:
             self._pulse.discard(self)
+            # Each knows the other: a circle would be left for the garbage collector.
+            self.passage = self._exchange.closed = self._exchange.drained = None
         if self._streaming and not self._gone:
             self._exchange.write(event(body))
             self._exchange.end()
         elif not self._gone:
             self._exchange.answer(status, body)
-        if self.ended is not None:
-            self.ended()
+        ended, self.ended = self.ended, None
+        if ended is not None:
+            ended()
 
     def _closed(self) -> None:
         """The client has gone."""

@@ -90,7 +90,8 @@ class Subscription:
         self.feed = feed
         self.tag = tag
         """The `listen` request's id as it was written; empty in the old era."""
-        self._pending: dict[tuple[str, bytes], None] = {}
+        self._pending: dict[str, tuple[str, bytes]] = {}
+        """By method, or by the resource's URI: the latest news of each."""
         self._timer: Timer | None = None
         self.open = True
 
@@ -98,14 +99,14 @@ class Subscription:
         if self.context.endpoint not in {None, server.name} or server.hidden:
             return
         if method in self.wish.lists:
-            self._put(method, b"")
+            self._put(method, method, b"{}")
         elif method == UPDATED and self.wish.uris:
             self._hear_update(server, params)
 
     def hear_all(self) -> None:
         """A server came or went: all lists may have changed."""
         for method in self.wish.lists:
-            self._put(method, b"")
+            self._put(method, method, b"{}")
         self._soon()
 
     def _hear_update(self, server: Server, params: bytes) -> None:
@@ -113,12 +114,11 @@ class Subscription:
         shown = self.wish.uris.get((server.name, uri))
         if shown is not None and self.context.caller.sees(server.name):
             own = without_hub_keys(params)
-            self._put(UPDATED, with_members(own, {"uri": _encode(shown)}))
+            self._put(shown, UPDATED, with_members(own, {"uri": _encode(shown)}))
 
-    def _put(self, method: str, params: bytes) -> None:
-        if len(self._pending) < URIS_MAX:
-            self._pending[method, params] = None
-            self._soon()
+    def _put(self, key: str, method: str, params: bytes) -> None:
+        self._pending[key] = (method, params)
+        self._soon()
 
     def _soon(self) -> None:
         if self._timer is None and self.open:
@@ -137,9 +137,8 @@ class Subscription:
     def resume(self) -> None:
         """Tell what is pending, as far as the client takes it."""
         while self._pending and self.open and not self.feed.full:
-            method, params = next(iter(self._pending))
-            del self._pending[method, params]
-            self.feed.notify(method, self._tagged(params or b"{}"))
+            method, params = self._pending.pop(next(iter(self._pending)))
+            self.feed.notify(method, self._tagged(params))
 
     def _tagged(self, params: bytes) -> bytes:
         if not self.tag:
@@ -290,12 +289,11 @@ class Subscriptions:
             self._ask("resources/subscribe", context, place)
 
     def unwatch(self, context: Context, place: tuple[str, str]) -> None:
-        watchers = self._watched.get(place, [])
-        if watchers:
-            watchers.pop()
-            if not watchers:
-                del self._watched[place]
-                self._ask("resources/unsubscribe", context, place)
+        watchers = self._watched[place]
+        watchers.pop()
+        if not watchers:
+            del self._watched[place]
+            self._ask("resources/unsubscribe", context, place)
 
     def _ask(self, method: str, context: Context, place: tuple[str, str]) -> None:
         """Tell the server, by the way that all calls take; if it does not know, nothing is lost."""
