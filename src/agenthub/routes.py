@@ -49,6 +49,13 @@ class Routes:
             UnknownTarget: No such server or tool, for this caller.
             InvalidParams: The arguments do not fit the tool's schema (A33).
         """
+        route = self._find(call)
+        if "requestState" in call.params or "inputResponses" in call.params:
+            # An answer to a question goes to who asked it, and to nobody else (R34).
+            return structs.replace(route, hops=route.hops[:1])
+        return route
+
+    def _find(self, call: Call) -> Route:
         server = self._servers.get(call.endpoint)
         if server is None or server.hidden or not call.caller.sees(call.endpoint):
             raise UnknownTarget(
