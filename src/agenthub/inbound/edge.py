@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.inbound.exchange import HotDoor
 from agenthub.inbound.gate import Gate
+from agenthub.inbound.known import KnownHeads
 from agenthub.ports import Clock, Timer
 from agenthub.settings import LimitSettings
 
@@ -64,6 +65,7 @@ class Edge:
         self.connections: set[Swept] = set()
         self.emptied = asyncio.Event()
         """Set when the last connection has gone."""
+        self.known = KnownHeads(gate)
         self.now = clock.now()
         """As of the last sweep."""
         self._heads: dict[int, bytes] = {}

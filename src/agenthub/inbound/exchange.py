@@ -7,12 +7,19 @@ ASGI adapter (the fallback). A door cannot tell which; both pass the same gate b
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from agenthub.domain.caller import Caller
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 """Names in lower case, values stripped of white space, in the order they came."""
+
+
+class Notes(Struct, eq=False):
+    """What was worked out of a head; requests that begin with the same bytes share it."""
+
+    door: object = None
+    """The door's own."""
 
 
 class Request(Struct, frozen=True):
@@ -24,6 +31,7 @@ class Request(Struct, frozen=True):
     query: bytes
     headers: Headers
     body: bytes
+    notes: Notes = field(default_factory=Notes)
 
     def header(self, name: bytes) -> bytes | None:
         """The first value; callers that must not see two use `headers_of`."""

@@ -86,6 +86,9 @@ class Admitted(Struct, frozen=True):
     caller: Caller
     address: Address
     fields: Fields
+    peer: str
+    token: bytes | None
+    """The key that was shown; None if none was."""
 
 
 class Gate:
@@ -128,7 +131,8 @@ class Gate:
         )
         if refusal is not None:
             return refusal
-        caller = self._caller(address, fields, headers, peer)
+        token = _token(fields)
+        caller = self._caller(address, token, headers, peer)
         if caller is None:
             return no.UNAUTHORIZED
         if address.need is Need.NOBODY:
@@ -136,7 +140,17 @@ class Gate:
         scope = _SCOPES.get(address.need)
         if scope is not None and not caller.may(scope):
             return no.FORBIDDEN
-        return self._wrong_body(fields) or Admitted(caller, address, fields)
+        return self._wrong_body(fields) or Admitted(caller, address, fields, peer, token)
+
+    def readmits(self, admitted: Admitted, peer: str) -> bool:
+        """Whether `check` would say the same of the same head from this peer, now.
+
+        All else that it looks at is in the head, or in settings that stay. A key that ended and
+        one that was found anew, for it may have changed, have another caller than this one.
+        """
+        if admitted.token is None:
+            return admitted.peer == peer
+        return self._keys.authenticate(admitted.token) is admitted.caller
 
     def holds(self, caller: Caller) -> bool:
         """Whether who came in would still come in."""
@@ -216,17 +230,11 @@ class Gate:
     # ------------------------------------------------------------ the key
 
     def _caller(
-        self, address: Address, fields: Fields, headers: Headers, peer: str
+        self, address: Address, token: bytes | None, headers: Headers, peer: str
     ) -> Caller | None:
-        bearer, extension = fields.get(_AUTHORIZATION), fields.get(_EXTENSION)
         caller = None
-        if bearer is not None:
-            # A wrong key is not taken for no key, and of two keys none is chosen.
-            match = _TOKEN.fullmatch(bearer)
-            if match is not None and extension is None:
-                caller = self._keys.authenticate(match[1])
-        elif extension is not None:
-            caller = self._keys.authenticate(extension)
+        if token is not None:
+            caller = self._keys.authenticate(token)
         elif self._anonymous and _is_loopback(peer) and not _is_forwarded(headers):
             caller = ANONYMOUS
         if caller is None and address.need is Need.NOTHING:
@@ -255,6 +263,16 @@ def _wrong_framing(fields: Fields) -> Rejection | None:
     if length is not None and not (length.isdigit() and len(length) <= 15):
         return no.MALFORMED
     return None
+
+
+def _token(fields: Fields) -> bytes | None:
+    """The key that is shown, if any; empty, which no key is, for what cannot be one."""
+    bearer, extension = fields.get(_AUTHORIZATION), fields.get(_EXTENSION)
+    if bearer is None:
+        return extension
+    # A wrong key is not taken for no key, and of two keys none is chosen.
+    match = _TOKEN.fullmatch(bearer)
+    return match[1] if match is not None and extension is None else b""
 
 
 def _twice(name: bytes) -> Rejection:

@@ -4,6 +4,7 @@ IDLE ─► HEAD ─► BODY ─► IDLE …      each with its time; what is wr
                                     DEAF: refused, and nothing is read any more
 
 What the gate refuses is refused at the end of its head: nobody's body is kept in memory.
+A request that repeats a head is not read again (known.py).
 httptools (llhttp) is strict by itself about bare line feeds, folded lines, two lengths, a length
 beside chunks, and characters that no header may have; here stand the limits and what it lets by.
 Source: RFC 9112; attacks A10-A13.
@@ -17,8 +18,9 @@ import httptools
 
 from agenthub.inbound import rejection as no
 from agenthub.inbound.edge import Edge
-from agenthub.inbound.exchange import Request
+from agenthub.inbound.exchange import HotDoor, Request
 from agenthub.inbound.gate import NOBODY, Admitted
+from agenthub.inbound.known import Known
 from agenthub.inbound.rejection import Rejection
 from agenthub.inbound.turn import Line, Turn
 
@@ -39,6 +41,10 @@ class Stage(Enum):
     """Nothing any more: what comes is dropped until the connection ends."""
 
 
+_IDLE, _HEAD, _BODY, _DEAF = Stage
+"""Once more by themselves: to look up a member of an Enum is slow."""
+
+
 class Taker(Line, Protocol):
     """The connection, as its reader sees it."""
 
@@ -57,7 +63,7 @@ class Reader:
     """One for a connection."""
 
     __slots__ = (
-        "_admitted", "_body", "_edge", "_fed", "_headers", "_is_11", "_is_offer", "_keeps",
+        "_admitted", "_body", "_edge", "_fed", "_headers", "_hot", "_is_11", "_is_offer", "_keeps",
         "_method", "_more", "_parser", "_peer", "_refusal", "_size", "_taker", "_target",
         "is_fresh", "since", "stage",
     )  # fmt: skip
@@ -67,7 +73,7 @@ class Reader:
         self._taker = taker
         self._peer = peer
         self._parser = httptools.HttpRequestParser(self)
-        self.stage = Stage.HEAD
+        self.stage = _HEAD
         self.since = edge.now
         """When the stage began; coarse."""
         self.is_fresh = True
@@ -82,16 +88,28 @@ class Reader:
         """An Upgrade stands before a body, which httptools does not read then."""
         self._admitted: Admitted | None = None
         self._refusal: Rejection | None = None
+        self._hot: tuple[Request, HotDoor] | None = None
+        """The last request, if it was for a hot door."""
         self._body = b""
         self._more: list[bytes] = []
         self._size = 0
 
     def feed(self, data: bytes) -> None:
-        if self.stage is Stage.DEAF:
+        stage = self.stage
+        if stage is _DEAF:
             return
+        if stage is _IDLE:
+            found = self._edge.known.find(data, self._peer)
+            if found is not None:
+                self._repeat(*found)
+                return
+            self._enter(_HEAD)
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """The whole way."""
         self.is_fresh = False
-        if self.stage is Stage.IDLE:
-            self._enter(Stage.HEAD)
+        is_begun = self._fed > 0
         self._fed += len(data)
         try:
             self._parser.feed_data(data)
@@ -107,15 +125,24 @@ class Reader:
             pass
         else:
             self._check_fed()
+            if self.stage is _IDLE and not is_begun:
+                self._learn(data)
+
+    def _learn(self, data: bytes) -> None:
+        """What came in one piece has ended with a request."""
+        hot, self._hot = self._hot, None
+        if hot is not None:
+            assert self._admitted is not None, "only who was let in comes to a door"
+            self._edge.known.learn(data, self._admitted, *hot)
 
     def refuse(self, refusal: Rejection) -> None:
         """Refuse what is being read, after the answers before it, and read no more."""
-        if self.stage is not Stage.DEAF:
-            self._enter(Stage.DEAF)
+        if self.stage is not _DEAF:
+            self._enter(_DEAF)
             self._taker.take(self._refused(refusal, keep=False))
 
     def deafen(self) -> None:
-        self._enter(Stage.DEAF)
+        self._enter(_DEAF)
 
     def rest(self) -> None:
         """An answer is complete: the time until the next request begins now."""
@@ -124,7 +151,7 @@ class Reader:
     # ------------------------------------------------------------ httptools' events
 
     def on_message_begin(self) -> None:
-        self.stage = Stage.HEAD
+        self.stage = _HEAD
         self._target = b""
         self._method = ""
         self._headers = []
@@ -136,7 +163,7 @@ class Reader:
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.stage is Stage.HEAD:  # Not a trailer; those are dropped.
+        if self.stage is _HEAD:  # Not a trailer; those are dropped.
             self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
@@ -145,7 +172,7 @@ class Reader:
             self._check_head()
         if len(headers) > edge.limits.headers:
             self._stop(no.HEAD_TOO_LARGE)
-        self._enter(Stage.BODY)
+        self._enter(_BODY)
         self._method = parser.get_method().decode()
         self._is_11 = parser.get_http_version() == "1.1"
         self._keeps = self._is_11 and parser.should_keep_alive()
@@ -184,23 +211,31 @@ class Reader:
         else:
             address = admitted.address
             request = Request(self._method, address.path, address.query, self._headers, body)
-            turn = Turn(self._taker, request, admitted.caller)
+            door = self._edge.hot(address.path)
+            turn = Turn(self._taker, request, admitted.caller, door)
             turn.keep = self._keeps
             turn.is_chunked = self._is_11
-            turn.door = self._edge.hot(address.path)
-        self._enter(Stage.IDLE if self._keeps else Stage.DEAF)
+            self._hot = (request, door) if door is not None else None
+        self._enter(_IDLE if self._keeps else _DEAF)
         self._taker.take(turn)
-        if self.stage is Stage.DEAF:
+        if self.stage is _DEAF:
             raise _Stop
+
+    def _repeat(self, known: Known, body: bytes) -> None:
+        """A request that is known but for its body."""
+        first = known.request
+        request = Request(first.method, first.path, first.query, first.headers, body, first.notes)
+        self.since = self._edge.now
+        self._taker.take(Turn(self._taker, request, known.admitted.caller, known.door))
 
     # ------------------------------------------------------------ what is not as it should be
 
     def _check_fed(self) -> None:
         """Bound what is neither header nor body yet, and what is around a body's chunks."""
         limits = self._edge.limits
-        if self.stage is Stage.HEAD and self._fed > limits.header_bytes:
+        if self.stage is _HEAD and self._fed > limits.header_bytes:
             self.refuse(no.HEAD_TOO_LARGE)
-        elif self.stage is Stage.BODY and self._fed > 2 * limits.body_bytes + SWALLOWED_MAX:
+        elif self.stage is _BODY and self._fed > 2 * limits.body_bytes + SWALLOWED_MAX:
             self.refuse(no.TOO_LARGE)
 
     def _check_head(self) -> None:
@@ -255,7 +290,7 @@ class Reader:
         raise _Stop
 
     def _refused(self, refusal: Rejection, *, keep: bool) -> Turn:
-        turn = Turn(self._taker, Request(self._method or "GET", "", b"", (), b""), NOBODY)
+        turn = Turn(self._taker, Request(self._method or "GET", "", b"", (), b""), NOBODY, None)
         turn.refusal = refusal
         turn.keep = keep
         return turn

@@ -4,18 +4,20 @@ A turn is served by a hot door, by the ASGI application, or by the edge itself w
 """
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
 
 from agenthub.domain.caller import Caller
 from agenthub.inbound.exchange import Headers, HotDoor, Request
 from agenthub.inbound.rejection import PROBLEM_JSON, Rejection
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 JSON_LINE = b"content-type: application/json\r\n"
 _BAD_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+LARGE = 32 * 1024
+"""From this size on, a second write costs less than to copy the body behind its head."""
 _BODILESS = frozenset({204, 304})
 
 
@@ -33,29 +35,23 @@ class Line(Protocol):
         ...
 
 
-class Turn:
+class Turn(Struct, eq=False):
     """`exchange.Exchange` over a connection; also what waits in its pipeline."""
 
-    __slots__ = (
-        "caller", "closed", "door", "drained", "is_begun", "is_chunked", "is_done", "keep", "line",
-        "refusal", "request",
-    )  # fmt: skip
-
-    def __init__(self, line: Line, request: Request, caller: Caller) -> None:
-        self.line = line
-        self.request = request
-        self.caller = caller
-        self.closed: Callable[[], None] | None = None
-        self.drained: Callable[[], None] | None = None
-        self.door: HotDoor | None = None
-        """None: the ASGI application's."""
-        self.refusal: Rejection | None = None
-        self.keep = True
-        """Whether the client keeps the connection after this."""
-        self.is_chunked = True
-        """Whether the client understands chunks: not in HTTP/1.0."""
-        self.is_begun = False
-        self.is_done = False
+    line: Line
+    request: Request
+    caller: Caller
+    door: HotDoor | None
+    """None: the ASGI application's."""
+    closed: Callable[[], None] | None = None
+    drained: Callable[[], None] | None = None
+    refusal: Rejection | None = None
+    keep: bool = True
+    """Whether the client keeps the connection after this."""
+    is_chunked: bool = True
+    """Whether the client understands chunks: not in HTTP/1.0."""
+    is_begun: bool = False
+    is_done: bool = False
 
     @property
     def backlog(self) -> int:
@@ -75,8 +71,11 @@ class Turn:
             self.line.send(b"%b%b\r\n" % (head, lines))
         elif self.request.method == "HEAD":
             self.line.send(b"%b%bcontent-length: %d\r\n\r\n" % (head, lines, len(body)))
-        else:
+        elif len(body) < LARGE:
             self.line.send(b"%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, len(body), body))
+        else:
+            self.line.send(b"%b%bcontent-length: %d\r\n\r\n" % (head, lines, len(body)))
+            self.line.send(body)
         self.is_done = True
         self.line.finished(self)
 
