@@ -14,6 +14,7 @@ from typing import Final
 import uvloop
 
 from agenthub.app import banner
+from agenthub.app.arena import keep_freed
 from agenthub.app.demo import CALCULATOR, is_demo
 from agenthub.app.listening import Listening, open_listening
 from agenthub.app.stop import Stop
@@ -38,6 +39,7 @@ def run(options: Options) -> int:
         HubError: The hub cannot start; in one sentence.
     """
     set_up_log(os.environ.get(LOG_LEVEL, "info"))
+    keep_freed()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(options))
     return 0
