@@ -470,6 +470,21 @@ async def test_a_client_that_reads_slowly_pauses_the_server():
         assert not asked.streaming, "what a paused client cannot take is dropped"
 
 
+@virtual_time()
+async def test_a_server_that_waits_for_an_old_client_waits_no_longer_when_it_has_gone():
+    async with doors("calc", limits=LimitSettings(client_buffer_bytes=1_000)) as hub:
+        hub["calc"].answers["add"] = Act(
+            OK.reply, after=SECOND, notes=(("notifications/progress", PROGRESS),)
+        )
+        asked = hub.send(legacy("tools/call", ADD, session=await begun(hub)))
+        asked.backlog = 1_500
+        await asyncio.sleep(0.1)
+        (attempt,) = hub["calc"].flying
+        assert attempt.paused == 1
+        asked.gone()
+        assert attempt.paused == 0
+
+
 # ---------------------------------------------------------------- the old era
 
 

@@ -176,10 +176,13 @@ class HttpReplies:
             ended()
 
     def _closed(self) -> None:
-        """The client has gone."""
+        """The client has gone, and the call is still under way."""
         self._gone = True
-        if self._modern and not self._over:
-            self.cancel(Cause.CLIENT)
+        assert self.passage is not None, "a client is missed after `attend`"
+        if self._modern:
+            self.passage.cancel(Cause.CLIENT)
+        else:
+            self.passage.resume()  # nobody is left to wait for
 
 
 class Subscribed(Protocol):
