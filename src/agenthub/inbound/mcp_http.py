@@ -132,7 +132,7 @@ class Face:
         except (BadJson, InvalidRequest) as error:
             refuse(exchange, error, getattr(error, "message_id", None))
             return
-        if self._is_unknown(exchange):
+        if self._endpoint is not None and self._is_unknown(exchange):
             self._not_found(exchange, message.id)
             return
         said = message.meta.get(VERSION_KEY)

@@ -48,7 +48,7 @@ SERVER_INFO: Final = msgspec.json.encode(
 )
 
 
-class Context(Struct, frozen=True):
+class Context(Struct, frozen=True, gc=False):
     """Who asks, at which face, and how it speaks."""
 
     caller: Caller

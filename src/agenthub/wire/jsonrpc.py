@@ -30,7 +30,7 @@ class Kind(Enum):
     RESPONSE = "response"
 
 
-class Message(Struct, frozen=True):
+class Message(Struct, frozen=True, gc=False):
     """One message of a client."""
 
     kind: Kind
