@@ -37,8 +37,7 @@ async def test_what_it_is_told_is_there_when_a_hub_starts(home):
         assert (await ask(door, "POST", "/api/endpoints", new))[0] == 201
         assert (await ask(door, "GET", "/api/endpoints/%6dine"))[0] == 200
         assert (await ask(door, "GET", "/api/endpoints?nonsense=1"))[0] == 400
-        assert holder(home) == os.getpid()
-    assert holder(home) is None
+        assert holder(home) is None, "a command signs nothing: a hub that starts waits for it"
     async with offline(home, ["mine"]) as door:
         call = {"server": "mine", "tool": "add", "arguments": {"a": 2, "b": 3}}
         status, answer = await ask(door, "POST", "/api/tools/call", call)
