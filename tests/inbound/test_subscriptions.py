@@ -15,6 +15,7 @@ from support.mcp_hub import doors
 from support.virtual_time import settled, virtual_time
 
 from agenthub.domain.caller import Caller, Scope
+from agenthub.domain.endpoint import RateLimit
 from agenthub.domain.errors import Overloaded
 from agenthub.inbound import subscriptions
 from agenthub.settings import LimitSettings
@@ -212,6 +213,7 @@ async def test_hanging_up_frees_the_place(monkeypatch):
         (mine,) = (s for s in hub.door.subscriptions._open if s.context.caller is BERT)
         asked.gone()
         mine.drop()
+        mine.end()
         written = len(asked.chunks)
         await asyncio.sleep(1)
         assert len(asked.chunks) == written
@@ -344,3 +346,22 @@ async def test_of_many_updates_the_latest_counts():
         await asyncio.sleep(1)
         (news,) = asked.events[1:]
         assert news["params"]["n"] == 4_999
+
+
+@virtual_time()
+async def test_a_server_with_a_rate_limit_is_asked_when_there_is_room():
+    record = server("docs", rate_limit=RateLimit(rps=2, burst=2))
+    async with doors(record, prepare={"docs": docs}) as hub:
+        uris = [f"agenthub://docs/a:{number}" for number in range(6)]
+        hub.send(listen(resourceSubscriptions=uris))
+        gone = hub.send(listen(resourceSubscriptions=["agenthub://docs/gone"]))
+        gone.gone()
+        await asyncio.sleep(20)
+        wanted = {("resources/subscribe", f"a:{number}") for number in range(6)}
+        told = [one for one in hub["docs"].asked if one[0] == "resources/subscribe"]
+        assert set(told) == wanted
+        assert len(told) == len(wanted)
+        hub["docs"].die()
+        await hub(listen(resourceSubscriptions=["agenthub://docs/later"]))
+        await asyncio.sleep(5)
+        assert hub["docs"].arrived("later") == 0

@@ -10,6 +10,7 @@ so do all when the hub stops.
 Source: MCP specification 2026-07-28, "Patterns, Subscriptions"; 2025-11-25, "Resources".
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -20,7 +21,7 @@ from msgspec import Raw, Struct
 from agenthub.domain import target
 from agenthub.domain.call import Call
 from agenthub.domain.caller import Caller
-from agenthub.domain.errors import HubError, InvalidParams, Overloaded, UnknownTarget
+from agenthub.domain.errors import HubError, InvalidParams, Overloaded, RateLimited, UnknownTarget
 from agenthub.domain.events import Event, ServerChanged
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.hub import Hub
@@ -302,10 +303,22 @@ class Subscriptions:
             hub.ids(), context.caller, context.door, place[0], method, place[1],
             {"uri": Raw(_encode(place[1]))}, {}, hub.clock.now() + WATCH_SPAN, context.era,
         )  # fmt: skip
-        try:
-            hub.gateway.start(call, _NOBODY)
-        except HubError:
-            return  # it is refused, as any call would be now
+        # What is refused at once is refused as any call would be now.
+        with contextlib.suppress(HubError):
+            hub.gateway.start(call, _Asking(self, method, context, place))
+
+    def refused(self, error: HubError, context: Context, place: tuple[str, str]) -> None:
+        """The rate limit has no room for the question: ask again later, while somebody watches.
+
+        Whatever else is wrong ends with a new connection, and then all is asked anew.
+        """
+        if isinstance(error, RateLimited):
+            span = max(1, error.retry_after_ms or 0) * MILLISECOND + SECOND
+            self.hub.clock.after(span, lambda: self._ask_again(context, place))
+
+    def _ask_again(self, context: Context, place: tuple[str, str]) -> None:
+        if place in self._watched and not self._closed:
+            self._ask("resources/subscribe", context, place)
 
     # ------------------------------------------------------------ news
 
@@ -355,12 +368,19 @@ class _Updated(Struct):
     uri: str
 
 
-class _Nobody:
-    """gateway.Receiver for what nobody waits for."""
+class _Asking:
+    """gateway.Receiver for the hub's own question; its answer is of no interest."""
+
+    def __init__(
+        self, house: Subscriptions, method: str, context: Context, place: tuple[str, str]
+    ) -> None:
+        self._house = house
+        self._method = method
+        self._context = context
+        self._place = place
 
     def notified(self, method: str, params: bytes) -> None: ...
 
-    def finished(self, answer: Answer) -> None: ...
-
-
-_NOBODY = _Nobody()
+    def finished(self, answer: Answer) -> None:
+        if answer.error is not None and self._method == "resources/subscribe":
+            self._house.refused(answer.error, self._context, self._place)
