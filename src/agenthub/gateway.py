@@ -18,6 +18,7 @@ from agenthub.domain.call import Call
 from agenthub.domain.caller import Caller
 from agenthub.domain.errors import HubError, Overloaded, UnknownTarget
 from agenthub.domain.idempotency import Idempotency
+from agenthub.domain.journey import Journey
 from agenthub.domain.outcome import Cause
 from agenthub.domain.span import MICROSECOND, MILLISECOND, SECOND, Nanoseconds
 from agenthub.metrics import OTHER, Metrics
@@ -77,7 +78,8 @@ class Gateway:
             if len(self.in_flight) >= self._crowded:
                 self.shed(call.caller)
             route = self.catalog.routes.find(call)
-            passage = Passage(self, call, route.hops, receiver)
+            way = Journey(call, route.hops, None)
+            passage = Passage(call, self.clock.now(), self, receiver, way)
             joined = call.idempotency_key is not None and not passage.claim()
         except HubError as error:
             self._refused(call, error)

@@ -8,7 +8,7 @@ begin ─► journey ─ WAIT ─► a seat ─► seated ───┼─► jou
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from msgspec import Struct, structs
@@ -18,7 +18,7 @@ from agenthub.domain.call import Call
 from agenthub.domain.errors import HubError, IdempotencyConflict, OutcomeUnknown
 from agenthub.domain.events import CallEnded
 from agenthub.domain.idempotency import Claim, Entry, Idempotency
-from agenthub.domain.journey import Hop, Journey, Step
+from agenthub.domain.journey import Journey, Step
 from agenthub.domain.outcome import Cause, Ending, Reply
 from agenthub.domain.span import MICROSECOND, MILLISECOND, Nanoseconds
 from agenthub.metrics import Metrics
@@ -26,7 +26,9 @@ from agenthub.ports import Attempt, CallLog, CallRow, Clock, Observer, Outgoing,
 
 log = logging.getLogger(__name__)
 
+# An attribute of an Enum class costs more than a global name, and these stand on the hot path.
 _SEND, _WAIT, _END = Step.SEND, Step.WAIT, Step.END
+_ERROR = Ending.ERROR
 
 
 class Answer(Struct, frozen=True):
@@ -66,28 +68,24 @@ class House(Protocol):
     def seat(self, passage: "Passage") -> None: ...
 
 
-class Passage:
+class Passage(Struct, eq=False):
     """One call under way."""
 
-    __slots__ = (
-        "_attempt", "_cause", "_entry", "_house", "_journey", "_over", "_receiver", "_timer",
-        "call", "started",
-    )  # fmt: skip
-
-    def __init__(self, house: House, call: Call, hops: Sequence[Hop], receiver: Receiver) -> None:
-        self.call = call
-        self.started: Nanoseconds = house.clock.now()
-        self._house = house
-        self._receiver = receiver
-        self._journey = Journey(call, hops, self)
-        self._attempt: Attempt | None = None
-        self._timer: Timer | None = None
-        self._cause: Cause | None = None
-        self._entry: Entry | None = None
-        self._over = False
+    call: Call
+    started: Nanoseconds
+    _house: House
+    _receiver: Receiver
+    _journey: Journey
+    _attempt: Attempt | None = None
+    _timer: Timer | None = None
+    _cause: Cause | None = None
+    _entry: Entry | None = None
+    _over: bool = False
 
     def begin(self) -> None:
-        self._do(self._journey.start(self.started, self._house.clock.chance()))
+        journey = self._journey
+        journey.waiter = self
+        self._do(journey.start(self.started, self._house.clock.chance()))
 
     def cancel(self, cause: Cause) -> None:
         """End it: the upstream is told, the receiver hears the outcome. Idempotent."""
@@ -159,7 +157,8 @@ class Passage:
                 assert isinstance(waiter, Passage), "passages wait for seats"
                 house.seat(waiter)
             if step is _END:
-                self._finish()
+                served_by = journey.hop.lane.endpoint.name if journey.attempts else ""
+                self._end(Answer(journey.reply, journey.error, served_by, journey.attempts))
                 return
             now = house.clock.now()
             if journey.wake_at > now:
@@ -178,11 +177,6 @@ class Passage:
             self,
         )  # fmt: skip
 
-    def _finish(self) -> None:
-        journey = self._journey
-        served_by = journey.hop.lane.endpoint.name if journey.attempts else ""
-        self._end(Answer(journey.reply, journey.error, served_by, journey.attempts))
-
     def _end(self, answer: Answer) -> None:
         if self._over:
             return
@@ -192,6 +186,7 @@ class Passage:
         self._note(answer)
         if self._entry is not None:
             house.idempotency.finish(self._entry, answer, house.clock.now())
+        self._journey.waiter = None  # This passage: a circle would be left for the collector.
         try:
             self._receiver.finished(answer)
         except Exception:
@@ -259,7 +254,7 @@ def _outcome(answer: Answer, cause: Cause | None) -> tuple[str, int, int]:
     if error is not None:
         return ("cancelled" if cause is Cause.CLIENT else error.slug), error.code, 0
     assert reply is not None, "a call ends with a reply or an error"
-    if reply.ending is Ending.ERROR:
+    if reply.ending is _ERROR:
         return "upstream_error", reply.code, len(reply.error)
     if reply.result_type == "input_required":
         return "input_required", 0, len(reply.result)

@@ -20,6 +20,7 @@ from agenthub.wire.mcp_headers import encode_params
 ROUTES_MAX = 50_000
 """Routes kept ready. Only a listed tool has one; what clients make up never gets one (A45)."""
 TOOL_CALL = "tools/call"
+_decode = msgspec.json.Decoder().decode
 
 
 class Route(Struct, frozen=True):
@@ -123,9 +124,7 @@ def _serves(primary: ToolFacts, other: ToolFacts, policy: ToolPolicy | None) -> 
 
 
 def _check_arguments(call: Call, facts: ToolFacts) -> None:
-    raw = call.params.get("arguments")
-    arguments: object = msgspec.json.decode(raw if raw is not None else b"{}")
-    if problem := facts.problem_with(arguments):
+    if problem := facts.problem_with(_decode(call.params.get("arguments", b"{}"))):
         raise InvalidParams(
             f"Invalid arguments for tool {call.name}: {problem}",
             server=call.endpoint, tool=call.name, request_id=call.id,

@@ -55,7 +55,7 @@ class Bench:
 
     def end(self, passed, reply, tool="add", cause=None):
         verdict = judge(reply, cause)
-        self.lane.report(passed, tool, verdict, reply, self.now, MIDDLE)
+        self.lane.report(passed, verdict, reply, self.now, MIDDLE)
         self.lane.heard(call(tool), verdict.certainty, reply, self.now)
 
     def attempt(self, reply, tool="add", *, times=1, took=0):
@@ -299,8 +299,8 @@ def test_failures_that_end_together_are_each_counted_for_a_tool_without_a_breake
         bench.end(passed, BROKEN)
     assert bench.state() is State.OPEN
     bench.lane.report(
-        Pass(bench.lane.breaker.admit(bench.now, MIDDLE), bench.now),
-        "add", judge(BROKEN, None), BROKEN, bench.now, MIDDLE,
+        Pass(bench.lane.breaker.admit(bench.now, MIDDLE), bench.now, "add"),
+        judge(BROKEN, None), BROKEN, bench.now, MIDDLE,
     )  # fmt: skip
     assert bench.state() is State.OPEN, "one that began before the breaker was made is late"
 
@@ -353,7 +353,7 @@ def test_one_loss_that_took_many_equal_calls_along_is_no_poison():
 def test_what_the_server_did_not_die_of_is_no_poison(reply):
     bench = Bench()
     bench.attempt(reply, times=4)
-    assert not bench.lane.quarantine.has_suspects
+    assert not bench.lane.quarantine.suspects
     assert bench.lane.rests(call(), bench.now) == 0
 
 

@@ -16,12 +16,12 @@ def killed_twice(now=NOW):
 
 def test_two_deaths_are_poison_and_one_is_not():
     quarantine = Quarantine()
-    assert not quarantine
+    assert not quarantine.resting
     quarantine.died(POISON, NOW, loss=1)
-    assert not quarantine
+    assert not quarantine.resting
     assert quarantine.wait(POISON, NOW) == 0
     quarantine.died(POISON, NOW, loss=2)
-    assert quarantine
+    assert quarantine.resting
     assert quarantine.wait(POISON, NOW) == REST
 
 
@@ -29,7 +29,7 @@ def test_it_rests_for_a_minute_and_is_forgotten_then():
     quarantine = killed_twice()
     assert quarantine.wait(POISON, NOW + REST - 1) == 1
     assert quarantine.wait(POISON, NOW + REST) == 0
-    assert not quarantine
+    assert not quarantine.resting
 
 
 def test_other_arguments_do_not_rest():
@@ -63,11 +63,11 @@ def test_losses_without_a_number_are_counted_each():
 
 def test_what_the_server_answered_is_no_poison():
     quarantine = Quarantine()
-    assert not quarantine.has_suspects
+    assert not quarantine.suspects
     quarantine.died(POISON, NOW, loss=1)
-    assert quarantine.has_suspects
+    assert quarantine.suspects
     quarantine.survived(POISON)
-    assert not quarantine.has_suspects
+    assert not quarantine.suspects
     quarantine.died(POISON, NOW, loss=2)
     assert quarantine.wait(POISON, NOW) == 0
 
@@ -76,14 +76,14 @@ def test_an_answer_ends_the_rest():
     quarantine = killed_twice()
     quarantine.survived(POISON)
     quarantine.survived(OTHER)
-    assert not quarantine
+    assert not quarantine.resting
 
 
 def test_suspects_are_bounded_and_the_oldest_go_first():
     quarantine = killed_twice()
     for number in range(SUSPECTS_MAX):
         quarantine.died(b"%d" % number, NOW, loss=number + 10)
-    assert not quarantine
+    assert not quarantine.resting
     quarantine.died(b"1", NOW, loss=9_999)
     assert quarantine.wait(b"1", NOW) == REST
 

@@ -73,8 +73,8 @@ class CircuitBreaker:
 
     __slots__ = (
         "_clean_since", "_closed_at", "_consecutive", "_flying", "_lease", "_losses", "_on_change",
-        "_plain", "_probes_ok", "_ramp", "_slow", "_suspected", "_window",
-        "config", "corrupt", "generation", "key", "level", "note", "ramp_limit", "state", "until",
+        "_probes_ok", "_ramp", "_slow", "_suspected", "_window", "config", "corrupt", "generation",
+        "is_plain", "key", "level", "note", "ramp_limit", "state", "until",
     )  # fmt: skip
 
     def __init__(
@@ -100,7 +100,7 @@ class CircuitBreaker:
         self._window = Window(config.window_ms * MILLISECOND)
         self._flying: dict[Ticket, None] = {}
         """In flight, of this generation; the oldest first."""
-        self._plain = True
+        self.is_plain = True
         """Closed, and no ramp: everybody passes."""
         self._ramp = 0
         self._clean_since: Nanoseconds = 0
@@ -126,7 +126,7 @@ class CircuitBreaker:
 
     def admit(self, now: Nanoseconds, chance: float) -> Ticket | Refusal:
         """A ticket for one attempt, to be reported in any case; or why not."""
-        if not self._plain:
+        if not self.is_plain:
             refusal = self.peek(now)
             if refusal is not None:
                 if self.state is not _HALF_OPEN or not self._outlived(now, chance):
@@ -259,7 +259,7 @@ class CircuitBreaker:
     def _resume(self, record: Record, now: Nanoseconds, age: Nanoseconds) -> None:
         """Take up where the record ends. A half-open breaker asks again, at once."""
         self.state = _OPEN if record.state is _HALF_OPEN else record.state
-        self._plain = self.state is _CLOSED
+        self.is_plain = self.state is _CLOSED
         self.generation, self.level, self.note = record.generation + 1, record.level, record.note
         if record.closed_ago is not None:
             self._closed_at = now - age - record.closed_ago
@@ -350,7 +350,7 @@ class CircuitBreaker:
         elif now >= self.until:
             self._renew(now, "forced_time_over")
         elif self.state is _CLOSED and self._ramp_at(now) >= self.ramp_limit:
-            self._ramp, self._plain = 0, True
+            self._ramp, self.is_plain = 0, True
 
     def _open(self, now: Nanoseconds, chance: float, cause: str, floor: Nanoseconds = 0) -> None:
         config = self.config
@@ -377,7 +377,7 @@ class CircuitBreaker:
         counts = self.counts(now) | more
         before, self.state = self.state, after
         self.generation += 1
-        self._plain = after is _CLOSED and not self._ramp
+        self.is_plain = after is _CLOSED and not self._ramp
         self._window = Window(self.config.window_ms * MILLISECOND)
         self._flying = {}
         self._clear()

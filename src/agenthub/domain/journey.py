@@ -69,37 +69,37 @@ class Step(Enum):
     """Leave the seat. `journey.reply`, or else `journey.error`, is what the caller gets."""
 
 
-class Journey:
+# An attribute of an Enum class costs more than a global name, and these stand on the hot path.
+_SEND, _END = Step.SEND, Step.END
+_ENTERED, _QUEUED = Entry.ENTERED, Entry.QUEUED
+_DEADLINE, _DONE_OK, _LOST = Cause.DEADLINE, Certainty.DONE_OK, Ending.LOST
+
+
+class Journey(Struct, eq=False):
     """One call's way. The driver calls one method per event and does what it returns."""
 
-    __slots__ = (
-        "_asked", "_index", "_passed", "_read_only", "_retrying", "_safe", "_seat", "_tries",
-        "_unknown", "attempts", "call", "committed", "error", "hops", "hung", "reply",
-        "waiter", "wake_at",
-    )  # fmt: skip
-
-    def __init__(self, call: Call, hops: Sequence[Hop], waiter: object) -> None:
-        self.call = call
-        self.hops = hops
-        self.waiter = waiter
-        """What a lane hands back when a seat is free."""
-        self.committed = False
-        """Set by the driver when something of an answer was forwarded (R31)."""
-        self.attempts = 0
-        self.hung = False
-        """Whether the last attempt had all the time it needed, and ended without an answer."""
-        self.reply: Reply | None = None
-        self.error: HubError | None = None
-        self.wake_at: Nanoseconds = 0
-        self._index = 0
-        self._tries = 0
-        self._retrying = False
-        self._unknown = False
-        """Whether an attempt may have run; then these are what all such attempts allow."""
-        self._safe = self._read_only = True
-        self._asked: Hop | None = None
-        self._seat: Lane | None = None
-        self._passed: Pass | None = None
+    call: Call
+    hops: Sequence[Hop]
+    waiter: object
+    """What a lane hands back when a seat is free."""
+    committed: bool = False
+    """Set by the driver when something of an answer was forwarded (R31)."""
+    attempts: int = 0
+    hung: bool = False
+    """Whether the last attempt had all the time it needed, and ended without an answer."""
+    reply: Reply | None = None
+    error: HubError | None = None
+    wake_at: Nanoseconds = 0
+    _index: int = 0
+    _tries: int = 0
+    _retrying: bool = False
+    _unknown: bool = False
+    """Whether an attempt may have run; then these are what all such attempts allow."""
+    _safe: bool = True
+    _read_only: bool = True
+    _asked: Hop | None = None
+    _seat: Lane | None = None
+    _passed: Pass | None = None
 
     @property
     def hop(self) -> Hop:
@@ -127,20 +127,22 @@ class Journey:
         hop, passed = self.hops[self._index], self._passed
         assert passed is not None, "an answer without an attempt"
         self._passed = None
-        lane, key = hop.lane, self._key(hop)
-        verdict = judge(reply, cancelled=cause)
-        if cause is Cause.DEADLINE and self.call.deadline - passed.started < lane.patience(key):
+        lane, key = hop.lane, passed.key
+        verdict = judge(reply, cause)
+        if cause is _DEADLINE and self.call.deadline - passed.started < lane.patience(key):
             # The caller gave less time than the tool usually takes: nobody's failure (A44).
             verdict = structs.replace(
                 verdict, server=Effect.IGNORE, tool=Effect.IGNORE, needs_spread=False
             )
-        self.hung = verdict.needs_spread and (
-            cause is Cause.DEADLINE or reply.ending is Ending.TIMEOUT
-        )
-        lane.report(passed, key, verdict, reply, now, chance)
-        lane.heard(self.call, verdict.certainty, reply, now)
+        self.hung = verdict.needs_spread and (cause is _DEADLINE or reply.ending is Ending.TIMEOUT)
+        lane.report(passed, verdict, reply, now, chance)
+        if reply.ending is _LOST or lane.quarantine.suspects:
+            lane.heard(self.call, verdict.certainty, reply, now)
         if self._retrying:
             self._retry_is_over()
+        if verdict.certainty is _DONE_OK:
+            self.reply, self.error = reply, None
+            return _END
         if verdict.certainty is Certainty.UNKNOWN:
             self._unknown = True
             self._safe = self._safe and hop.replay_safe
@@ -176,13 +178,16 @@ class Journey:
         while self._index < len(self.hops):
             hop = self.hops[self._index]
             lane = hop.lane
-            refusal = lane.knock(self._key(hop), self.call, now) or lane.take_token(now)
+            key = self._key(hop)
+            refusal = lane.knock(key, self.call, now)
+            if refusal is None and lane.bucket is not None:
+                refusal = lane.take_token(now)
             if refusal is None:
                 entry = lane.seats.enter(self.waiter)
-                if entry is Entry.ENTERED:
+                if entry is _ENTERED:
                     self._seat = lane
                     return self._admit(now, chance, waited=False)
-                if entry is Entry.QUEUED:
+                if entry is _QUEUED:
                     return Step.WAIT
                 lane.give_token_back()
                 refusal = Refusal("overloaded", reason="Too many calls wait for this server")
@@ -205,7 +210,7 @@ class Journey:
             self._asked = hop
             self.attempts += 1
             self._tries += 1
-            return Step.SEND
+            return _SEND
         # A breaker opened while the call waited for its seat: leave that first, then go on.
         # (Its token has come back by itself meanwhile; at once, a breaker refuses when knocked.)
         self.wake_at = now

@@ -12,6 +12,8 @@ Order and rules: rule set §4.2 (breakers), R13 (gate), R24 (bucket), R43 (seats
 from collections import OrderedDict
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from agenthub.domain.bulkhead import Bulkhead
 from agenthub.domain.call import Call
 from agenthub.domain.circuit_breaker import CircuitBreaker, Ticket, Transition
@@ -24,6 +26,9 @@ from agenthub.domain.retry import RetryBudget
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.domain.throttle import ThrottleGate
 from agenthub.domain.token_bucket import TokenBucket
+
+# An attribute of an Enum class costs more than a global name, and these stand on the hot path.
+_DONE_OK, _SUCCESS = Certainty.DONE_OK, Effect.SUCCESS
 
 TOOLS_MAX = 10_000
 """Tools remembered per server; the one seen first goes first (R15, A45)."""
@@ -52,23 +57,16 @@ class Tool:
             self.typical = span
 
 
-class Pass:
+class Pass(Struct, eq=False, gc=False):
     """Permission for one attempt: the tickets of the breakers that it went by."""
 
-    __slots__ = ("breaker", "server", "started", "tool")
-
-    def __init__(
-        self,
-        server: Ticket,
-        started: Nanoseconds,
-        tool: Ticket | None = None,
-        breaker: CircuitBreaker | None = None,
-    ) -> None:
-        self.server = server
-        self.started = started
-        self.tool = tool
-        self.breaker = breaker
-        """The tool's; the lane may have forgotten it before the attempt is over."""
+    server: Ticket
+    started: Nanoseconds
+    key: str
+    """The tool."""
+    tool: Ticket | None = None
+    breaker: CircuitBreaker | None = None
+    """The tool's; the lane may have forgotten it before the attempt is over."""
 
 
 class Lane:
@@ -108,11 +106,11 @@ class Lane:
 
     def knock(self, tool: str, call: Call, now: Nanoseconds) -> Refusal | None:
         """Why an attempt would be refused right now; None: go on. Changes nothing."""
-        if self.quarantine and (wait := self.rests(call, now)):
+        if self.quarantine.resting and (wait := self.rests(call, now)):
             return Refusal("poisoned", wait)
-        if wait := self.gate.wait(now):
-            return Refusal("throttled_upstream", wait)
-        if refusal := self.breaker.peek(now):
+        if now < self.gate.until:
+            return Refusal("throttled_upstream", self.gate.wait(now))
+        if not self.breaker.is_plain and (refusal := self.breaker.peek(now)):
             return refusal
         known = self.tools.get(tool)
         return known.breaker.peek(now) if known and known.breaker else None
@@ -134,26 +132,22 @@ class Lane:
             return server
         known = self.tools.get(tool)
         if not known or not known.breaker:
-            return Pass(server, now)
+            return Pass(server, now, tool)
         ticket = known.breaker.admit(now, chance)
         if isinstance(ticket, Refusal):
             self.breaker.report(server, Effect.IGNORE, now, chance)
             return ticket
-        return Pass(server, now, ticket, known.breaker)
+        return Pass(server, now, tool, ticket, known.breaker)
 
     def report(
-        self,
-        passed: Pass,
-        tool: str,
-        verdict: Verdict,
-        reply: Reply,
-        now: Nanoseconds,
-        chance: float,
+        self, passed: Pass, verdict: Verdict, reply: Reply, now: Nanoseconds, chance: float
     ) -> None:
         """Tell the breakers, the gate and the budget what became of the attempt."""
-        if verdict.certainty is Certainty.DONE_OK and passed.tool is None:
-            self.breaker.report(passed.server, Effect.SUCCESS, now, chance)
-            self._tool(tool).took(now - passed.started)
+        tool = passed.key
+        if verdict.certainty is _DONE_OK and passed.tool is None:
+            self.breaker.report(passed.server, _SUCCESS, now, chance)
+            known = self.tools.get(tool) or self._tool(tool)
+            known.took(now - passed.started)
             self.budget.succeeded()
             self.gate.succeeded()
             return
@@ -178,12 +172,12 @@ class Lane:
         """Remember arguments whose attempt ended in the server's death (F58)."""
         if reply.ending is Ending.LOST and certainty is Certainty.UNKNOWN:
             self.quarantine.died(call.digest(), now, reply.loss)
-        elif self.quarantine.has_suspects and certainty in ANSWERED:
+        elif self.quarantine.suspects and certainty in ANSWERED:
             self.quarantine.survived(call.digest())
 
     def rests(self, call: Call, now: Nanoseconds) -> Nanoseconds:
         """How long calls with these arguments are in quarantine; 0: they are not."""
-        return self.quarantine.wait(call.digest(), now) if self.quarantine else 0
+        return self.quarantine.wait(call.digest(), now) if self.quarantine.resting else 0
 
     def typical(self, tool: str) -> Nanoseconds:
         """The tool's usual duration; 0 when nothing is known of it."""

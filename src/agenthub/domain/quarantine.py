@@ -20,46 +20,39 @@ SUSPECTS_MAX: Final = 256
 
 
 class Quarantine:
-    """What is suspected on one server. True while something rests."""
+    """What is suspected on one server. Both may be looked at; an empty one costs a call nothing."""
 
-    __slots__ = ("_resting", "_suspects")
+    __slots__ = ("resting", "suspects")
 
     def __init__(self) -> None:
-        self._suspects: dict[bytes, tuple[int, int]] = {}
+        self.suspects: dict[bytes, tuple[int, int]] = {}
         """Digest of a call → its deaths, and the last loss."""
-        self._resting: dict[bytes, Nanoseconds] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._resting)
-
-    @property
-    def has_suspects(self) -> bool:
-        return bool(self._suspects)
+        self.resting: dict[bytes, Nanoseconds] = {}
 
     def wait(self, digest: bytes, now: Nanoseconds) -> Nanoseconds:
         """How long these arguments still rest; 0: they may be sent."""
-        until = self._resting.get(digest)
+        until = self.resting.get(digest)
         if until is None:
             return 0
         if now < until:
             return until - now
-        del self._resting[digest]
+        del self.resting[digest]
         return 0
 
     def died(self, digest: bytes, now: Nanoseconds, loss: int = 0) -> None:
         """The server was lost while it had this call. Equal losses, other than 0, are one."""
-        deaths, last = self._suspects.pop(digest, (0, 0))
+        deaths, last = self.suspects.pop(digest, (0, 0))
         if not loss or loss != last:
             deaths = min(deaths + 1, DEATHS)
-        self._suspects[digest] = (deaths, loss)
+        self.suspects[digest] = (deaths, loss)
         if deaths >= DEATHS:
-            self._resting[digest] = now + REST
-        if len(self._suspects) > SUSPECTS_MAX:
-            oldest = next(iter(self._suspects))
-            del self._suspects[oldest]
-            self._resting.pop(oldest, None)
+            self.resting[digest] = now + REST
+        if len(self.suspects) > SUSPECTS_MAX:
+            oldest = next(iter(self.suspects))
+            del self.suspects[oldest]
+            self.resting.pop(oldest, None)
 
     def survived(self, digest: bytes) -> None:
         """The server answered this call: it was not the arguments."""
-        self._suspects.pop(digest, None)
-        self._resting.pop(digest, None)
+        self.suspects.pop(digest, None)
+        self.resting.pop(digest, None)

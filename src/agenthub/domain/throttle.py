@@ -22,15 +22,16 @@ RETRY_AFTER_MAX: Final[Nanoseconds] = 300 * SECOND
 class ThrottleGate:
     """One server's."""
 
-    __slots__ = ("_level", "_until")
+    __slots__ = ("_level", "until")
 
     def __init__(self) -> None:
-        self._until: Nanoseconds = 0
+        self.until: Nanoseconds = 0
+        """When it opens; it may be looked at, and is moved by `closed` alone."""
         self._level = 0
 
     def wait(self, now: Nanoseconds) -> Nanoseconds:
         """How long the gate is still closed; 0: it is open."""
-        return self._until - now if now < self._until else 0
+        return self.until - now if now < self.until else 0
 
     def closed(self, now: Nanoseconds, retry_after: Nanoseconds | None, chance: float) -> None:
         """The server asked for a pause, of `retry_after` if it said so."""
@@ -38,10 +39,10 @@ class ThrottleGate:
             span = min(retry_after, RETRY_AFTER_MAX)
         else:
             span = min(int((BASE << self._level) * (0.75 + chance / 2)), CAP)
-        if now >= self._until:
+        if now >= self.until:
             # Many calls are refused at once; together they are one lesson.
             self._level = min(self._level + 1, LEVEL_MAX)
-        self._until = max(self._until, now + span)
+        self.until = max(self.until, now + span)
 
     def succeeded(self) -> None:
         """A call went through: the server is at ease again."""
