@@ -28,6 +28,10 @@ RESUME_AFTER: Nanoseconds = 500 * MILLISECOND
 RESUME_AFTER_MAX: Nanoseconds = 10_000 * MILLISECOND
 
 
+# An attribute of an Enum class costs more than a global name, and this stands on the hot path.
+_RESULT = Ending.RESULT
+
+
 class AttemptOwner(ExchangeOwner, Protocol):
     """What an attempt needs of its server."""
 
@@ -53,7 +57,7 @@ class AttemptOwner(ExchangeOwner, Protocol):
         ...
 
     def noted(self, reply: Reply) -> None:
-        """How an attempt ended, before its receiver hears of it."""
+        """How an attempt ended that got no result, before its receiver hears of it."""
         ...
 
 
@@ -180,7 +184,8 @@ class HttpAttempt(Exchange):
             reply = Reply(Ending.LOST, loss=self._server.mint_loss(), detail=detail)
         if self._progress is not None and reply.ending is not Ending.CANCELLED:
             self._pass_progress(self._progress, self._server.clock.now())
-        self._server.noted(reply)
+        if reply.ending is not _RESULT:
+            self._server.noted(reply)
         self.receiver.finished(reply)
 
     # ---------------------------------------------------------------- its stream

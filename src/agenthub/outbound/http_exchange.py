@@ -122,7 +122,8 @@ class Exchange(Struct, kw_only=True, eq=False):
         """Tell the end, once."""
         if not self.done:
             self.done = True
-            self._parts.clear()
+            if self._parts:
+                self._parts.clear()
             self._tell(reply)
 
     # ---------------------------------------------------------------- from the connection

@@ -18,7 +18,14 @@ from agenthub import __version__
 from agenthub.domain.call import Era
 from agenthub.domain.endpoint_check import check_header_value
 from agenthub.domain.span import Nanoseconds
-from agenthub.outbound.mcp_message import MODERN, meta_of, put_name
+from agenthub.outbound.mcp_message import (
+    MODERN,
+    has_plain_meta,
+    left_ms,
+    meta_of,
+    plain_meta,
+    put_name,
+)
 from agenthub.ports import Outgoing
 from agenthub.wire.mcp_headers import encode
 
@@ -28,6 +35,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _PLAIN = re.compile(r"[\x20-\x7e]*")
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,4096}")
 _encode = msgspec.json.Encoder().encode
+_MODERN = Era.MODERN
 
 
 class Origin(Struct, frozen=True):
@@ -133,22 +141,29 @@ class RequestHead:
 
     def call(self, message_id: int, outgoing: Outgoing, now: Nanoseconds) -> bytes:
         """One attempt, with the hub's own id and progress token."""
-        era = self._era
+        era, method = self._era, outgoing.method
         assert era is not None, "the era is known before anything is sent"
         params: dict[str, object] = dict(outgoing.params)
         if outgoing.name:
             put_name(params, outgoing)
-        if meta := meta_of(message_id, outgoing, era, now):
-            params["_meta"] = meta
+        if era is _MODERN and params and has_plain_meta(outgoing):
+            meta = plain_meta(outgoing.capabilities, outgoing.client_info)
+            encoded = b"%b%b%d}}" % (_encode(params)[:-1], meta, left_ms(outgoing, now))
+        else:
+            if meta := meta_of(message_id, outgoing, era, now):
+                params["_meta"] = meta
+            encoded = _encode(params)
         body = b'{"jsonrpc":"2.0","id":%d,"method":%b,"params":%b}' % (
             message_id,
-            _encode(outgoing.method),
-            _encode(params),
+            _encode(method),
+            encoded,
         )
-        named = _named(outgoing.method, outgoing.name) if era is Era.MODERN else b""
-        if outgoing.headers and era is Era.MODERN:
-            named += _extra(outgoing.headers)
-        return _whole(self._post, named, body)
+        named = b""
+        if era is _MODERN:
+            named = _named(method, outgoing.name)
+            if outgoing.headers:
+                named += _extra(outgoing.headers)
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._post, named, len(body), body)
 
 
 def _whole(head: bytes, named: bytes, body: bytes) -> bytes:

@@ -63,8 +63,8 @@ class Phase(Enum):
     CLOSED = auto()
 
 
-# A global name costs less than an attribute of an Enum class, and these stand on the hot path.
-_READY, _RESULT = Phase.READY, Ending.RESULT
+# An attribute of an Enum class costs more than a global name, and this stands on the hot path.
+_READY = Phase.READY
 
 
 class HttpUpstream:
@@ -147,7 +147,8 @@ class HttpUpstream:
             self, outgoing, receiver, id=self.mint(), patience=self.patience, _owner=self
         )
         if self._phase is _READY:
-            self._go(attempt)
+            if self._log_level or not self._pool.take(attempt):
+                self._go(attempt)
             return attempt
         if self._phase is Phase.NEW or (
             self._phase is Phase.DOWN and self.clock.now() >= self._not_before
@@ -243,7 +244,7 @@ class HttpUpstream:
         self._be_down(Failed(Reply(Ending.UNREACHED, Written.NONE, detail=problem), diagnosis))
 
     def noted(self, reply: Reply) -> None:
-        if reply.ending is not _RESULT and self._phase is _READY and _is_odd(reply, self.era):
+        if self._phase is _READY and _is_odd(reply, self.era):
             now = self.clock.now()
             if self._doubted_at is None or now - self._doubted_at >= DOUBT_GAP:
                 self._doubted_at = now
