@@ -10,16 +10,10 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct, field
 
 from agenthub.domain.caller import Caller
+from agenthub.wire.notes import Notes
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 """Names in lower case, values stripped of white space, in the order they came."""
-
-
-class Notes(Struct, eq=False):
-    """What was worked out of a head; requests that begin with the same bytes share it."""
-
-    door: object = None
-    """The door's own."""
 
 
 class Request(Struct, frozen=True):
@@ -32,6 +26,7 @@ class Request(Struct, frozen=True):
     headers: Headers
     body: bytes
     notes: Notes = field(default_factory=Notes)
+    """Of the head: requests that begin with the same bytes may share them."""
 
     def header(self, name: bytes) -> bytes | None:
         """The first value; callers that must not see two use `headers_of`."""

@@ -19,20 +19,17 @@ from agenthub.domain.errors import HubError, InvalidParams, UnknownTarget
 from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.hub import Hub
 from agenthub.inbound.mcp_answer import CallReceiver
+from agenthub.inbound.mcp_said import Said, said_in
 from agenthub.inbound.mcp_terms import (
-    CAPABILITIES_KEY,
-    CLIENT_INFO_KEY,
     DEADLINE_KEY,
     IDEMPOTENCY_KEY,
     INVALID_PARAMS,
     LOG_LEVEL_KEY,
     METHOD_NOT_FOUND,
-    OURS,
     SERVER_INFO,
     SERVER_INFO_KEY,
     SUPPORTED,
     TASKS,
-    VERSION_KEY,
     Context,
     Replies,
 )
@@ -52,7 +49,6 @@ READ: Final = "resources/read"
 CALLS: Final = {"tools/call": "name", "prompts/get": "name", READ: "uri", COMPLETE: "ref"}
 """Methods that a server answers, and the parameter that names their target."""
 _WHAT: Final = {"tools/call": "tool", "prompts/get": "prompt", READ: "resource"}
-_OWN_META: Final = frozenset({VERSION_KEY, CAPABILITIES_KEY, CLIENT_INFO_KEY})
 _TAIL: Final = b',"resultType":"complete","ttlMs":%d,"cacheScope":"private","_meta":{"%b":%b}}' % (
     LIST_TTL_MS,
     SERVER_INFO_KEY.encode(),
@@ -115,15 +111,15 @@ class McpDoor:
         endpoint, bare = context.endpoint, name
         if endpoint is None:
             endpoint, bare = self._locate(message.method, name)
-        hub, meta = self.hub, message.meta
+        hub, said = self.hub, said_in(message)
         server = hub.catalog.find(endpoint, context.caller)
         if server is None:
             raise _unknown(message.method, name)
         call = Call(
             hub.ids(), context.caller, context.door, endpoint, message.method, bare,
-            message.params, _passed_on(meta, context), self._deadline(server, bare, meta),
+            message.params, _passed_on(said, context), self._deadline(server, bare, said.deadline),
             context.era, _without_tasks(context.capabilities), context.client_info,
-            _idempotency_key(meta, context), context.size_bytes,
+            _idempotency_key(said.idempotency_key, context.idempotency_key), context.size_bytes,
         )  # fmt: skip
         if context.headers and message.method == "tools/call":
             facts = server.facts(bare)
@@ -143,14 +139,13 @@ class McpDoor:
             raise _unknown(method, name)
         return found
 
-    def _deadline(self, server: Server, tool: str, meta: Mapping[str, Raw]) -> Nanoseconds:
+    def _deadline(self, server: Server, tool: str, wish: Raw | None) -> Nanoseconds:
         """Monotonic: the shortest of the client's wish, the tool's or the server's, 300 s (R40)."""
         endpoint = server.endpoint
         span = endpoint.timeouts.call_ms
         policy = endpoint.tools.get(tool) if endpoint.tools else None
         if policy and policy.timeout_ms:
             span = policy.timeout_ms
-        wish = meta.get(DEADLINE_KEY)
         if wish is not None:
             span = min(span, _milliseconds(wish))
         return self.hub.clock.now() + min(span, HARD_CAP_MS) * MILLISECOND
@@ -274,18 +269,11 @@ def _is_object_schema(shape: Any) -> bool:
     return isinstance(shape, dict) and shape.get("type") == "object"  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
-def _passed_on(meta: Mapping[str, Raw], context: Context) -> dict[str, Raw]:
-    """The `_meta` that goes on to the server: without the protocol's own keys and the hub's."""
-    passed: dict[str, Raw] = {}
-    if not _OWN_META.issuperset(meta):
-        passed = {
-            key: value
-            for key, value in meta.items()
-            if key not in _OWN_META and not key.startswith(OURS)
-        }
-    if context.log_level:
-        passed[LOG_LEVEL_KEY] = Raw(context.log_level)
-    return passed
+def _passed_on(said: Said, context: Context) -> Mapping[str, Raw]:
+    """The `_meta` that goes on to the server; an old client said for the session what it logs."""
+    if not context.log_level:
+        return said.passed_on
+    return {**said.passed_on, LOG_LEVEL_KEY: Raw(context.log_level)}
 
 
 def _without_tasks(capabilities: bytes) -> bytes:
@@ -306,12 +294,12 @@ def _milliseconds(wish: Raw) -> int:
         raise InvalidParams(f"_meta.{DEADLINE_KEY}: expected milliseconds") from None
 
 
-def _idempotency_key(meta: Mapping[str, Raw], context: Context) -> str | None:
-    raw = meta.get(IDEMPOTENCY_KEY)
-    if raw is None and context.idempotency_key is None:
+def _idempotency_key(raw: Raw | None, header: str | None) -> str | None:
+    """What is said in `_meta` counts, else the header."""
+    if raw is None and header is None:
         return None
     try:
-        key = context.idempotency_key if raw is None else msgspec.json.decode(raw, type=str)
+        key = header if raw is None else msgspec.json.decode(raw, type=str)
     except msgspec.DecodeError:
         key = ""
     if key is None or not 1 <= len(key) <= 256:

@@ -28,20 +28,16 @@ from agenthub.inbound.mcp_request import (
     NEEDS_STREAM,
     OLD,
     VERSION,
+    Heading,
     UnsupportedVersion,
-    check_headers,
-    check_meta,
-    check_version,
+    check,
+    heading_of,
     refuse,
     shown,
-    takes_streams,
-    twice,
 )
 from agenthub.inbound.mcp_session import Sessions
 from agenthub.inbound.mcp_stream import HttpFeed, HttpReplies, Pulse
 from agenthub.inbound.mcp_terms import (
-    CAPABILITIES_KEY,
-    CLIENT_INFO_KEY,
     INVALID_REQUEST,
     LISTEN,
     MODERN,
@@ -57,6 +53,7 @@ ALLOW: Final[Headers] = ((b"allow", b"GET, POST, DELETE"),)
 ALLOW_POST: Final[Headers] = ((b"allow", b"POST"),)
 FACES_MAX: Final = 1_000
 _MODERN: Final = MODERN.encode()
+_MODERN_ERA, _REQUEST = Era.MODERN, Kind.REQUEST
 
 
 class McpHttp:
@@ -104,13 +101,13 @@ class Face:
 
     def __call__(self, exchange: Exchange) -> None:
         request = exchange.request
-        headers = dict(request.headers)
-        if len(headers) != len(request.headers) and (name := twice(request.headers)):
-            refuse(exchange, HeaderMismatch(f"{name} came twice"))
+        heading = heading_of(request)
+        if heading.twice:
+            refuse(exchange, HeaderMismatch(f"{heading.twice} came twice"))
             return
-        version = headers.get(VERSION)
+        headers, version = heading.fields, heading.version
         if request.method == "POST":
-            self._post(exchange, headers, version)
+            self._post(exchange, heading)
         elif request.method not in {"GET", "DELETE"}:
             exchange.answer(405, b"", ALLOW)
         elif version == _MODERN:
@@ -124,9 +121,7 @@ class Face:
         else:
             self._legacy.end(exchange, headers)
 
-    def _post(
-        self, exchange: Exchange, headers: Mapping[bytes, bytes], version: bytes | None
-    ) -> None:
+    def _post(self, exchange: Exchange, heading: Heading) -> None:
         try:
             message = read_message(exchange.request.body)
         except (BadJson, InvalidRequest) as error:
@@ -135,11 +130,11 @@ class Face:
         if self._endpoint is not None and self._is_unknown(exchange):
             self._not_found(exchange, message.id)
             return
-        said = message.meta.get(VERSION_KEY)
+        version = heading.version
         if version is not None and version not in OLD:
-            self._modern(exchange, headers, message)
-        elif said is None:
-            self._legacy.post(exchange, headers, message)
+            self._modern(exchange, heading, message)
+        elif VERSION_KEY not in message.meta:
+            self._legacy.post(exchange, heading.fields, message)
         else:
             wrong = "is missing" if version is None else "is not the version in `_meta`"
             refuse(exchange, HeaderMismatch(f"MCP-Protocol-Version {wrong}"), message.id)
@@ -155,26 +150,20 @@ class Face:
 
     # ------------------------------------------------------------ the new era
 
-    def _modern(self, exchange: Exchange, headers: Mapping[bytes, bytes], message: Message) -> None:
-        if message.kind is not Kind.REQUEST:
-            self._modern_aside(exchange, headers, message)
+    def _modern(self, exchange: Exchange, heading: Heading, message: Message) -> None:
+        if message.kind is not _REQUEST:
+            self._modern_aside(exchange, heading.fields, message)
             return
         try:
-            check_meta(message)
-            check_headers(message, headers)
-            check_version(message)
+            said = check(message, heading)
         except HubError as error:
             self._refuse(exchange, error, message.id)
             return
-        meta, request = message.meta, exchange.request
-        key = headers.get(b"idempotency-key")
+        request, streams = exchange.request, heading.streams
         context = Context(
-            exchange.caller, self._endpoint, Era.MODERN, bytes(meta[CAPABILITIES_KEY]),
-            bytes(meta.get(CLIENT_INFO_KEY, b"")), b"", "mcp",
-            key.decode("latin-1") if key is not None else None, len(request.body),
-            request.headers,
+            exchange.caller, self._endpoint, _MODERN_ERA, said.capabilities, said.client_info, b"",
+            "mcp", heading.idempotency_key, len(request.body), request.headers,
         )  # fmt: skip
-        streams = takes_streams(headers.get(b"accept"))
         if message.method == LISTEN:
             self._listen(exchange, message, context, streams=streams)
             return

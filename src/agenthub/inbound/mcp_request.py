@@ -5,21 +5,15 @@ Source: MCP specification 2026-07-28, "Streamable HTTP, Request Metadata"; attac
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
-from agenthub.domain.errors import HubError, InvalidParams
-from agenthub.inbound.exchange import Exchange, Headers
+from msgspec import Struct
+
+from agenthub.domain.errors import HubError
+from agenthub.inbound.exchange import Exchange, Headers, Request
+from agenthub.inbound.mcp_said import Said, check_meta, said_in
 from agenthub.inbound.mcp_stream import STATUS
-from agenthub.inbound.mcp_terms import (
-    CAPABILITIES_KEY,
-    CLIENT_INFO_KEY,
-    LEGACY_VERSIONS,
-    LOG_LEVEL_KEY,
-    LOG_LEVELS,
-    MODERN,
-    SUPPORTED,
-    VERSION_KEY,
-)
+from agenthub.inbound.mcp_terms import LEGACY_VERSIONS, MODERN, SUPPORTED, VERSION_KEY
 from agenthub.wire.jsonrpc import Message, error_message
 from agenthub.wire.mcp_headers import HeaderMismatch, decode
 
@@ -34,6 +28,7 @@ NAMED_BY: Final = {
 """The parameter that `Mcp-Name` repeats."""
 OLD: Final = frozenset(version.encode() for version in LEGACY_VERSIONS)
 NEEDS_STREAM: Final = "Accept must name text/event-stream"
+_MODERN: Final = MODERN.encode()
 _BOTH: Final = b"application/json, text/event-stream"
 
 
@@ -52,29 +47,72 @@ class UnsupportedVersion(HubError):
         return {"supported": list(SUPPORTED), "requested": self._requested}
 
 
+class Heading(Struct, frozen=True):
+    """What a request's headers say to the door: worked out once for each head."""
+
+    fields: Mapping[bytes, bytes]
+    twice: str
+    """A header that decides, and came more than once; else empty."""
+    version: bytes | None
+    method: str | None
+    """`Mcp-Method`, if it is ASCII."""
+    name: str | None
+    """`Mcp-Name`, if it is ASCII and not encoded."""
+    streams: bool
+    """Whether the client takes event streams."""
+    idempotency_key: str | None
+
+
+def heading_of(request: Request) -> Heading:
+    heading = request.notes.of_door
+    if type(heading) is not Heading:
+        heading = request.notes.of_door = _read_heading(request.headers)
+    return heading
+
+
+def _read_heading(headers: Headers) -> Heading:
+    fields = dict(headers)
+    key = fields.get(b"idempotency-key")
+    return Heading(
+        fields,
+        (len(fields) != len(headers) and twice(headers)) or "",
+        fields.get(VERSION),
+        _plain(fields.get(METHOD)),
+        _plain(fields.get(NAME)),
+        takes_streams(fields.get(b"accept")),
+        None if key is None else key.decode("latin-1"),
+    )
+
+
+def _plain(value: bytes | None) -> str | None:
+    if value is None or not value.isascii() or value.startswith(b"=?"):
+        return None
+    return value.decode("ascii")
+
+
 # ---------------------------------------------------------------- the ladder's rungs
 
 
-def check_meta(message: Message) -> None:
-    """That `_meta` says how the request is meant. Raises InvalidParams."""
-    meta: Any = message.parsed.get("_meta", {})
-    if VERSION_KEY not in meta or CAPABILITIES_KEY not in meta:
-        raise InvalidParams(f"params._meta: expected {VERSION_KEY} and {CAPABILITIES_KEY}")
-    if type(meta[VERSION_KEY]) is not str:
-        raise InvalidParams(f"_meta.{VERSION_KEY}: expected a string")
-    if type(meta[CAPABILITIES_KEY]) is not dict:
-        raise InvalidParams(f"_meta.{CAPABILITIES_KEY}: expected an object")
-    if len(meta) > 2:
-        _check_optional_meta(meta)
+def check(message: Message, heading: Heading) -> Said:
+    """That a request of the new era is one: all rungs, by one look where they were passed before.
+
+    Raises InvalidParams, HeaderMismatch or UnsupportedVersion.
+    """
+    said = said_in(message)
+    if not (said.version == MODERN and heading.version == _MODERN and _agrees(heading, message)):
+        check_meta(message)
+        check_headers(message, heading.fields)
+        check_version(message)
+    return said
 
 
-def _check_optional_meta(meta: Mapping[str, Any]) -> None:
-    if type(meta.get(CLIENT_INFO_KEY, meta)) is not dict:
-        raise InvalidParams(f"_meta.{CLIENT_INFO_KEY}: expected an object")
-    if LOG_LEVEL_KEY in meta and meta[LOG_LEVEL_KEY] not in LOG_LEVELS:
-        raise InvalidParams(f"_meta.{LOG_LEVEL_KEY}: expected one of {', '.join(LOG_LEVELS)}")
-    if type(meta.get("progressToken", "")) not in {str, int}:
-        raise InvalidParams("_meta.progressToken: expected a string or an integer")
+def _agrees(heading: Heading, message: Message) -> bool:
+    """As `check_headers` about method and name, for headers that are plain."""
+    method = message.method
+    if heading.method != method:
+        return False
+    named_by = NAMED_BY.get(method)
+    return named_by is None or heading.name == message.parsed.get(named_by)
 
 
 def check_version(message: Message) -> None:

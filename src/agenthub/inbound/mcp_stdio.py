@@ -26,7 +26,8 @@ from agenthub.domain.outcome import Cause
 from agenthub.hub import Hub
 from agenthub.inbound.mcp import McpDoor
 from agenthub.inbound.mcp_legacy import CANCELLED, LegacyDoor
-from agenthub.inbound.mcp_request import check_meta, check_version
+from agenthub.inbound.mcp_request import check_version
+from agenthub.inbound.mcp_said import check_meta
 from agenthub.inbound.mcp_session import RunningRequests, Session, read_initialize
 from agenthub.inbound.mcp_terms import (
     CAPABILITIES_KEY,

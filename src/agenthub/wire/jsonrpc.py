@@ -16,11 +16,16 @@ from msgspec import Raw, Struct, field
 
 from agenthub.domain.errors import HubError
 from agenthub.wire import strict_json
+from agenthub.wire.notes import Notes
 from agenthub.wire.strict_json import BadJson
 
 ID_CHARACTERS_MAX = 256
 ID_INTEGER_MAX = 2**53 - 1
 """What every JSON reader can hold. Source: RFC 8259 §6."""
+METAS_MAX = 256
+"""Texts of `_meta` kept; when there are more, all are forgotten and read again."""
+META_BYTES_MAX = 1_024
+"""Of one that is kept. Most clients say the same, about themselves, with each request."""
 NOTHING = Raw()
 
 
@@ -42,6 +47,8 @@ class Message(Struct, frozen=True, gc=False):
     """The members of `params`, raw, without `_meta`."""
     meta: Mapping[str, Raw] = {}
     """The members of `params._meta`, raw."""
+    notes: Notes = field(default_factory=Notes)
+    """Of `_meta`: messages that say the same there may share them."""
     parsed: Mapping[str, Any] = {}
     """All of `params` as values, `_meta` too."""
     result: Raw = NOTHING
@@ -87,6 +94,7 @@ class _Text(Struct):
 
 
 _NO_PARAMS: dict[str, Any] = {}
+_metas: dict[bytes, tuple[Mapping[str, Raw], Notes]] = {}
 _IS_REQUEST, _IS_NOTIFICATION = Kind.REQUEST, Kind.NOTIFICATION
 _REQUEST = frozenset({"jsonrpc", "id", "method", "params"})
 _RESPONSE = frozenset({"jsonrpc", "id", "result", "error"})
@@ -115,13 +123,25 @@ def read_message(body: bytes) -> Message:
         readable = message_id if message_id and not problem else None
         raise InvalidRequest(problem or "method: expected a name", readable)
     kind = _IS_REQUEST if message_id else _IS_NOTIFICATION
-    params = request.params
-    meta: Mapping[str, Raw] = {}
-    if "_meta" in params:
-        if type(value["params"]["_meta"]) is not dict:
-            raise InvalidMeta("params._meta: expected an object", message_id or None)
-        meta = _raw_members(params.pop("_meta"))
-    return Message(kind, request.method, message_id, params, meta, value.get("params", _NO_PARAMS))
+    params, parsed = request.params, value.get("params", _NO_PARAMS)
+    if "_meta" not in params:
+        return Message(kind, request.method, message_id, params, parsed=parsed)
+    if type(parsed["_meta"]) is not dict:
+        raise InvalidMeta("params._meta: expected an object", message_id or None)
+    meta, notes = _read_meta(bytes(params.pop("_meta")))
+    return Message(kind, request.method, message_id, params, meta, notes, parsed)
+
+
+def _read_meta(text: bytes) -> tuple[Mapping[str, Raw], Notes]:
+    """The members of a `_meta`, and what there is to share with whoever says the same."""
+    kept = _metas.get(text)
+    if kept is None:
+        kept = (_raw_members(text), Notes())
+        if len(text) <= META_BYTES_MAX:
+            if len(_metas) >= METAS_MAX:
+                _metas.clear()
+            _metas[text] = kept
+    return kept
 
 
 def _read_response(value: Any, body: bytes) -> Message:
