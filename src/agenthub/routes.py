@@ -51,7 +51,8 @@ class Routes:
             InvalidParams: The arguments do not fit the tool's schema (A33).
         """
         route = self._find(call)
-        if "requestState" in call.params or "inputResponses" in call.params:
+        params = call.params
+        if "requestState" in params or "inputResponses" in params:
             # An answer to a question goes to who asked it, and to nobody else (R34).
             return structs.replace(route, hops=route.hops[:1])
         return route

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from agenthub.domain.call import Era
 from agenthub.domain.errors import BadSetting
 from agenthub.domain.span import SECOND
 from agenthub.outbound.http_request import Origin, RequestHead, is_session_id, origin_of
+from agenthub.outbound.mcp_message import meta_of
 from agenthub.ports import Outgoing
 from agenthub.wire import mcp_headers
 
@@ -53,6 +55,29 @@ def test_a_modern_call_repeats_what_the_body_says():
     assert b'"arguments":{ "a":1 }' in body, "what the client wrote goes on byte for byte"
     meta = message["params"]["_meta"]
     assert meta["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"
+    assert meta["io.agenthub/deadlineMs"] == 9_950
+
+
+@pytest.mark.parametrize("info", [b"", b'{"name":"c","version":"1"}', b'"%b"' % (b"x" * 2_000)])
+@pytest.mark.parametrize("capabilities", [b"{}", b'{"roots":{}}', b""])
+def test_what_a_client_says_of_itself_is_told_the_same_whether_or_not_it_is_kept_ready(
+    info: bytes, capabilities: bytes
+):
+    call = outgoing(client_info=info, capabilities=capabilities)
+    for _ in range(2):
+        meta = json.loads(parts(head().call(7, call, 0))[2])["params"]["_meta"]
+        assert meta == msgspec.json.decode(msgspec.json.encode(meta_of(7, call, Era.MODERN, 0)))
+
+
+def test_a_call_without_params_has_its_meta_too():
+    body = parts(head().call(7, outgoing("x/y", "", params={}), 0))[2]
+    assert list(json.loads(body)["params"]) == ["_meta"]
+
+
+def test_what_the_caller_passes_on_stands_beside_it():
+    body = parts(head().call(7, outgoing(meta={"a/b": Raw(b"[1]")}), 0))[2]
+    meta = json.loads(body)["params"]["_meta"]
+    assert meta["a/b"] == [1]
     assert meta["io.agenthub/deadlineMs"] == 9_950
 
 

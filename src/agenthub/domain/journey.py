@@ -115,8 +115,9 @@ class Journey(Struct, eq=False):
 
     def seated(self, now: Nanoseconds, chance: float) -> Step:
         """A seat that was waited for is ours."""
-        self._seat = self.hops[self._index].lane
-        return self._admit(now, chance, waited=True)
+        hop = self.hops[self._index]
+        self._seat = hop.lane
+        return self._admit(hop, self._key(hop), now, chance, waited=True)
 
     def woke(self, now: Nanoseconds, chance: float) -> Step:
         """The sleep is over."""
@@ -186,7 +187,7 @@ class Journey(Struct, eq=False):
                 entry = lane.seats.enter(self.waiter)
                 if entry is _ENTERED:
                     self._seat = lane
-                    return self._admit(now, chance, waited=False)
+                    return self._admit(hop, key, now, chance, waited=False)
                 if entry is _QUEUED:
                     return Step.WAIT
                 lane.give_token_back()
@@ -196,15 +197,14 @@ class Journey(Struct, eq=False):
         self._note(UnknownTarget(**self._facts()))
         return Step.END
 
-    def _admit(self, now: Nanoseconds, chance: float, *, waited: bool) -> Step:
+    def _admit(self, hop: Hop, key: str, now: Nanoseconds, chance: float, *, waited: bool) -> Step:
         """Take the breakers' tickets, now that a seat is held."""
-        hop = self.hops[self._index]
         if self.call.deadline - now < MIN_ATTEMPT:
             if not waited:
                 hop.lane.give_token_back()
             self._note(DeadlineExceeded(**self._facts()))
             return self._end()
-        passed = hop.lane.admit(self._key(hop), now, chance)
+        passed = hop.lane.admit(key, now, chance)
         if isinstance(passed, Pass):
             self._passed = passed
             self._asked = hop

@@ -166,8 +166,7 @@ class HttpAttempt(Exchange):
             return True
         return self.status == 400 and b"session" in b"".join(self._parts).lower()
 
-    def _answered(self, message: Message, raw: bytes) -> Reply:
-        reply = wire.reply_of(message, raw, self.status)
+    def _asked_back(self, reply: Reply) -> Reply:
         if reply.result_type == "input_required" and self.outgoing.era is Era.LEGACY:
             detail = "the server asks the client something in a way that an older client cannot"
             return Reply(Ending.INTERACTIVE, status=self.status, detail=detail)

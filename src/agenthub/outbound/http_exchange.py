@@ -85,8 +85,9 @@ class Exchange(Struct, kw_only=True, eq=False):
     def _asked(self, message: Message, message_id: int | str) -> None:
         """A request of the server's, on its own stream."""
 
-    def _answered(self, message: Message, raw: bytes) -> Reply:
-        return wire.reply_of(message, raw, self.status)
+    def _asked_back(self, reply: Reply) -> Reply:
+        """An answer that is no end of the matter: the server asks for more input."""
+        return reply
 
     # ---------------------------------------------------------------- from the pool
 
@@ -269,7 +270,8 @@ class Exchange(Struct, kw_only=True, eq=False):
             self._decide(Ending.PROTOCOL, "the answer is no JSON-RPC message")
         elif not message.method:
             if type(message.id) is int and message.id == self.id:
-                self.reply = self._answered(message, raw)
+                reply = wire.reply_of(message, raw, self.status)
+                self.reply = reply if reply.result_type == "complete" else self._asked_back(reply)
             else:
                 self._decide(Ending.PROTOCOL, "the answer has another id than the request")
         elif not wire.is_utf8(raw):

@@ -20,8 +20,6 @@ from agenthub.domain.endpoint_check import check_header_value
 from agenthub.domain.span import Nanoseconds
 from agenthub.outbound.mcp_message import (
     MODERN,
-    has_plain_meta,
-    left_ms,
     meta_of,
     plain_meta,
     put_name,
@@ -146,9 +144,9 @@ class RequestHead:
         params: dict[str, object] = dict(outgoing.params)
         if outgoing.name:
             put_name(params, outgoing)
-        if era is _MODERN and params and has_plain_meta(outgoing):
-            meta = plain_meta(outgoing.capabilities, outgoing.client_info)
-            encoded = b"%b%b%d}}" % (_encode(params)[:-1], meta, left_ms(outgoing, now))
+        plain = plain_meta(outgoing, now) if era is _MODERN and params else None
+        if plain is not None:
+            encoded = b'%b,"_meta":%b}' % (_encode(params)[:-1], plain)
         else:
             if meta := meta_of(message_id, outgoing, era, now):
                 params["_meta"] = meta

@@ -116,7 +116,7 @@ def error_head(error: Raw) -> ErrorHead | None:
 def reply_of(message: Message, line: bytes, status: int = 0) -> Reply:
     """What an answer means; facts only. `status` is HTTP's."""
     result, error = bytes(message.result), bytes(message.error)
-    if not is_utf8(line):
+    if not line.isascii() and not is_utf8(line):
         return _wrong("the answer is not UTF-8", status)
     if bool(result) == bool(error):
         return _wrong("the answer has not exactly one of result and error", status)
@@ -232,21 +232,24 @@ def meta_of(message_id: int, outgoing: Outgoing, era: Era, now: Nanoseconds) -> 
     return meta
 
 
-def has_plain_meta(outgoing: Outgoing) -> bool:
-    """Whether nothing but the time that is left tells its `_meta` from those before it."""
-    return not outgoing.meta and len(outgoing.capabilities) + len(outgoing.client_info) < PLAIN_MAX
+def plain_meta(outgoing: Outgoing, now: Nanoseconds) -> bytes | None:
+    """`meta_of` for a modern server, as JSON, where nothing is passed on and little was said.
+
+    Its text is then that of other calls, but for the time that is left: 1 us less than to encode
+    it anew.
+    """
+    capabilities, client_info = outgoing.capabilities, outgoing.client_info
+    if outgoing.meta or len(capabilities) + len(client_info) > PLAIN_MAX:
+        return None
+    return b"%b%d}" % (_plain_meta(capabilities, client_info), left_ms(outgoing, now))
 
 
 @lru_cache(64)
-def plain_meta(capabilities: bytes, client_info: bytes) -> bytes:
-    """As `meta_of` for a modern server, of a call that `has_plain_meta`; to be put after other
-    members, and ended with the milliseconds that are left and a brace.
-
-    A text that was made before: 1 us less than to encode it anew.
-    """
+def _plain_meta(capabilities: bytes, client_info: bytes) -> bytes:
+    """Up to the milliseconds."""
     meta = meta_of(0, Outgoing("", "", {}, {}, 0, capabilities, client_info), Era.MODERN, 0)
     del meta[DEADLINE_MS]
-    return b',"_meta":%b,"%b":' % (_encode(meta)[:-1], DEADLINE_MS.encode())
+    return b'%b,"%b":' % (_encode(meta)[:-1], DEADLINE_MS.encode())
 
 
 def left_ms(outgoing: Outgoing, now: Nanoseconds) -> int:
