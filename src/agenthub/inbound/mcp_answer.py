@@ -82,16 +82,13 @@ _tails: dict[str, bytes] = {}
 TAILS_MAX = 1_000
 
 
-class CallReceiver:
+class CallReceiver(Struct, eq=False):
     """gateway.Receiver for one request of an MCP client."""
 
-    __slots__ = ("_call", "_prefix", "_replies")
-
-    def __init__(self, call: Call, replies: Replies, prefix: str) -> None:
-        self._call = call
-        self._replies = replies
-        self._prefix = prefix
-        """The server's name where names of many servers meet, else empty."""
+    _call: Call
+    _replies: Replies
+    _prefix: str
+    """The server's name where names of many servers meet, else empty."""
 
     def notified(self, method: str, params: bytes) -> None:
         """Progress and log messages; a server has nothing else to say about one request."""
@@ -141,7 +138,7 @@ class CallReceiver:
         if reply.result_type == "input_required":
             return self._question(head, result, served_by)
         if self._is_plain(head, result):
-            return result[:-1] + self._tail(served_by)
+            return b"".join((memoryview(result)[:-1], self._tail(served_by)))
         members = _members(result)
         if call.era is Era.LEGACY:
             _make_legacy(members, head)

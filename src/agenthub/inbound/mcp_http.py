@@ -167,7 +167,7 @@ class Face:
         if message.method == LISTEN:
             self._listen(exchange, message, context, streams=streams)
             return
-        replies = HttpReplies(exchange, message.id, self._pulse, modern=True, streams=streams)
+        replies = HttpReplies(exchange, message.id, self._pulse, _MODERN_ERA, streams)
         passage = self._door.request(message, context, replies)
         if passage is not None:
             replies.attend(passage)

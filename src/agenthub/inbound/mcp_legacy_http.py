@@ -14,6 +14,7 @@ Source: MCP specification 2025-11-25, "Streamable HTTP".
 from collections.abc import Mapping
 from typing import Final
 
+from agenthub.domain.call import Era
 from agenthub.domain.errors import HubError
 from agenthub.inbound.exchange import Exchange
 from agenthub.inbound.mcp_legacy import LegacyDoor
@@ -116,7 +117,7 @@ class LegacyHttp:
         message: Message,
     ) -> None:
         streams = takes_streams(headers.get(b"accept"))
-        replies = HttpReplies(exchange, message.id, self._pulse, modern=False, streams=streams)
+        replies = HttpReplies(exchange, message.id, self._pulse, Era.LEGACY, streams)
         key = headers.get(b"idempotency-key")
         facts = {
             "size_bytes": len(exchange.request.body),

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec import Struct
 
+from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.inbound.exchange import Exchange, Headers
@@ -29,6 +31,7 @@ EVENT_STREAM: Final[Headers] = (
     (b"x-accel-buffering", b"no"),
 )
 KEEP_ALIVE: Final = b": keep-alive\n\n"
+_MODERN: Final = Era.MODERN
 STATUS: Final[Mapping[int, int]] = {
     -32700: 400,
     -32600: 400,
@@ -84,30 +87,23 @@ class Pulse:
             self._timer.cancel()
 
 
-class HttpReplies:
+class HttpReplies(Struct, eq=False):
     """`Replies` over one exchange."""
 
-    __slots__ = (
-        "_exchange", "_gone", "_id", "_modern", "_over", "_pulse", "_silent",
-        "_streaming", "_streams", "ended", "passage",
-    )  # fmt: skip
-
-    def __init__(
-        self, exchange: Exchange, message_id: bytes, pulse: Pulse, *, modern: bool, streams: bool
-    ) -> None:
-        self._exchange = exchange
-        self._id = message_id
-        self._pulse = pulse
-        self._modern = modern
-        self._streams = streams
-        """Whether the client takes event streams; else notifications are dropped."""
-        self._streaming = False
-        self._over = False
-        self._gone = False
-        self._silent = 0
-        self.passage: Passage | None = None
-        self.ended: Callable[[], None] | None = None
-        """Called once, when the answer is complete."""
+    _exchange: Exchange
+    _id: bytes
+    """The request's."""
+    _pulse: Pulse
+    _era: Era
+    _streams: bool
+    """Whether the client takes event streams; else notifications are dropped."""
+    passage: Passage | None = None
+    ended: Callable[[], None] | None = None
+    """Called once, when the answer is complete."""
+    _streaming: bool = False
+    _over: bool = False
+    _gone: bool = False
+    _silent: int = 0
 
     def attend(self, passage: Passage) -> bool:
         """The call is under way: hear if the client goes. False: it is over already."""
@@ -124,7 +120,7 @@ class HttpReplies:
         self._finish(200, result_message(self._id, raw))
 
     def error(self, code: int, message: str, data: Mapping[str, Any] | bytes | None = None) -> None:
-        status = STATUS.get(code, 200) if self._modern else 200
+        status = STATUS.get(code, 200) if self._era is _MODERN else 200
         self._finish(status, error_message(self._id, code, message, data))
 
     def notify(self, method: str, params: bytes) -> None:
@@ -179,7 +175,7 @@ class HttpReplies:
         """The client has gone, and the call is still under way."""
         self._gone = True
         assert self.passage is not None, "a client is missed after `attend`"
-        if self._modern:
+        if self._era is _MODERN:
             self.passage.cancel(Cause.CLIENT)
         else:
             self.passage.resume()  # nobody is left to wait for

@@ -59,6 +59,7 @@ class HubProtocol(HttpToolsProtocol):
         super().__init__(**uvicorn)
         self.access_log = False
         self._edge = edge
+        self.head = edge.head
         self._turn: Turn | None = None
         """The one that is being answered."""
         self._queue: deque[Turn] = deque()
@@ -165,6 +166,16 @@ class HubProtocol(HttpToolsProtocol):
         """A request is whole, or refused."""
         if not self._edge.is_accepting and turn.refusal is None:
             turn.refusal = no.STOPPING
+        if (
+            turn.door is not None
+            and self._turn is None
+            and not self._queue
+            and not self.transport.is_closing()
+        ):
+            # Mostly nobody waits: the queue is for pipelines.
+            self._turn = turn
+            self._serve(turn)
+            return
         self._queue.append(turn)
         if self._turn is None:
             self._start()
@@ -240,9 +251,6 @@ class HubProtocol(HttpToolsProtocol):
         self._sent += len(data)
         self.transport.write(data)
 
-    def head(self, status: int) -> bytes:
-        return self._edge.head(status)
-
     @property
     def backlog(self) -> int:
         return self.transport.get_write_buffer_size()
@@ -254,9 +262,8 @@ class HubProtocol(HttpToolsProtocol):
 
     def finished(self, turn: Turn) -> None:
         self.server_state.total_requests += 1
-        is_last = self.is_last
         self._turn = None
-        if not is_last:
+        if turn.keep and self._edge.is_accepting:
             self._reader.rest()
             if self._queue:
                 self._start()
