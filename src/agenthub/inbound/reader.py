@@ -88,8 +88,8 @@ class Reader:
         """An Upgrade stands before a body, which httptools does not read then."""
         self._admitted: Admitted | None = None
         self._refusal: Rejection | None = None
-        self._hot: tuple[Request, HotDoor] | None = None
-        """The last request, if it was for a hot door."""
+        self._hot: tuple[Admitted, Request, HotDoor] | None = None
+        """The request that ended last, if it was for a hot door."""
         self._body = b""
         self._more: list[bytes] = []
         self._size = 0
@@ -125,15 +125,9 @@ class Reader:
             pass
         else:
             self._check_fed()
-            if self.stage is _IDLE and not is_begun:
-                self._learn(data)
-
-    def _learn(self, data: bytes) -> None:
-        """What came in one piece has ended with a request."""
-        hot, self._hot = self._hot, None
-        if hot is not None:
-            assert self._admitted is not None, "only who was let in comes to a door"
-            self._edge.known.learn(data, self._admitted, *hot)
+            hot, self._hot = self._hot, None
+            if hot is not None and not is_begun and self.stage is _IDLE:
+                self._edge.known.learn(data, *hot)
 
     def refuse(self, refusal: Rejection) -> None:
         """Refuse what is being read, after the answers before it, and read no more."""
@@ -155,7 +149,7 @@ class Reader:
         self._target = b""
         self._method = ""
         self._headers = []
-        self._admitted = self._refusal = None
+        self._admitted = self._refusal = self._hot = None
         self._body = b""
         self._size = 0
 
@@ -215,7 +209,8 @@ class Reader:
             turn = Turn(self._taker, request, admitted.caller, door)
             turn.keep = self._keeps
             turn.is_chunked = self._is_11
-            self._hot = (request, door) if door is not None else None
+            if door is not None:
+                self._hot = (admitted, request, door)
         self._enter(_IDLE if self._keeps else _DEAF)
         self._taker.take(turn)
         if self.stage is _DEAF:
