@@ -119,6 +119,7 @@ class TestLevels:
         assert logging.getLogger("agenthub.bus").isEnabledFor(logging.DEBUG)
 
     def test_libraries_are_heard_only_when_they_warn(self, lines):
+        logging.getLogger("uvicorn").setLevel(logging.NOTSET)  # a server of another test set it
         assert not logging.getLogger("uvicorn").isEnabledFor(logging.INFO)
         assert logging.getLogger("uvicorn").isEnabledFor(logging.WARNING)
 
