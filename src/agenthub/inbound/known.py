@@ -62,15 +62,10 @@ class KnownHeads:
         break, would have to be in it, too.
         """
         size, fields = data.find(END) + len(END), admitted.fields
-        length = fields.get(b"content-length", b"0")
-        if (
-            size > HEAD_BYTES_MAX
-            or len(data) != size + int(length)
-            or b"transfer-encoding" in fields
-            or b"expect" in fields
-        ):
+        length = int(fields.get(b"content-length", b"0"))
+        if size > HEAD_BYTES_MAX or len(data) != size + length or b"expect" in fields:
             return
         if len(self._heads) >= HEADS_MAX:
             self._heads.clear()
         bare = Request(request.method, request.path, request.query, request.headers, b"")
-        self._heads[data[:size]] = Known(admitted, door, bare, int(length))
+        self._heads[data[:size]] = Known(admitted, door, bare, length)

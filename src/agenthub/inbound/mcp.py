@@ -19,7 +19,7 @@ from agenthub.domain.errors import HubError, InvalidParams, UnknownTarget
 from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.hub import Hub
 from agenthub.inbound.mcp_answer import CallReceiver
-from agenthub.inbound.mcp_said import Said, said_in
+from agenthub.inbound.mcp_said import said_in
 from agenthub.inbound.mcp_terms import (
     DEADLINE_KEY,
     IDEMPOTENCY_KEY,
@@ -112,14 +112,18 @@ class McpDoor:
         if endpoint is None:
             endpoint, bare = self._locate(message.method, name)
         hub, said = self.hub, said_in(message)
+        passed_on, key = said.passed_on, context.idempotency_key
+        if context.log_level:  # An old client said it once, for its session.
+            passed_on = {**passed_on, LOG_LEVEL_KEY: Raw(context.log_level)}
+        if key is not None or said.idempotency_key is not None:
+            key = _idempotency_key(said.idempotency_key, key)
         server = hub.catalog.find(endpoint, context.caller)
         if server is None:
             raise _unknown(message.method, name)
         call = Call(
             hub.ids(), context.caller, context.door, endpoint, message.method, bare,
-            message.params, _passed_on(said, context), self._deadline(server, bare, said.deadline),
-            context.era, _without_tasks(context.capabilities), context.client_info,
-            _idempotency_key(said.idempotency_key, context.idempotency_key), context.size_bytes,
+            message.params, passed_on, self._deadline(server, bare, said.deadline), context.era,
+            context.capabilities, context.client_info, key, context.size_bytes,
         )  # fmt: skip
         if context.headers and message.method == "tools/call":
             facts = server.facts(bare)
@@ -269,24 +273,6 @@ def _is_object_schema(shape: Any) -> bool:
     return isinstance(shape, dict) and shape.get("type") == "object"  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
-def _passed_on(said: Said, context: Context) -> Mapping[str, Raw]:
-    """The `_meta` that goes on to the server; an old client said for the session what it logs."""
-    if not context.log_level:
-        return said.passed_on
-    return {**said.passed_on, LOG_LEVEL_KEY: Raw(context.log_level)}
-
-
-def _without_tasks(capabilities: bytes) -> bytes:
-    """What the client declared, but for the extension that the hub does not carry."""
-    if b"tasks" not in capabilities and b"\\" not in capabilities:
-        return capabilities
-    declared = msgspec.json.decode(capabilities, type=dict[str, Raw])
-    if "extensions" not in declared or bytes(declared["extensions"])[:1] != b"{":
-        return capabilities
-    declared["extensions"] = Raw(without_members(bytes(declared["extensions"]), (TASKS,)))
-    return _encode(declared)
-
-
 def _milliseconds(wish: Raw) -> int:
     try:
         return max(1, msgspec.json.decode(wish, type=int))
@@ -294,10 +280,8 @@ def _milliseconds(wish: Raw) -> int:
         raise InvalidParams(f"_meta.{DEADLINE_KEY}: expected milliseconds") from None
 
 
-def _idempotency_key(raw: Raw | None, header: str | None) -> str | None:
+def _idempotency_key(raw: Raw | None, header: str | None) -> str:
     """What is said in `_meta` counts, else the header."""
-    if raw is None and header is None:
-        return None
     try:
         key = header if raw is None else msgspec.json.decode(raw, type=str)
     except msgspec.DecodeError:

@@ -24,6 +24,7 @@ from agenthub.domain.call import Era
 from agenthub.domain.caller import Caller
 from agenthub.domain.errors import InvalidParams
 from agenthub.domain.outcome import Cause
+from agenthub.inbound.mcp_said import without_tasks
 from agenthub.inbound.mcp_terms import LEGACY_VERSIONS, LOG_LEVELS, Context
 from agenthub.wire.jsonrpc import Message
 
@@ -77,7 +78,7 @@ class Session:
         self.facts = facts
         info = bytes(facts.client_info)
         self.context = Context(
-            caller, facts.endpoint, Era.LEGACY, bytes(facts.capabilities),
+            caller, facts.endpoint, Era.LEGACY, without_tasks(bytes(facts.capabilities)),
             b"" if info == b"{}" else info, DEFAULT_LEVEL, door,
         )  # fmt: skip
         self.running = RunningRequests()

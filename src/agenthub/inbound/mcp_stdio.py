@@ -27,11 +27,9 @@ from agenthub.hub import Hub
 from agenthub.inbound.mcp import McpDoor
 from agenthub.inbound.mcp_legacy import CANCELLED, LegacyDoor
 from agenthub.inbound.mcp_request import check_version
-from agenthub.inbound.mcp_said import check_meta
+from agenthub.inbound.mcp_said import check_meta, said_in
 from agenthub.inbound.mcp_session import RunningRequests, Session, read_initialize
 from agenthub.inbound.mcp_terms import (
-    CAPABILITIES_KEY,
-    CLIENT_INFO_KEY,
     INVALID_REQUEST,
     LISTEN,
     METHOD_NOT_FOUND,
@@ -203,10 +201,10 @@ class StdioDoor:
         except HubError as error:
             self._refuse(message.id, error)
             return
-        meta = message.meta
+        said = said_in(message)
         context = Context(
-            STDIO, self._face, Era.MODERN, bytes(meta[CAPABILITIES_KEY]),
-            bytes(meta.get(CLIENT_INFO_KEY, b"")), b"", "stdio", None, size,
+            STDIO, self._face, Era.MODERN, said.capabilities, said.client_info, b"", "stdio", None,
+            size,
         )  # fmt: skip
         if message.method == LISTEN:
             self._listen(message, context)
