@@ -48,6 +48,8 @@ ELSEWHERE = "another"
 READ = "resources/read"
 NOTHING = Raw()
 
+# A member of an Enum costs more to look up in its class than here.
+_MODERN, _LEGACY, _RESULT = Era.MODERN, Era.LEGACY, Ending.RESULT
 _encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -105,7 +107,7 @@ class CallReceiver(Struct, eq=False):
         reply, failure, result = answer.reply, None, b""
         assert reply is not None, "a call ends with a reply or an error"
         try:
-            if reply.ending is Ending.RESULT:
+            if reply.ending is _RESULT:
                 result = self._result(reply, answer.served_by)
             else:
                 failure = self._upstream_error(reply)
@@ -133,14 +135,14 @@ class CallReceiver(Struct, eq=False):
     # ------------------------------------------------------------ results
 
     def _result(self, reply: Reply, served_by: str) -> bytes:
-        call, result = self._call, reply.result
+        result = reply.result
         head = _head(result)
         if reply.result_type == "input_required":
             return self._question(head, result, served_by)
         if self._is_plain(head, result):
             return b"".join((memoryview(result)[:-1], self._tail(served_by)))
         members = _members(result)
-        if call.era is Era.LEGACY:
+        if self._call.era is _LEGACY:
             _make_legacy(members, head)
         else:
             self._make_modern(members, head)
@@ -151,7 +153,7 @@ class CallReceiver(Struct, eq=False):
 
     def _question(self, head: _Head, result: bytes, served_by: str) -> bytes:
         """`input_required`, unchanged; `requestState` must come back to who made it (R34)."""
-        if self._call.era is Era.LEGACY:
+        if self._call.era is _LEGACY:
             raise Interactive("The server asks the client something in a way it cannot understand")
         if served_by != self._call.endpoint:
             raise Interactive("A fallback server asks the client something; only the first one may")
@@ -162,10 +164,11 @@ class CallReceiver(Struct, eq=False):
 
     def _is_plain(self, head: _Head, result: bytes) -> bool:
         """Whether it can stay as it is, but for a member at its end."""
-        reads = self._call.method == READ
+        call = self._call
+        reads = call.method == READ
         if head.meta or (self._prefix and (reads or b'"resource' in result)):
             return False
-        if self._call.era is Era.LEGACY:
+        if call.era is _LEGACY:
             empty = b'"' not in result[:64]
             return not (empty or head.result_type or head.ttl or head.scope or head.is_odd())
         return bool(head.result_type and (not reads or (head.ttl and head.scope)))
@@ -182,7 +185,7 @@ class CallReceiver(Struct, eq=False):
     def _meta(self, head: _Head, served_by: str) -> Raw:
         meta = _without_hub_keys(head.meta)
         meta[SERVED_BY] = Raw(_encode(self._seen(served_by)))
-        if self._call.era is Era.MODERN and not head.result_type and SERVER_INFO_KEY not in meta:
+        if self._call.era is _MODERN and not head.result_type and SERVER_INFO_KEY not in meta:
             meta[SERVER_INFO_KEY] = Raw(SERVER_INFO)
         return Raw(_encode(meta))
 
@@ -255,7 +258,7 @@ class CallReceiver(Struct, eq=False):
         if code in OWN_CODES or code in OF_THE_HOP:
             # Passed on, it would read as if the hub had said it of the client's request.
             raise UpstreamProtocol(f"The server answered with the error {code}: {message[:300]}")
-        if call.era is Era.MODERN:
+        if call.era is _MODERN:
             if code == URL_ELICITATION:
                 raise Interactive(f"The server asks the user to open an address: {message[:300]}")
             if code == LEGACY_NOT_FOUND:

@@ -61,23 +61,24 @@ class Turn(Struct, eq=False):
         if self.is_done:
             return
         assert not self.is_begun, "An answer was begun already"
+        line, size = self.line, len(body)
         lines = lines_of(headers) if headers else b""
         if body and not (headers and _has(headers, b"content-type")):
             lines += JSON_LINE
-        if self.line.is_last:
+        if line.is_last:
             lines += b"connection: close\r\n"
-        head = self.line.head(status)
+        head = line.head(status)
         if status in _BODILESS:
-            self.line.send(b"%b%b\r\n" % (head, lines))
+            line.send(b"%b%b\r\n" % (head, lines))
         elif self.request.method == "HEAD":
-            self.line.send(b"%b%bcontent-length: %d\r\n\r\n" % (head, lines, len(body)))
-        elif len(body) < LARGE:
-            self.line.send(b"%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, len(body), body))
+            line.send(b"%b%bcontent-length: %d\r\n\r\n" % (head, lines, size))
+        elif size < LARGE:
+            line.send(b"%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, size, body))
         else:
-            self.line.send(b"%b%bcontent-length: %d\r\n\r\n" % (head, lines, len(body)))
-            self.line.send(body)
+            line.send(b"%b%bcontent-length: %d\r\n\r\n" % (head, lines, size))
+            line.send(body)
         self.is_done = True
-        self.line.finished(self)
+        line.finished(self)
 
     def refuse(self, refusal: Rejection, request_id: str) -> None:
         headers = (*refusal.headers, (b"content-type", PROBLEM_JSON))
