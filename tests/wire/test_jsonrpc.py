@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenthub.wire.jsonrpc import (
+    META_BYTES_MAX,
+    METAS_MAX,
     BadJson,
     InvalidMeta,
     InvalidRequest,
@@ -59,6 +61,29 @@ def test_a_request_may_have_no_params_and_params_no_meta():
         assert message.meta == {}
         assert message.parsed == params
         assert raw(message.params) == {k: json.dumps(v).encode() for k, v in params.items()}
+
+
+def asking(meta):
+    return read_message(b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":%b}}' % meta)
+
+
+def test_messages_that_say_the_same_of_themselves_share_their_notes():
+    first, second = asking(b'{"a":1}'), asking(b'{"a":1}')
+    assert first.notes is second.notes
+    assert asking(b'{"a": 1}').notes is not first.notes
+    assert read_message(b'{"jsonrpc":"2.0","id":1,"method":"ping"}').notes is not first.notes
+
+
+def test_what_is_kept_of_metas_is_bounded():
+    """What stood there before is read again, and comes out as before."""
+    large = b'{"a":"%b"}' % (b"x" * META_BYTES_MAX)
+    assert asking(large).notes is not asking(large).notes
+    first = asking(b'{"a":1}')
+    for number in range(METAS_MAX):
+        asking(b'{"b":%d}' % number)
+    again = asking(b'{"a":1}')
+    assert again.notes is not first.notes
+    assert raw(again.meta) == raw(first.meta) == {"a": b"1"}
 
 
 def test_a_notification_has_no_id():
