@@ -75,7 +75,7 @@ def test_what_is_beyond_the_limit_is_dropped_and_said():
         ),
         (tool("../x"), "1 to 128"),
         (tool("a" * 129), "1 to 128"),
-        (tool("‮add"), "1 to 128"),
+        (tool("\u202eadd"), "1 to 128"),
         (raw(name="x"), "x: inputSchema is not an object"),
         (raw(name="x", inputSchema=[]), "x: inputSchema is not an object"),
         (tool("x", {"type": "object", "$ref": "http://evil.test/schema"}), "inputSchema"),

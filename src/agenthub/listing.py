@@ -122,8 +122,8 @@ def _check_tool(name: str, tool: Mapping[str, Any]) -> None:
     """Raise ValueError for a tool that no client should be offered (A18, A32)."""
     if not target.is_tool_name(name):
         raise ValueError("the name is not 1 to 128 of A-Z a-z 0-9 _ . -")
-    input_schema = tool.get("inputSchema")
-    if not isinstance(input_schema, dict):
+    input_schema: Any = tool.get("inputSchema")
+    if type(input_schema) is not dict:
         raise ValueError(f"{name}: inputSchema is not an object")  # noqa: TRY004 - bad data
     schema.inspect(input_schema)
     mcp_headers.param_headers(input_schema)

@@ -13,6 +13,7 @@ import asyncio
 import functools
 import random
 import selectors
+import time
 from collections import deque
 
 from agenthub.domain.span import SECOND
@@ -21,8 +22,12 @@ START = 1_000 * SECOND
 WALL = 1_800_000_000 * SECOND
 
 
+PATIENCE_S = 30
+"""Of the real clock: a loop that never ends would take all memory before a timeout is heard."""
+
+
 class Hung(AssertionError):
-    """Everything waits for something else."""
+    """Everything waits for something else, or it never ends."""
 
 
 class _Shuffled(deque):
@@ -41,8 +46,11 @@ class _Selector(selectors.SelectSelector):
     def __init__(self):
         super().__init__()
         self.now = START
+        self._end = time.monotonic() + PATIENCE_S
 
     def select(self, timeout=None):
+        if time.monotonic() > self._end:
+            raise Hung("it never ends")
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
