@@ -104,12 +104,12 @@ class Memory:
                 raise
 
     def _rows(self, server: Server) -> list[BreakerRow]:
-        now, wall = self._clock.now(), self._clock.wall()
-        rows = [BreakerRow(server.name, server.lane.breaker.dump(now, wall, ""))]
+        now, wall, boot_id = self._clock.now(), self._clock.wall(), self._clock.boot_id
+        rows = [BreakerRow(server.name, server.lane.breaker.dump(now, wall, boot_id))]
         for name, tool in server.lane.tools.items():
             if tool.breaker:
                 key = f"{server.name}/{name}"
-                rows.append(BreakerRow(key, tool.breaker.dump(now, wall, "")))
+                rows.append(BreakerRow(key, tool.breaker.dump(now, wall, boot_id)))
         return rows
 
     async def delete(self, name: str) -> None:

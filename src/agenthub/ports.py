@@ -263,6 +263,11 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
+    @property
+    def boot_id(self) -> str:
+        """Names the run of the machine that `now` counts in; empty if nobody knows (R17)."""
+        ...
+
     def now(self) -> Nanoseconds:
         """Monotonic."""
         ...

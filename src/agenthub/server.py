@@ -130,7 +130,8 @@ class Server:
     def succeed(self, old: "Server") -> None:
         """Take over from the same server with other settings: what it offers, and its guards."""
         self._offer = old._offer  # noqa: SLF001 - of this class
-        now, wall = self._house.clock.now(), self._house.clock.wall()
+        clock = self._house.clock
+        now, wall = clock.now(), clock.wall()
         bucket, limit = old.lane.bucket, self.endpoint.rate_limit
         if bucket and limit:
             bucket.reconfigure(limit, now)
@@ -138,14 +139,15 @@ class Server:
         before, after = old.endpoint, self.endpoint
         same = (before.url, before.command) == (after.url, after.command)
         if same or old.lane.breaker.state in {State.FORCED_OPEN, State.FORCED_CLOSED}:
-            self.restore_breaker("", old.lane.breaker.dump(now, wall, ""))
+            self.restore_breaker("", old.lane.breaker.dump(now, wall, clock.boot_id))
 
     def restore_breaker(self, tool: str, data: bytes) -> None:
         """Put in a breaker as it was kept (R17)."""
         clock, key = self._house.clock, f"{self.name}/{tool}" if tool else self.name
         breaker = CircuitBreaker.load(
-            data, key, self.endpoint.breaker, self.lane.observe(tool), clock.now(), clock.wall(), ""
-        )
+            data, key, self.endpoint.breaker, self.lane.observe(tool), clock.now(), clock.wall(),
+            clock.boot_id,
+        )  # fmt: skip
         if breaker.corrupt:
             self._tell("changed", "a breaker's kept state was unreadable; it is closed")
         self.lane.restore(breaker, tool)

@@ -7,6 +7,7 @@ import pytest
 import uvloop
 
 from agenthub.domain.span import MILLISECOND, SECOND
+from agenthub.outbound import clock as clock_module
 from agenthub.outbound.clock import LoopClock
 
 
@@ -49,6 +50,16 @@ async def test_a_cancelled_timer_does_not_fire():
     clock.after(MILLISECOND, other.set)
     await asyncio.wait_for(other.wait(), 1)
     assert not fired.is_set()
+
+
+async def test_the_run_of_the_machine_has_a_name_or_none(tmp_path, monkeypatch):
+    """R17: time between two processes is told by the machine's clock only within one run of it."""
+    monkeypatch.setattr(clock_module, "BOOT_ID", tmp_path / "boot_id")
+    assert LoopClock().boot_id == ""
+    (tmp_path / "boot_id").write_text("0b-1\n")
+    assert LoopClock().boot_id == "0b-1"
+    (tmp_path / "boot_id").write_bytes(b"\xff")
+    assert LoopClock().boot_id == ""
 
 
 async def test_it_reads_the_machine():

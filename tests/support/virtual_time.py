@@ -85,6 +85,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class LoopClock:
     """ports.Clock on the running VirtualLoop. `wall_step` is what the wall clock was set by."""
 
+    boot_id = ""
+
     def __init__(self):
         self._loop = asyncio.get_running_loop()
         self.wall_step = 0
