@@ -813,3 +813,23 @@ async def test_f54_the_configuration_changes_while_calls_run():
         await passes(3 * SECOND)
         assert first.closed == 1
         assert hub.at_rest()
+
+
+@virtual_time()
+async def test_more_seats_are_taken_by_those_who_wait():
+    async with house(server("calculator", concurrency=1)) as hub:
+        hub["calculator"].answers["add"] = later(OK, SECOND)
+        heard = [hub.begin("calculator", "add")[0] for _ in range(2)]
+        await hub.catalog.replace("calculator", server("calculator", concurrency=2))
+        await passes(SECOND + ms(1))
+        assert [len(h.answers) for h in heard] == [1, 1]
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_whoever_awaits_the_answer_gets_the_error_raised():
+    async with house(server("calculator", attempts=1)) as hub:
+        hub["calculator"].answers["add"] = REFUSED
+        async with hub.gateway.open(hub.call("calculator", "add")) as stream:
+            with pytest.raises(UpstreamUnavailable):
+                await stream.answer()

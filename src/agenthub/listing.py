@@ -124,7 +124,7 @@ def _check_tool(name: str, tool: Mapping[str, Any]) -> None:
         raise ValueError("the name is not 1 to 128 of A-Z a-z 0-9 _ . -")
     input_schema: Any = tool.get("inputSchema")
     if type(input_schema) is not dict:
-        raise ValueError(f"{name}: inputSchema is not an object")  # noqa: TRY004 - bad data
+        raise ValueError(f"{name}: inputSchema is not an object")
     schema.inspect(input_schema)
     mcp_headers.param_headers(input_schema)
 

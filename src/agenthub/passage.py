@@ -198,11 +198,10 @@ class Passage(Struct, eq=False):
         duration = house.clock.now() - self.started
         outcome, code, size = _outcome(answer, self._cause)
         house.metrics.call_ended(call.endpoint, outcome, duration, answer.attempts)
-        if answer.served_by != call.endpoint:
-            if answer.served_by:
-                house.metrics.fallback(call.endpoint, answer.served_by)
-            elif answer.error is not None:
-                house.metrics.rejected(call.endpoint, answer.error.slug)
+        if not answer.served_by:
+            house.metrics.rejected(call.endpoint, outcome)
+        elif answer.served_by != call.endpoint:
+            house.metrics.fallback(call.endpoint, answer.served_by)
         wall = house.clock.wall()
         house.log.add(
             CallRow(
