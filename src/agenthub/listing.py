@@ -7,7 +7,7 @@ is shown is rendered once per change, so that a list costs a join of ready piece
 import hashlib
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -122,9 +122,10 @@ def _check_tool(name: str, tool: Mapping[str, Any]) -> None:
     """Raise ValueError for a tool that no client should be offered (A18, A32)."""
     if not target.is_tool_name(name):
         raise ValueError("the name is not 1 to 128 of A-Z a-z 0-9 _ . -")
-    input_schema: Any = tool.get("inputSchema")
-    if type(input_schema) is not dict:
-        raise ValueError(f"{name}: inputSchema is not an object")
+    found = tool.get("inputSchema")
+    if not isinstance(found, dict):
+        raise ValueError(f"{name}: inputSchema is not an object")  # noqa: TRY004 - bad data
+    input_schema = cast("dict[str, Any]", found)
     schema.inspect(input_schema)
     mcp_headers.param_headers(input_schema)
 
