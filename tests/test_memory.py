@@ -1,122 +1,158 @@
-"""What is kept of servers over a restart, whatever the clocks did meanwhile (R17)."""
-
 import msgspec
-import pytest
 from support.fake_store import FakeStore
 from support.fake_upstream import tool
 from support.house import house, server
-from support.virtual_time import LoopClock, passes, settled, virtual_time
+from support.virtual_time import passes, settled, virtual_time
 
-from agenthub.domain.breaker_config import BreakerConfig
+from agenthub.domain.circuit_breaker import State
+from agenthub.domain.errors import StorageFailed
 from agenthub.domain.events import ServerChanged
 from agenthub.domain.span import SECOND
-
-LONG = BreakerConfig(recovery_timeout_ms=100_000, max_open_ms=100_000)
-GIT = server("git", breaker=LONG)
-YEAR = 365 * 24 * 3600 * SECOND
+from agenthub.listing import Kind, Listing
+from agenthub.ports import BreakerRow
 
 
-def clock(boot_id="this run", wall_step=0):
-    made = LoopClock()
-    made.boot_id, made.wall_step = boot_id, wall_step
-    return made
+def mute(fake):
+    fake.mute = True
 
 
-async def left_after(away, before, after):
-    """How long a breaker is still open after a restart, of what it was open for before it."""
+def told(hub):
+    return [event.detail for event in hub.events.of(ServerChanged) if event.state == "changed"]
+
+
+@virtual_time()
+async def test_lists_and_pins_survive_a_restart_of_the_hub():
     store = FakeStore()
-    async with house(GIT, store=store, clock=before()) as hub:
-        breaker = hub.catalog.get("git").lane.breaker
+    async with house("calculator", store=store):
+        pass
+    async with house("calculator", store=store, prepare={"calculator": mute}) as hub:
+        kept = hub.catalog.get("calculator")
+        assert b'"add"' in kept.shown(Kind.TOOLS, prefixed=False)
+        assert kept.facts("add").pinned
+        assert ("calculator", "add") in store.pins
+
+
+@virtual_time()
+async def test_a_definition_that_changed_over_a_restart_is_not_pinned():
+    store = FakeStore()
+    async with house("calculator", store=store):
+        pass
+
+    def change(fake):
+        fake.tools = {"add": tool("add", annotations={"readOnlyHint": True})}
+
+    async with house("calculator", store=store, prepare={"calculator": change}) as hub:
+        assert not hub.catalog.get("calculator").facts("add").pinned
+
+
+@virtual_time()
+async def test_breakers_of_servers_and_tools_survive_a_restart():
+    store = FakeStore()
+    async with house("calculator", store=store) as hub:
+        lane, now = hub.catalog.get("calculator").lane, hub.clock.now()
+        lane.breaker.force_open(now, "maintenance", None)
+        lane._tool("add").breaker = lane._breaker("add")
+        lane._tool("add").breaker.trip(now, 0.5, "test")
+        lane._tool("sub")
+        await settled()
+    assert sorted(store.breakers) == ["calculator", "calculator/add"]
+    async with house("calculator", store=store) as hub:
+        lane = hub.catalog.get("calculator").lane
+        assert (lane.breaker.state, lane.breaker.note) == (State.FORCED_OPEN, "maintenance")
+        assert lane.tools["add"].breaker.state is State.OPEN
+
+
+@virtual_time()
+async def test_rows_that_cannot_be_read_are_told_and_cost_nothing_else():
+    store = FakeStore()
+    store.lists["calculator"] = b"no JSON"
+    store.breakers["calculator"] = BreakerRow("calculator", b"no JSON")
+    store.breakers["gone"] = BreakerRow("gone", b"no JSON")
+    async with house("calculator", store=store) as hub:
+        assert told(hub) == [
+            "a breaker's kept state was unreadable; it is closed",
+            "its kept lists were unreadable",
+        ]
+        assert await hub.result("calculator", "add")
+
+
+@virtual_time()
+async def test_each_change_of_a_breaker_is_kept():
+    async with house("calculator") as hub:
+        hub.catalog.get("calculator").lane.breaker.trip(hub.clock.now(), 0.5, "test")
+        await settled()
+        (row,) = await hub.store.transitions("calculator", 9)
+        assert (row["after"], row["cause"]) == ("open", "test")
+        assert "calculator" in hub.store.breakers
+
+
+@virtual_time()
+async def test_what_could_not_be_written_is_told_and_written_with_the_next_change():
+    async with house("calculator") as hub:
+        breaker = hub.catalog.get("calculator").lane.breaker
+        hub.store.broken = True
         breaker.trip(hub.clock.now(), 0.5, "test")
-        await settled()
-        whole = breaker.until - hub.clock.now()
-    await passes(away)
-    async with house(GIT, store=store, clock=after(), listed=False) as hub:
-        breaker = hub.catalog.get("git").lane.breaker
-        assert breaker.state.value == "open"
-        return round((whole - (breaker.until - hub.clock.now())) / SECOND)
-
-
-@pytest.mark.parametrize("step", [0, YEAR, -YEAR, 3600 * SECOND, -3600 * SECOND])
-@virtual_time()
-async def test_the_rest_of_an_open_time_is_right_however_the_wall_clock_was_set(step):
-    """S10: within one run of the machine its own clock tells how long the hub was away."""
-    gone = await left_after(20 * SECOND, clock, lambda: clock(wall_step=step))
-    assert gone == 20
-
-
-@pytest.mark.parametrize("ids", [("one run", "another run"), ("", "")])
-@virtual_time()
-async def test_over_a_restart_of_the_machine_the_wall_clock_tells(ids):
-    gone = await left_after(20 * SECOND, lambda: clock(ids[0]), lambda: clock(ids[1]))
-    assert gone == 20
-
-
-@pytest.mark.parametrize("step", [YEAR, -YEAR])
-@virtual_time()
-async def test_a_wall_clock_that_was_set_far_away_tells_nothing(step):
-    gone = await left_after(20 * SECOND, lambda: clock(""), lambda: clock("", step))
-    assert gone == 0
-
-
-@virtual_time()
-async def test_lists_are_there_before_the_server_is_and_its_pins_too():
-    store = FakeStore()
-    async with house("git", store=store, clock=LoopClock()) as hub:
-        await settled()
-    assert set(store.pins) == {("git", "add")}
-
-    def hung(fake):
-        fake.mute = True
-
-    async with house("git", store=store, prepare={"git": hung}) as hub:
-        known = hub.catalog.get("git")
-        assert [msgspec.json.decode(item)["name"] for item in known.listing.tools] == ["add"]
-        assert known.facts("add").pinned
-
-
-@virtual_time()
-async def test_a_tool_that_changed_while_the_hub_was_away_is_not_trusted_as_before():
-    """R30: annotations are heard only of the definition that was pinned."""
-    store = FakeStore()
-    async with house("git", store=store):
-        await settled()
-
-    def other(fake):
-        fake.tools["add"] = tool("add", description="now it deletes")
-
-    async with house("git", store=store, prepare={"git": other}) as hub:
-        assert not hub.catalog.get("git").facts("add").pinned
-
-
-@virtual_time()
-async def test_what_is_unreadable_is_left_out_and_told():
-    store = FakeStore()
-    async with house(GIT, store=store) as hub:
-        hub.catalog.get("git").lane.breaker.trip(hub.clock.now(), 0.5, "test")
-        await settled()
-    store.lists["git"] = b"{"
-    (key,) = store.breakers
-    store.breakers[key] = msgspec.structs.replace(store.breakers[key], data=b"[")
-    async with house(GIT, store=store, listed=False) as hub:
-        assert hub.catalog.get("git").lane.breaker.state.value == "closed"
-        told = {event.detail for event in hub.events.of(ServerChanged)}
-        assert "its kept lists were unreadable" in told
-        assert "a breaker's kept state was unreadable; it is closed" in told
-
-
-@virtual_time()
-async def test_a_database_that_cannot_be_written_costs_no_call_and_is_tried_again():
-    store = FakeStore()
-    async with house(GIT, store=store) as hub:
-        store.broken = True
-        breaker = hub.catalog.get("git").lane.breaker
-        breaker.trip(hub.clock.now(), 0.5, "test")
-        await settled()
-        assert store.breakers == {}
-        assert any("could not be kept" in event.detail for event in hub.events.of(ServerChanged))
-        store.broken = False
+        hub["calculator"].tools["sub"] = tool("sub")
+        hub["calculator"].watcher.changed("notifications/tools/list_changed", b"{}")
+        await passes(SECOND)
+        assert [words.partition(":")[0] for words in told(hub)] == [
+            "a breaker's state could not be kept", "its lists could not be kept",
+        ]  # fmt: skip
+        hub.store.broken = False
         breaker.reset(hub.clock.now())
         await settled()
-        assert set(store.breakers) == {"git"}
-        assert (await hub.ask("git", "add")).error is None
+        kept = msgspec.json.decode(hub.store.breakers["calculator"].data)
+        assert kept["state"] == "closed"
+
+
+@virtual_time()
+async def test_breakers_that_could_not_be_kept_wait_for_the_next_save():
+    async with house("calculator", "other") as hub:
+        memory = hub.catalog._memory
+        hub.catalog.get("calculator").lane.breaker.trip(hub.clock.now(), 0.5, "test")
+
+        async def broken(rows):
+            hub.store.put_breakers = kept
+            raise StorageFailed
+
+        kept, hub.store.put_breakers = hub.store.put_breakers, broken
+        await settled()
+        assert hub.store.breakers == {}
+        await memory.save_breakers()
+        assert list(hub.store.breakers) == ["calculator"]
+
+
+@virtual_time()
+async def test_saves_do_not_overtake_each_other():
+    async with house("calculator") as hub:
+        hub.store.delay = 0.2
+        breaker = hub.catalog.get("calculator").lane.breaker
+        breaker.trip(hub.clock.now(), 0.5, "test")
+        await passes(SECOND // 10)
+        breaker.reset(hub.clock.now())
+        await hub.catalog.close()
+        assert b'"closed"' in hub.store.breakers["calculator"].data
+
+
+@virtual_time()
+async def test_a_server_without_lists_keeps_none():
+    async with house("calculator", prepare={"calculator": mute}) as hub:
+        assert hub.store.lists == {}
+        assert hub.catalog.get("calculator").pin() == {}
+
+
+@virtual_time()
+async def test_a_server_that_is_deleted_is_not_written_again():
+    async with house() as hub:
+        await hub.catalog.add(server("calculator"))
+        await passes(SECOND)
+        hub.store.delay = 0.1
+        hub.catalog.get("calculator").lane.breaker.trip(hub.clock.now(), 0.5, "test")
+        await hub.catalog.remove("calculator")
+        await passes(SECOND)
+        assert (hub.store.breakers, hub.store.lists, hub.store.endpoints) == ({}, {}, {})
+
+
+def test_a_listing_can_be_kept_and_read():
+    listing = Listing(tools=[tool("add")], listed_at_s=7, excluded={"bad": "why"})
+    assert msgspec.json.decode(msgspec.json.encode(listing), type=Listing) == listing

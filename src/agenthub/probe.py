@@ -51,7 +51,7 @@ class Probe:
         """Until the breaker has closed, or opened again; each question is a probe of its own."""
         clock, breaker = self._clock, self._lane.breaker
         try:
-            for _ in range(breaker.config.probes_to_close):
+            while True:
                 ticket = breaker.admit(clock.now(), clock.chance())
                 if isinstance(ticket, Refusal):
                     return

@@ -240,8 +240,8 @@ class Server:
         """Ask for all lists; on any failure what was known stays, and it is tried again later."""
         self._again = True
         while self._again:
-            self._again = False
             await asyncio.sleep(SETTLE_S)
+            self._again = False
             found = await self._inquiry.lists(LISTS_TIMEOUT)
             if isinstance(found, Listing):
                 self._listed(found)
