@@ -22,12 +22,14 @@ from agenthub.catalog import Catalog
 from agenthub.domain.call import Call
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.endpoint import Endpoint, RateLimit
-from agenthub.domain.outcome import Ending, Reply
+from agenthub.domain.events import Event
+from agenthub.domain.outcome import Cause, Ending, Reply
 from agenthub.gateway import Gateway
 from agenthub.listing import Listing
 from agenthub.metrics import Metrics
 from agenthub.outbound.clock import LoopClock
-from agenthub.ports import Stored, UpstreamState
+from agenthub.passage import Answer
+from agenthub.ports import AttemptReceiver, CallRow, Outgoing, Stored, UpstreamState
 from agenthub.tasks import Tasks
 
 GOAL_US = 8.0
@@ -42,36 +44,41 @@ PARAMS = {"name": Raw(b'"echo"'), "arguments": Raw(b'{"text":"hi"}')}
 class Upstream:
     """Keeps who waits; `answer` answers them."""
 
-    def __init__(self):
-        self.waiting = []
+    def __init__(self) -> None:
+        self.waiting: list[AttemptReceiver] = []
         self.state = UpstreamState(connected=True)
 
-    def start(self): ...
+    def start(self) -> None: ...
 
-    def send(self, outgoing, receiver):
+    def send(self, outgoing: Outgoing, receiver: AttemptReceiver) -> "Upstream":
+        del outgoing
         self.waiting.append(receiver)
         return self
 
-    def cancel(self, cause): ...
+    def cancel(self, cause: Cause) -> None: ...
 
-    async def close(self): ...
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class Receiver:
-    def notified(self, method, params): ...
+    def notified(self, method: str, params: bytes) -> None: ...
 
-    def finished(self, answer): ...
+    def finished(self, answer: Answer) -> None: ...
 
 
-class Rows(list):
+class Rows(list[CallRow]):
     add = list.append
 
 
 class Nobody:
-    def event(self, event): ...
+    def event(self, event: Event) -> None: ...
 
 
-def build():
+def build() -> tuple[Gateway, Rows, Upstream]:
     clock, rows, upstream, metrics = LoopClock(), Rows(), Upstream(), Metrics()
     catalog = Catalog(clock, Nobody(), None, Tasks(), lambda *_: upstream)
     endpoint = Endpoint(
@@ -82,7 +89,7 @@ def build():
     return Gateway(catalog, clock, rows, Nobody(), metrics, 1_000), rows, upstream
 
 
-def calls(gateway, count):
+def calls(gateway: Gateway, count: int) -> list[Call]:
     deadline = gateway.clock.now() + 60_000_000_000
     return [
         Call(f"r{n}", CALLER, "mcp", "echo", "tools/call", "echo", PARAMS, {}, deadline)
@@ -90,7 +97,7 @@ def calls(gateway, count):
     ]
 
 
-def run(gateway, upstream, made):
+def run(gateway: Gateway, upstream: Upstream, made: list[Call]) -> None:
     receiver = Receiver()
     waiting, start = upstream.waiting, gateway.start
     for call in made:
@@ -98,9 +105,9 @@ def run(gateway, upstream, made):
         waiting.pop().finished(REPLY)
 
 
-def parts(profile):
+def parts(profile: cProfile.Profile) -> list[tuple[str, float]]:
     """Share of the profiled time by module, the called functions' own time only."""
-    shares = Counter()
+    shares: Counter[str] = Counter()
     for (file, _, name), (_, _, own, _, _) in pstats.Stats(profile).stats.items():
         where = Path(file).stem if "agenthub" in file else name.strip("<>").split(" ")[0]
         shares[where] += own
@@ -108,7 +115,7 @@ def parts(profile):
     return [(name, own / whole) for name, own in shares.most_common(14)]
 
 
-async def main(count):
+async def main(count: int) -> None:
     gateway, rows, upstream = build()
     run(gateway, upstream, calls(gateway, 2_000))
     times = []
