@@ -236,6 +236,7 @@ class TestStop:
             started = time.monotonic()
             assert hub.stop() == 0
             assert time.monotonic() - started < 3
+            assert " ERROR " not in hub.words()
 
     def test_ctrl_c_stops_in_order_and_a_second_one_at_once(self, home):
         with serving(home) as hub:

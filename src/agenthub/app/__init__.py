@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agenthub.app.offline import Door
+    from agenthub.app.in_process import Door
     from agenthub.settings import Options
 
 
@@ -19,7 +19,7 @@ def serve(options: "Options") -> int:
 
 def stdio(options: "Options") -> int:
     """Run the hub for one client on stdin and stdout; returns the exit code."""
-    from agenthub.app.stdio import run  # noqa: PLC0415
+    from agenthub.app.one_client import run  # noqa: PLC0415
 
     return run(options)
 
@@ -30,6 +30,6 @@ def offline(home: Path, connect: Sequence[str] | None) -> AbstractAsyncContextMa
     Connects the named servers (None: all) and waits until each has answered or failed, at most a
     few seconds. Raises StorageFailed if another hub has the home.
     """
-    from agenthub.app.offline import open_offline  # noqa: PLC0415
+    from agenthub.app.in_process import open_offline  # noqa: PLC0415
 
     return open_offline(home, connect)

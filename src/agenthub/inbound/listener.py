@@ -93,6 +93,9 @@ class Listener:
         for connection in list(edge.connections):
             cast("HubProtocol", connection).transport.abort()
         tasks: set[asyncio.Task[Any]] = set(self._state.tasks)
+        if tasks:
+            # Whose client has gone ends by itself; what does not is torn off.
+            _, tasks = await asyncio.wait(tasks, timeout=LAST_WORDS / SECOND)
         for task in tasks:
             task.cancel()
         if tasks:

@@ -45,6 +45,17 @@ async def test_what_it_is_told_is_there_when_a_hub_starts(home):
         assert answer["served_by"] == "mine"
 
 
+async def test_it_can_be_opened_again_and_again(home):
+    """A module of the function's name would take its place with the first use."""
+    import agenthub.app
+
+    for _ in range(2):
+        async with agenthub.app.offline(home, []) as door:
+            assert (await ask(door, "GET", "/api/keys"))[0] == 200
+    for name in ("offline", "stdio", "serve"):
+        assert callable(getattr(agenthub.app, name))
+
+
 async def test_only_those_that_are_needed_are_started(home):
     async with offline(home, ["flaky", "unknown"]) as door:
         _, views = await ask(door, "GET", "/api/endpoints")
@@ -60,7 +71,7 @@ async def test_all_of_them_are_connected_when_all_are_wanted(home):
 
 
 async def test_a_server_that_hangs_is_waited_for_no_longer_than_is_said(home, monkeypatch):
-    monkeypatch.setattr("agenthub.app.offline.SETTLE_S", 0.3)
+    monkeypatch.setattr("agenthub.app.in_process.SETTLE_S", 0.3)
     config(home, "endpoints: {hung: " + json.dumps({"command": hung_command()}) + "}\n")
     started = time.monotonic()
     async with offline(home, None) as door:
