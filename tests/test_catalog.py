@@ -8,6 +8,7 @@ from support.virtual_time import passes, settled, virtual_time
 from agenthub.domain.breaker_config import BreakerConfig
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.circuit_breaker import State
+from agenthub.domain.endpoint import Timeouts
 from agenthub.domain.errors import BadSetting, Conflict, StorageFailed, UnknownTarget
 from agenthub.domain.events import BreakerChanged, ClockEvent, ServerChanged
 from agenthub.domain.outcome import Cause
@@ -132,6 +133,18 @@ async def test_a_record_that_is_the_same_changes_nothing():
         before, version = hub.catalog.get("a"), hub.catalog.version
         await hub.catalog.replace("a", server("a"))
         assert (hub.catalog.get("a"), hub.catalog.version) == (before, version)
+
+
+@virtual_time()
+async def test_with_a_new_connection_the_same_tools_are_called_there():
+    async with house("a") as hub:
+        await hub.result("a", "add")
+        old, hub.prepare["a"] = hub["a"], mute
+        await hub.catalog.replace("a", server("a", timeouts=Timeouts(call_ms=1_000)))
+        hub["a"].mute = False
+        assert b"add" in hub.catalog.get("a").shown(Kind.TOOLS, prefixed=False)
+        await hub.result("a", "add")
+        assert (old.executed("add"), hub["a"].executed("add")) == (1, 1)
 
 
 @virtual_time()

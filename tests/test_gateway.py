@@ -339,9 +339,11 @@ async def test_whoever_goes_before_a_retry_is_not_retried():
         heard, passage = hub.begin("calculator", "add")
         await passes(ms(2))
         assert not heard.answers, "it sleeps before the retry"
+        sent = len(hub["calculator"].sent)
         passage.cancel(Cause.CLIENT)
         assert heard.answers
         await passes(SECOND)
+        assert len(hub["calculator"].sent) == sent
         assert hub.at_rest()
 
 

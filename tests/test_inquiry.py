@@ -1,3 +1,5 @@
+import sys
+
 import msgspec
 import pytest
 from msgspec import Raw
@@ -225,6 +227,10 @@ async def test_what_was_left_out_is_said_up_to_a_limit():
 
 @virtual_time()
 async def test_an_item_does_not_hold_the_page_that_it_came_in():
-    _, inquiry_ = asking(tools={"a": tool("a"), "b": tool("b")})
+    page = msgspec.json.encode({"tools": [tool("a"), tool("b")]})
+    fake, inquiry_ = asking(answers={"tools/list": result(page)})
+    before = sys.getrefcount(page)
     found = await inquiry_.lists(SECOND)
-    assert all(len(memoryview(t).obj) == len(bytes(t)) for t in found.tools)
+    fake.sent.clear()
+    assert len(found.tools) == 2
+    assert sys.getrefcount(page) == before

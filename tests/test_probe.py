@@ -73,6 +73,7 @@ async def test_a_suspect_that_answers_is_not_to_blame():
             hub.catalog.suspect("calculator")
         await passes(2 * SECOND)
         breaker = hub.catalog.get("calculator").lane.breaker
+        assert breaker.generation == 0, "it never opened"
         assert breaker.counts(hub.clock.now())["failures"] == 0
         assert looks(hub["calculator"]) == 1
         assert hub.at_rest()
@@ -80,7 +81,7 @@ async def test_a_suspect_that_answers_is_not_to_blame():
 
 @virtual_time()
 async def test_a_suspect_that_does_not_answer_failed_as_often_as_calls_hung():
-    config = BreakerConfig(failure_threshold=3)
+    config = BreakerConfig(failure_threshold=4)
     async with house(server("calculator", breaker=config)) as hub:
         hub["calculator"].mute = True
         breaker = hub.catalog.get("calculator").lane.breaker
@@ -88,6 +89,9 @@ async def test_a_suspect_that_does_not_answer_failed_as_often_as_calls_hung():
         hub.catalog.suspect("calculator")
         await passes(SECOND)
         assert (breaker.state, breaker.counts(hub.clock.now())["failures"]) == (State.CLOSED, 2)
+        hub.catalog.suspect("calculator")
+        await passes(SECOND)
+        assert (breaker.state, breaker.counts(hub.clock.now())["failures"]) == (State.CLOSED, 3)
         hub.catalog.suspect("calculator")
         await passes(SECOND + ms(1))
         assert breaker.state is State.OPEN

@@ -38,6 +38,8 @@ async def test_a_call_goes_to_its_server_and_then_to_those_who_may_stand_in():
     )  # fmt: skip
     async with house(*servers) as hub:
         assert way(hub) == [("calculator", "add"), ("calculator.fallback", "add"), ("b", "add")]
+        stations = [name for name, _ in way(hub, "x", method="resources/read")]
+        assert stations == ["calculator", "calculator.fallback", "b"]
 
 
 @virtual_time()

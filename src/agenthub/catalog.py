@@ -277,7 +277,6 @@ class Catalog:
         seated = server.reconfigure(endpoint)
         if twin := self._servers.get(server.name + TWIN):
             seated += twin.reconfigure(_twin(endpoint))
-        self.routes.clear()
         for waiter in cast("list[Waiter]", seated):  # what a lane hands back is what it was given
             waiter.seated()
 
@@ -291,8 +290,6 @@ class Catalog:
             self._memory.restore(server)
             if self._running:
                 server.start()
-        self.version += 1
-        self.routes.clear()
         return made[0]
 
     def _discard(self, name: str) -> None:
@@ -310,8 +307,6 @@ class Catalog:
                 self._retiring.add(gone)
                 task = self._tasks.start(gone.retire(), f"retire {known}")
                 task.add_done_callback(lambda _task, gone=gone: self._retiring.discard(gone))
-        self.version += 1
-        self.routes.clear()
 
     def _endpoints(self) -> dict[str, Endpoint]:
         return {name: server.endpoint for name, server in self._servers.items()}
@@ -327,12 +322,12 @@ class Catalog:
     def _listed(self, server: Server, others: frozenset[Kind]) -> None:
         pinned = self._memory.listed(server)
         if others or pinned:
-            self.routes.clear()
             self._changed_lists(server, others)
 
     def _changed_lists(self, server: Server, kinds: frozenset[Kind]) -> None:
-        """Tell those who show lists which of them are new."""
+        """Forget the routes, and tell those who show lists which of them are new."""
         self.version += 1
+        self.routes.clear()
         for capability in sorted({kind.capability for kind in kinds}):
             self._notice(server, f"notifications/{capability}/list_changed", b"{}")
 
