@@ -28,7 +28,13 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
         capture_output=True,
         text=True,
         timeout=PATIENCE,
-        env={**os.environ, "NO_COLOR": "1", "PATH": f"{TARGET}/bin:{os.environ['PATH']}"},
+        # uv brings certificates of its own, and would not see those that the machine trusts.
+        env={
+            **os.environ,
+            "NO_COLOR": "1",
+            "UV_SYSTEM_CERTS": "1",
+            "PATH": f"{TARGET}/bin:{os.environ['PATH']}",
+        },  # fmt: skip
     )
     if done.returncode:
         last = (done.stderr or done.stdout).strip()[-600:]
