@@ -21,16 +21,19 @@ from agenthub.outbound.http_connection import Connection, HttpLimits
 from agenthub.outbound.http_dial import Dial, Unreachable, explain, is_address
 from agenthub.outbound.http_heads import Heads
 from agenthub.outbound.http_request import Origin
+from agenthub.outbox import Outbox
 
 
 class Nobody:
+    is_quiet = True
+
     def free(self, connection: Connection) -> None: ...
 
     def gone(self, connection: Connection) -> None: ...
 
 
 def make() -> Connection:
-    return Connection(Nobody(), HttpLimits(), Heads())
+    return Connection(Nobody(), HttpLimits(), Heads(), Outbox())
 
 
 def origin(host: str, port: int, *, tls: bool = False) -> Origin:

@@ -15,6 +15,7 @@ from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.inbound.exchange import HotDoor
 from agenthub.inbound.gate import Gate
 from agenthub.inbound.known import KnownHeads
+from agenthub.outbox import Outbox
 from agenthub.ports import Clock, Timer
 from agenthub.settings import LimitSettings
 
@@ -63,9 +64,12 @@ class Edge:
         self.period = max(10 * MILLISECOND, min(SECOND, shortest // 4))
         self.is_accepting = True
         self.connections: set[Swept] = set()
+        self.turns = 0
+        """Requests that are being answered."""
         self.emptied = asyncio.Event()
         """Set when the last connection has gone."""
         self.known = KnownHeads(gate)
+        self.outbox = Outbox()
         self.now = clock.now()
         """As of the last sweep."""
         self._heads: dict[int, bytes] = {}

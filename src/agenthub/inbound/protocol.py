@@ -65,6 +65,8 @@ class HubProtocol(HttpToolsProtocol):
         self._queue: deque[Turn] = deque()
         self._is_starting = False
         self._sent = 0
+        self._held = b""
+        """An answer until it is written, at the end of the loop's turn."""
         self._stalled: tuple[int, int] | None = None
         """Since when the client takes too little, and what it had taken by then."""
 
@@ -82,6 +84,10 @@ class HubProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
 
+    def eof_received(self) -> None:
+        """The transport closes now, which must not come before an answer."""
+        self.flush()
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._edge.left(self)
@@ -89,6 +95,7 @@ class HubProtocol(HttpToolsProtocol):
         turn, self._turn = self._turn, None
         self._queue.clear()
         if turn is not None:
+            self._edge.turns -= 1
             turn.gone()
 
     def pause_writing(self) -> None:
@@ -111,13 +118,13 @@ class HubProtocol(HttpToolsProtocol):
         match reader.stage:
             case Stage.HEAD if age >= edge.header_timeout:
                 if reader.is_fresh:
-                    self.transport.close()
+                    self._close()
                 else:
                     reader.refuse(no.SLOW)
             case Stage.BODY if age >= edge.body_timeout:
                 reader.refuse(no.SLOW)
             case Stage.IDLE if self._turn is None and age >= edge.keep_alive:
-                self.transport.close()
+                self._close()
             case Stage.DEAF if self._turn is None and age >= LINGER:
                 self._linger(now)
             case _:
@@ -147,7 +154,7 @@ class HubProtocol(HttpToolsProtocol):
         """The hub stops: end now if nothing is on, else after the answer that is."""
         turn = self._turn
         if turn is None or self._is_listening(turn):
-            self.transport.close()
+            self._close()
         elif turn.door is None:
             self.cycle.keep_alive = False
 
@@ -174,6 +181,7 @@ class HubProtocol(HttpToolsProtocol):
         ):
             # Mostly nobody waits: the queue is for pipelines.
             self._turn = turn
+            self._edge.turns += 1
             self._serve(turn)
             return
         self._queue.append(turn)
@@ -193,6 +201,7 @@ class HubProtocol(HttpToolsProtocol):
         try:
             while self._turn is None and self._queue and not self.transport.is_closing():
                 self._turn = turn = self._queue.popleft()
+                self._edge.turns += 1
                 self._serve(turn)
         finally:
             self._is_starting = False
@@ -221,6 +230,7 @@ class HubProtocol(HttpToolsProtocol):
 
     def _serve_asgi(self, turn: Turn) -> None:
         """Hand the request to uvicorn's cycle, as if it was read just now."""
+        self.flush()
         request = turn.request
         self.parser = cast("Any", _Reread(turn, keep=not self.is_last))
         super().on_message_begin()
@@ -248,12 +258,33 @@ class HubProtocol(HttpToolsProtocol):
     # ------------------------------------------------------------ turn.Line
 
     def send(self, data: bytes) -> None:
+        self.flush()
         self._sent += len(data)
         self.transport.write(data)
 
+    def hold(self, data: bytes) -> None:
+        if self._held or self._edge.turns == 1:
+            # More than one answer is more than is held; and who is alone has nobody to wait for.
+            self.send(data)
+            return
+        self._sent += len(data)
+        self._held = data
+        self._edge.outbox.add(self)
+
+    def flush(self) -> None:
+        """Write what is held. Implements `outbox.Writer`."""
+        data, self._held = self._held, b""
+        if data and not self.transport.is_closing():
+            self.transport.write(data)
+
+    def _close(self) -> None:
+        """After what was sent."""
+        self.flush()
+        self.transport.close()
+
     @property
     def backlog(self) -> int:
-        return self.transport.get_write_buffer_size()
+        return self.transport.get_write_buffer_size() + len(self._held)
 
     @property
     def is_last(self) -> bool:
@@ -262,7 +293,9 @@ class HubProtocol(HttpToolsProtocol):
 
     def finished(self, turn: Turn) -> None:
         self.server_state.total_requests += 1
-        self._turn = None
+        if self._turn is not None:
+            self._turn = None
+            self._edge.turns -= 1
         if turn.keep and self._edge.is_accepting:
             self._reader.rest()
             if self._queue:
@@ -273,6 +306,7 @@ class HubProtocol(HttpToolsProtocol):
             # The client may be writing still: a plain close would reset the connection, and the
             # answer would be lost with it.
             self.flow.resume_reading()
+            self.flush()
             self.transport.write_eof()
         else:
-            self.transport.close()
+            self._close()

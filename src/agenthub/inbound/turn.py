@@ -25,6 +25,10 @@ class Line(Protocol):
     """The connection, as a turn uses it."""
 
     def send(self, data: bytes) -> None: ...
+    def hold(self, data: bytes) -> None:
+        """As `send`, at the end of the loop's turn; the connection stays open."""
+        ...
+
     def head(self, status: int) -> bytes: ...
     def finished(self, turn: "Turn") -> None: ...
     @property
@@ -65,15 +69,17 @@ class Turn(Struct, eq=False):
         lines = lines_of(headers) if headers else b""
         if body and not (headers and _has(headers, b"content-type")):
             lines += JSON_LINE
+        send = line.hold
         if line.is_last:
             lines += b"connection: close\r\n"
+            send = line.send
         head = line.head(status)
         if status in _BODILESS:
             line.send(b"%b%b\r\n" % (head, lines))
         elif self.request.method == "HEAD":
             line.send(b"%b%bcontent-length: %d\r\n\r\n" % (head, lines, size))
         elif size < LARGE:
-            line.send(b"%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, size, body))
+            send(b"%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, size, body))
         else:
             line.send(b"%b%bcontent-length: %d\r\n\r\n" % (head, lines, size))
             line.send(body)

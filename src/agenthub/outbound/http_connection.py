@@ -20,6 +20,7 @@ from msgspec import Struct
 from agenthub.domain.outcome import Ending
 from agenthub.domain.span import Nanoseconds
 from agenthub.outbound.http_heads import Heads
+from agenthub.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,11 @@ class Asker(Protocol):
 
 
 class ConnectionOwner(Protocol):
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no other connection is in use."""
+        ...
+
     def free(self, connection: "Connection") -> None:
         """It can take the next exchange."""
         ...
@@ -86,25 +92,31 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body_to_eof", "_drained", "_ended", "_fault", "_head_size", "_header_count", "_headers",
-        "_heads", "_in_body", "_interim", "_interims", "_keep", "_limits", "_moved", "_owner",
-        "_parser", "_paused", "_stalled", "_status", "_transport", "asker", "draining", "flushed",
-        "heard", "is_closing", "quiet", "sent",
+        "_heads", "_in_body", "_interim", "_interims", "_keep", "_limits", "_moved", "_outbox",
+        "_owner", "_parser", "_paused", "_request", "_stalled", "_status", "_transport", "asker",
+        "draining", "flushed", "heard", "is_closing", "quiet", "sent",
     )  # fmt: skip
 
-    def __init__(self, owner: ConnectionOwner, limits: HttpLimits, heads: Heads) -> None:
+    def __init__(
+        self, owner: ConnectionOwner, limits: HttpLimits, heads: Heads, outbox: Outbox
+    ) -> None:
         self.asker: Asker | None = None
         self.quiet = 0
         """Sweeps since the last byte came, or since it became idle."""
         self.flushed = True
         """Whether all that was sent has left this process."""
         self.sent = True
-        """False: the write failed at once, so not a byte of the last request has left."""
+        """False: it is not written yet, or the write failed at once, so not a byte of the last
+        request has left."""
         self.heard = False
         """Whether any byte of the present answer came."""
         self.draining = False
         self._owner = owner
         self._limits = limits
         self._heads = heads
+        self._outbox = outbox
+        self._request = b""
+        """Until it is written, at the end of the loop's turn."""
         self.is_closing: Callable[[], bool] = _always
         """Whether nothing can be sent any more: the transport's own word, for it is asked often."""
         self._transport: asyncio.Transport | None = None
@@ -128,11 +140,22 @@ class Connection(asyncio.Protocol):
         return self._paused
 
     def send(self, asker: Asker, data: bytes) -> None:
-        transport = self._transport
-        assert transport is not None, "sent before it was made"
+        assert self._transport is not None, "sent before it was made"
         self.asker = asker
+        self._request = data
         self.quiet = 0
-        self.heard = False
+        self.heard = self.flushed = self.sent = False
+        if self._owner.is_quiet:
+            self.flush()
+        else:
+            self._outbox.add(self)
+
+    def flush(self) -> None:
+        """Write the request, unless it is not wanted any more. Implements `outbox.Writer`."""
+        data, self._request = self._request, b""
+        transport = self._transport
+        if self.asker is None or transport is None or self.is_closing():
+            return
         self.flushed = self.sent = True
         transport.write(data)
         if self.is_closing():
@@ -191,6 +214,9 @@ class Connection(asyncio.Protocol):
         asker, is_first = self.asker, False
         if asker is not None:
             self.quiet = 0
+            if self._request:
+                self._break(Ending.LOST, "the server spoke before it was asked")
+                return
             if not self.heard:
                 self.heard = is_first = True
                 plain = self._heads.find(data)

@@ -23,6 +23,7 @@ from agenthub.outbound.http_connection import Connection, HttpLimits
 from agenthub.outbound.http_dial import Dial, Unreachable
 from agenthub.outbound.http_exchange import Exchange
 from agenthub.outbound.http_heads import Heads
+from agenthub.outbox import Outbox
 from agenthub.ports import Clock, Timer
 from agenthub.tasks import Tasks
 
@@ -60,6 +61,7 @@ class Pool:
         self._tasks = tasks
         self._limits = limits
         self._heads = Heads()
+        self._outbox = Outbox()
         self._size = size
         self._sweep_span = max(10 * MILLISECOND, min(SWEEP, patience // 8))
         self._open: set[Connection] = set()
@@ -115,6 +117,10 @@ class Pool:
 
     # ---------------------------------------------------------------- from the connections
 
+    @property
+    def is_quiet(self) -> bool:
+        return len(self._open) - len(self._idle) <= 1
+
     def free(self, connection: Connection) -> None:
         while self._waiting:
             if self._waiting.popleft().begin(connection):
@@ -147,7 +153,7 @@ class Pool:
     async def _dial_one(self) -> None:
         try:
             connection = await self._dial.connect(
-                lambda: Connection(self, self._limits, self._heads)
+                lambda: Connection(self, self._limits, self._heads, self._outbox)
             )
         except Unreachable as error:
             self._dialling -= 1
