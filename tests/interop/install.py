@@ -34,7 +34,7 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
             "NO_COLOR": "1",
             "UV_SYSTEM_CERTS": "1",
             "PATH": f"{TARGET}/bin:{os.environ['PATH']}",
-        },  # fmt: skip
+        },
     )
     if done.returncode:
         last = (done.stderr or done.stdout).strip()[-600:]
