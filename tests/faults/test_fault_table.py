@@ -1,0 +1,105 @@
+"""Which tests hold each fault of the catalogue; a test that is renamed must be renamed here."""
+
+import pytest
+from support.node_ids import missing, rows
+
+STDIO, HTTP = "outbound/test_mcp_stdio_faults.py", "outbound/test_mcp_http_faults.py"
+GATEWAY, BREAKER = "test_gateway.py", "domain/test_circuit_breaker.py"
+WHOLE = "faults/test_whole_way.py"
+
+FAULTS = {
+    "F01": rows(STDIO, "test_f01_a_killed_idle_server_is_back_within_a_second"),
+    "F02": (
+        *rows(STDIO, "test_f02_a_kill_with_a_hundred_in_flight_is_one_loss"),
+        *rows(GATEWAY, "test_f02_the_death_of_a_server_is_one_failure_for_100_calls"),
+    ),
+    "F03": rows(STDIO, "test_f03_a_crash_loop_slows_down"),
+    "F04": (
+        *rows(STDIO, "test_f04_a_stopped_server_is_replaced_after_a_timeout"),
+        *rows(GATEWAY,
+              "test_f04_a_server_that_stands_still_is_noticed_within_a_second_of_a_timeout"),
+    ),
+    "F05": (
+        *rows(HTTP, "test_f05_a_server_that_dies_is_noticed_at_once_with_few_connects"),
+        *rows(GATEWAY, "test_f05_a_dead_server_with_a_fallback_costs_no_client_an_error"),
+    ),
+    "F06": (
+        *rows(HTTP, "test_f06_a_host_that_drops_packets_costs_one_connect_timeout"),
+        *rows(WHOLE, "test_f06_after_the_first_timeout_nobody_waits_for_a_black_hole"),
+    ),
+    "F07": (
+        *rows(HTTP, "test_f07_one_reset_of_a_hundred_is_one_loss_and_harms_no_other_call"),
+        *rows(GATEWAY, "test_f07_one_lost_connection_is_one_failure_and_harms_no_other_call"),
+    ),
+    "F08": (
+        *rows(HTTP, "test_f08_f09_a_stream_that_breaks_after_progress_is_lost"),
+        *rows(WHOLE, "test_f08_f09_what_broke_after_progress_is_not_run_again"),
+    ),
+    "F09": (
+        *rows(HTTP, "test_f08_f09_a_stream_that_breaks_after_progress_is_lost"),
+        *rows(WHOLE, "test_f08_f09_what_broke_after_progress_is_not_run_again"),
+    ),
+    "F10": rows(HTTP, "test_f10_a_half_closed_connection_is_lost_at_once"),
+    "F11": rows(HTTP, "test_f11_a_trickle_is_ended_by_the_deadline"),
+    "F12": (
+        *rows(WHOLE, "test_f12_a_server_that_has_become_slow_is_left_alone"),
+        *rows(BREAKER, "TestWhatOpensIt::test_slow_calls_open_it_at_their_rate"),
+    ),
+    "F13": rows(HTTP, "test_f13_a_slow_answer_costs_little_cpu"),
+    "F14": (
+        *rows("outbound/test_http_exchange.py", "test_what_is_no_answer_breaks_the_protocol"),
+        *rows(WHOLE, "test_f14_garbage_is_told_as_such_and_opens_the_circuit"),
+    ),
+    "F15": rows(
+        "outbound/test_http_exchange.py", "test_an_answer_with_another_id_is_never_delivered"
+    ),
+    "F16": rows(
+        HTTP, "test_f16_the_first_answer_wins",
+        "test_f16_an_answer_after_a_cancel_reaches_nobody",
+    ),
+    "F17": rows(HTTP, "test_f17_swapped_answers_are_never_delivered"),
+    "F18": rows(HTTP, "test_f18_a_huge_answer_is_cut_at_the_cap"),
+    "F19": rows(HTTP, "test_f19_a_bomb_is_not_unpacked"),
+    "F20": rows(
+        HTTP, "test_f20_endless_comments_end_with_the_streams_cap",
+        "test_f20_one_endless_event_ends_with_its_cap",
+        "test_f20_a_flood_of_progress_reaches_the_client_ten_times_a_second_at_most",
+    ),
+    "F21": rows(
+        STDIO, "test_f21_noise_on_stdout_is_skipped_and_shown",
+        "test_f21_the_right_answer_is_found_among_oddities",
+        "test_f21_a_line_of_300_mib_costs_the_process_not_the_hub",
+    ),
+    "F22": rows(STDIO, "test_f22_a_flood_on_stderr_blocks_nothing_and_leaves_the_last_lines"),
+    "F23": rows(STDIO, "test_f23_a_server_that_stops_reading_is_replaced"),
+    "F24": rows(
+        STDIO, "test_f24_a_server_with_too_many_processes_is_ended",
+        "test_f24_a_stop_leaves_no_process_of_a_stubborn_family",
+        "test_f24_a_killed_server_does_not_leave_its_family_behind",
+    ),
+    "F25": rows(GATEWAY, "test_f25_a_server_that_flaps_is_left_alone_for_longer_and_longer"),
+    "F26": rows(GATEWAY, "test_bad_arguments_and_tools_that_fail_open_no_circuit"),
+    "F27": rows(GATEWAY, "test_bad_arguments_and_tools_that_fail_open_no_circuit"),
+    "F28": rows(GATEWAY, "test_f28_an_error_inside_one_tool_of_ten_opens_that_tool_only"),
+    "F37": rows(GATEWAY, "test_f37_a_wall_clock_that_jumps_changes_nothing"),
+    "F38": (
+        *rows(GATEWAY, "test_f38_a_process_that_stood_still_blames_nobody"),
+        *rows("app/test_restart.py", "test_a_hub_that_stood_still_goes_on_without_a_storm"),
+    ),
+    "F54": (
+        *rows(GATEWAY, "test_f54_the_configuration_changes_while_calls_run"),
+        *rows("app/test_reload.py", "test_calls_go_on_while_the_file_changes_under_them",
+              "test_a_wrong_file_is_refused_as_a_whole_and_told_in_words"),
+    ),
+    "F58": rows(GATEWAY, "test_f58_a_poisonous_request_kills_no_fallback"),
+}  # fmt: skip
+ASKED = [*range(1, 29), 37, 38, 54, 58]
+
+
+def test_every_test_in_the_table_is_there():
+    assert not missing(FAULTS)
+
+
+@pytest.mark.parametrize("number", ASKED)
+def test_a_fault_has_its_test(number):
+    assert FAULTS.get(f"F{number:02}")

@@ -1,0 +1,128 @@
+"""Which tests hold each attack of the catalogue; a test that is renamed must be renamed here."""
+
+import pytest
+from support.node_ids import missing, rows
+
+HTTP, HUB = "inbound/test_attacks_http.py", "security/test_real_hub.py"
+MCP, REST = "inbound/test_mcp_http.py", "inbound/rest/test_endpoints.py"
+SETTINGS, GATEWAY = "test_settings.py", "test_gateway.py"
+
+ATTACKS = {
+    "A01": rows(
+        HTTP, "test_a01_every_wrong_key_gets_the_same_answer_at_once",
+        "test_a01_a_nul_in_a_key_is_no_http", "test_a01_a_key_of_a_mebibyte_is_refused",
+        "test_a01_two_authorizations_are_none",
+    ),
+    "A02": (
+        *rows(HTTP, "test_a02_a_key_opens_until_it_is_revoked"),
+        *rows("test_keys.py", "test_time_tells_nothing_of_a_wrong_key",
+              "test_a_key_of_another_home_opens_nothing", "test_a_key_ends_at_its_second"),
+    ),
+    "A03": rows(HTTP, "test_a03_a_key_in_the_address_or_a_cookie_is_none_and_is_not_logged"),
+    "A04": (
+        *rows(HUB, "test_a04_every_route_asks_for_a_key_and_its_scope",
+              "test_a04_a_key_for_other_servers_neither_sees_nor_reaches_this_one"),
+        *rows(HTTP, "test_a04_no_route_answers_without_a_key_or_with_one_of_no_scope"),
+        *rows("inbound/test_gate.py", "test_every_route_of_rest_has_a_line_in_the_table"),
+    ),
+    "A05": rows(
+        HTTP, "test_a05_a_foreign_host_is_misdirected_whatever_the_key",
+        "test_a05_two_hosts_are_refused",
+        "test_a05_a_target_in_absolute_form_cannot_name_another_host",
+    ),
+    "A06": rows(HTTP, "test_a06_pages_of_other_sites_are_refused"),
+    "A07": rows(HTTP, "test_a07_a_page_cannot_post_what_needs_no_leave"),
+    "A08": rows(HTTP, "test_a08_nothing_is_changed_by_a_get_or_a_cookie"),
+    "A09": rows(HTTP, "test_a09_no_spelling_is_a_way_round_the_key"),
+    "A10": rows(
+        HTTP, "test_a10_what_two_readers_could_read_differently_ends_the_connection",
+        "test_a10_what_is_no_http_1_ends_the_connection",
+    ),
+    "A11": rows(
+        HTTP, "test_a11_headers_are_bounded",
+        "test_a11_a_line_break_in_a_value_makes_no_header",
+    ),
+    "A12": rows(
+        HTTP, "test_a12_a_body_over_the_limit_is_refused", "test_a12_a_packed_body_is_not_unpacked",
+        "test_a12_chunks_without_an_end_are_refused_at_the_limit",
+    ),
+    "A13": rows(HTTP, "test_a13_five_hundred_half_requests_are_closed_and_good_clients_served"),
+    "A14": (
+        *rows(HUB, "test_a14_a15_what_can_be_read_in_two_ways_is_not_read"),
+        *rows(MCP, "test_what_is_no_message_is_refused_in_every_era"),
+    ),
+    "A15": (
+        *rows(HUB, "test_a14_a15_what_can_be_read_in_two_ways_is_not_read"),
+        *rows("inbound/test_mcp_session.py",
+              "test_an_id_in_use_takes_nothing_from_its_first_owner"),
+    ),
+    "A16": (
+        *rows(HUB, "test_a16_a17_headers_versions_and_sessions_that_lie"),
+        *rows(MCP, "test_headers_that_do_not_say_what_the_body_says_are_refused"),
+    ),
+    "A17": (
+        *rows(HUB, "test_a16_a17_headers_versions_and_sessions_that_lie"),
+        *rows(MCP, "test_a_session_that_is_missing_forged_or_anothers"),
+    ),
+    "A18": rows(HUB, "test_a18_odd_names_of_tools_reach_nobody"),
+    "A19": rows(HUB, "test_a19_an_address_that_is_no_web_address_is_refused"),
+    "A26": (
+        *rows(HUB, "test_a26_a27_code_is_run_for_admins_and_only_when_it_was_saved"),
+        *rows(REST, "test_what_would_run_other_code_is_refused", "test_a_shells_signs_are_words"),
+    ),
+    "A27": (
+        *rows(HUB, "test_a26_a27_code_is_run_for_admins_and_only_when_it_was_saved"),
+        *rows(REST, "test_a_test_takes_no_command_and_no_address"),
+    ),
+    "A28": (
+        *rows(SETTINGS, "test_yaml_that_could_mean_harm_is_refused_by_line",
+              "test_a_bomb_of_anchors_costs_nothing",
+              "test_a_file_that_everybody_may_write_is_refused", "test_a_symbolic_link_is_refused"),
+        *rows("app/test_refusals.py", "test_a_wrong_file"),
+        *rows("settings/test_references.py",
+              "test_what_a_reference_brings_is_not_searched_for_references"),
+    ),
+    "A32": (
+        *rows(HUB, "test_a32_tools_with_schemas_that_attack_are_left_out_and_the_others_work"),
+        *rows("wire/test_schema.py", "test_no_pattern_takes_long"),
+        *rows("wire/test_schema_bounds.py", "test_work_that_multiplies_is_refused"),
+    ),
+    "A33": rows(HUB, "test_a33_arguments_that_do_not_fit_are_not_sent"),
+    "A34": rows(HUB, "test_a34_what_a_server_says_is_data"),
+    "A44": (
+        *rows(HUB, "test_a44_nobody_opens_a_circuit_with_bad_arguments_or_tiny_deadlines"),
+        *rows(GATEWAY, "test_a44_nobody_opens_a_circuit_for_others"),
+    ),
+    "A45": (
+        *rows(HUB, "test_a45_made_up_names_take_no_memory"),
+        *rows(GATEWAY, "test_made_up_names_take_no_memory"),
+        *rows("test_metrics.py", "test_a_million_made_up_names_take_no_memory"),
+    ),
+    "A47": (
+        *rows(HUB, "test_a47_nobody_writes_a_line_into_the_log"),
+        *rows(HTTP, "test_a47_a_request_cannot_write_into_the_log"),
+    ),
+    "A48": (
+        *rows(HUB, "test_a48_no_secret_is_in_any_output"),
+        *rows(HTTP, "test_a48_a_planted_secret_is_in_no_answer_and_no_line"),
+    ),
+    "A49": (
+        *rows(HUB, "test_a49_an_error_says_nothing_of_the_hubs_inside"),
+        *rows(HTTP, "test_a49_every_refusal_is_a_problem_with_an_id_and_no_more"),
+    ),
+    "A54": (
+        *rows(HUB, "test_a54_files_are_their_owners_alone"),
+        *rows("outbound/test_store.py", "test_files_are_for_the_owner_only"),
+        *rows("app/test_refusals.py", "test_a_loose_token", "test_a_home_that_others_may_write_in"),
+    ),
+}  # fmt: skip
+ASKED = [*range(1, 20), 26, 27, 28, 32, 33, 34, 44, 45, 47, 48, 49, 54]
+
+
+def test_every_test_in_the_table_is_there():
+    assert not missing(ATTACKS)
+
+
+@pytest.mark.parametrize("number", ASKED)
+def test_an_attack_has_its_test(number):
+    assert ATTACKS.get(f"A{number:02}")
