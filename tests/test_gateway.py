@@ -613,6 +613,16 @@ async def test_a44_nobody_opens_a_circuit_for_others():
 
 
 @virtual_time()
+async def test_a44_nobody_stops_reading_for_others_by_asking_for_what_is_not_there():
+    """Many servers answer so to a URI that they do not know."""
+    async with house("files") as hub:
+        hub["files"].answers["file:///none"] = error(-32603)
+        for _ in range(20):
+            await hub.ask("files", "file:///none", method="resources/read")
+        assert await hub.result("files", "file:///there", method="resources/read") == FIVE
+
+
+@virtual_time()
 async def test_f29_a_server_that_asks_for_a_pause_gets_it():
     async with house("calculator") as hub:
         fake = hub["calculator"]

@@ -221,8 +221,9 @@ class Lane:
     ) -> None:
         if passed.tool and passed.breaker:
             passed.breaker.report(passed.tool, effect, now, chance)
-        elif effect is Effect.FAILURE:
-            # Most tools never fail: their breaker is made with their first failure.
+        elif effect is Effect.FAILURE and "/" not in tool:
+            # Most tools never fail: their breaker is made with their first failure. A method is
+            # no tool: clients name what is read, and bad names must not stop the good ones (A44).
             known = self._tool(tool)
             known.breaker = known.breaker or self._breaker(tool)
             ticket = known.breaker.admit(now, chance)
