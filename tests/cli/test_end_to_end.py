@@ -154,8 +154,8 @@ def test_commands_and_a_hub_that_starts_or_stops_wait_for_one_another(hub):
         assert set(hub.servers()) == {"sums"}, "while it stops, too"
         _, said = serving.communicate(timeout=20)
     assert serving.returncode == 0, said
-    listed, _ = early.communicate(timeout=20)
-    assert b"sums" in listed
+    listed, complaint = early.communicate(timeout=20)
+    assert b"sums" in listed, complaint
 
 
 def test_many_commands_at_once_take_their_turns(hub):

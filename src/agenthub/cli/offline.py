@@ -14,6 +14,7 @@ from agenthub.cli.ending import Failed
 from agenthub.cli.remote import find_hub
 from agenthub.cli.requests import Answer, Request, Requests
 from agenthub.cli.terminal import progress
+from agenthub.domain.errors import StorageFailed
 from agenthub.outbound.home import holder, secure_home
 from agenthub.tasks import Tasks
 
@@ -63,7 +64,18 @@ def offline_hub(home: Path, connect: Sequence[str] | None) -> Generator[Requests
             return
         with asyncio.Runner() as runner:
             opened = _Opened(home, connect)
-            door = runner.run(opened.open())
+            try:
+                door = runner.run(opened.open())
+            except StorageFailed:
+                # A hub may have taken the home between the look and the opening.
+                running = _settled(home) if holder(home) is not None else None
+                if running is None:
+                    raise
+                door = None
+            if door is None:
+                assert running is not None
+                yield running
+                return
             try:
                 yield OfflineHub(runner, door)
             finally:
