@@ -13,6 +13,7 @@ from support.stdio_hub import House, alive, processes, rss_bytes, server, text_o
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Ending, Written
 from agenthub.domain.span import SECOND
+from agenthub.outbound.mcp_stdio import FLOOD_LINES
 
 CALCULATOR = (sys.executable, "-m", "agenthub.demo.calculator")
 
@@ -100,6 +101,20 @@ async def test_f21_noise_on_stdout_is_skipped_and_shown():
         await house.call("noise", times=25)
         assert "no MCP messages" in house.upstream.state.problem
         assert house.upstream.state.connected
+
+
+async def test_f21_a_flood_of_noise_ends_the_process_and_holds_nobody_up():
+    flood = "import os\nwhile True: os.write(1, b'y\\n' * 30_000)"
+    async with House((sys.executable, "-S", "-c", flood)) as house:
+        house.upstream.start()
+        await house.watcher.until("unreachable")
+        assert "no MCP messages" in house.upstream.state.problem
+        began, turns = time.monotonic(), 0
+        while time.monotonic() - began < 0.5:
+            await asyncio.sleep(0.001)
+            turns += 1
+        assert house.upstream.noise <= 4 * FLOOD_LINES, "it is started anew more and more rarely"
+        assert turns > 50, "the loop has time for others"
 
 
 @pytest.mark.parametrize("tool", ["crlf", "pieces", "ids", "twice", "bad_utf8_note"])

@@ -41,6 +41,8 @@ IMMINENT: Nanoseconds = SECOND
 NOISE_LINES = 100
 NOISE_SPAN: Nanoseconds = 60 * SECOND
 """So many lines on stdout that are no messages, in so long, are a problem to show (F21)."""
+FLOOD_LINES = 10_000
+"""So many are the end of the process: reading them takes the time of all other servers' calls."""
 
 
 class Phase(Enum):
@@ -273,8 +275,13 @@ class StdioUpstream:
         now = self._clock.now()
         if now - self._noise_since > NOISE_SPAN:
             self._noise_since, self._noise_then = now, self.noise - 1
-        if self.noise - self._noise_then >= NOISE_LINES:
+        lines = self.noise - self._noise_then
+        if lines >= NOISE_LINES:
             self._noisy = True
+        if lines >= FLOOD_LINES:
+            self._noise_then = self.noise
+            assert self._child is not None
+            self._child.kill(f"it wrote {lines:,} lines to stdout that are no MCP messages")
 
     def ended(self, end: Ended) -> None:
         if self._phase is Phase.CLOSED:
