@@ -64,10 +64,14 @@ class Process:
         if self.code is None:
             os.kill(self.pid, signal.SIGTERM)
 
-    def stop(self) -> None:
-        self.terminate()
+    def ends(self) -> None:
+        """Waits until it has ended, `STOP_S` at most."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_S)
+
+    def stop(self) -> None:
+        self.terminate()
+        self.ends()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()

@@ -59,6 +59,19 @@ def too_much(result: dict[str, Any], cpu_x_max: float | None) -> list[str]:
             wrong.append(f"CPU x {line['hub']['cpu_x']:.2f}, allowed is {cpu_x_max}")
     for section in ("logged", "stop"):
         found = result.get(section)
-        if found and found["rows"] < found["answered"]:
+        if found and found["rows"] != found["answered"]:
             wrong.append(f"{section}: {found['answered']} calls answered, {found['rows']} rows")
+    return wrong + _bad_stop(result.get("stop"))
+
+
+def _bad_stop(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    wrong = []
+    if not found["offered"] // 2 <= found["sent_at_sigterm"] < found["offered"]:
+        wrong.append(f"stop: SIGTERM after {found['sent_at_sigterm']} calls, not in their middle")
+    if found["rows_twice"]:
+        wrong.append(f"stop: {found['rows_twice']} calls have more than one row")
+    if found["exit_code"]:
+        wrong.append(f"stop: exit code {found['exit_code']}")
     return wrong

@@ -12,13 +12,15 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from caller import META, Caller, Load
+from caller import LOAD_TIMEOUT_S, META, Caller, Load
 from process import memory_kib
 from subject import Hub, Upstream
 
 SETTLE_S = 1.0
 """So long a hub is left alone before its memory is read."""
 STARTS = 5
+STOP_LOOK_S = 0.02
+"""How often the calls so far are counted, to stop the hub in their middle."""
 
 
 def calls_upstream(hub: Hub, upstream: Upstream, calls: int = 2_000) -> dict[str, float]:
@@ -138,8 +140,8 @@ def _list_once(caller: Caller) -> tuple[int, int]:
     return pages, size
 
 
-def stop_under_load(home: Path, upstream: Upstream, calls: int, after_s: float) -> dict[str, int]:
-    """SIGTERM in the middle of many calls: is every call of the client's in the log?"""
+def stop_under_load(home: Path, upstream: Upstream, calls: int) -> dict[str, float]:
+    """SIGTERM when half of the calls are under way: is each that was answered in the log, once?"""
     hub = Hub(home, {"bench": upstream.url})
     hub.start()
     hub.rows_soon(1)
@@ -148,14 +150,23 @@ def stop_under_load(home: Path, upstream: Upstream, calls: int, after_s: float) 
     client = subprocess.Popen(
         load.command(calls), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    time.sleep(after_s)
+    sent = 0
+    while sent < calls // 2 and client.poll() is None and hub.process.code is None:
+        time.sleep(STOP_LOOK_S)
+        sent = upstream.stats()["tools_call"] - sent_before
     hub.process.terminate()
-    out, _ = client.communicate(timeout=120)
+    told_ns = time.monotonic_ns()
+    out, _ = client.communicate(timeout=LOAD_TIMEOUT_S)
+    hub.process.ends()
+    took_ms = (time.monotonic_ns() - told_ns) / 1e6
     hub.process.stop()
-    seen = json.loads(out)
     return {
-        "answered": calls - seen["errors"],
+        "offered": calls,
+        "sent_at_sigterm": sent,
+        "answered": calls - json.loads(out)["errors"],
         "reached_upstream": upstream.stats()["tools_call"] - sent_before,
         "rows": hub.rows() - before,
+        "rows_twice": hub.rows() - hub.rows(distinct=True),
+        "stop_ms": took_ms,
         "exit_code": -signal.SIGKILL if hub.process.code is None else hub.process.code,
     }

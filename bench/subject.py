@@ -127,11 +127,12 @@ class Hub:
         self.process = Process(command, SUBJECT_CORE, self.home / "log")
         return first_answer_ms(self.process, self.caller)
 
-    def rows(self) -> int:
-        """How many calls are in the log, read from the file."""
+    def rows(self, *, distinct: bool = False) -> int:
+        """How many calls that went well are in the log, read from the file."""
+        counted = "DISTINCT call_id" if distinct else "*"
         with closing(sqlite3.connect(self.home / "agenthub.db")) as database:
             return database.execute(
-                "SELECT count(*) FROM call WHERE method = 'tools/call'"
+                f"SELECT count({counted}) FROM call WHERE method = 'tools/call' AND outcome = 'ok'"
             ).fetchone()[0]
 
     def rows_soon(self, wanted: int, seconds: float = 10) -> int:
