@@ -68,6 +68,8 @@ FAULTS = {
     "F21": rows(
         STDIO, "test_f21_noise_on_stdout_is_skipped_and_shown",
         "test_f21_a_flood_of_noise_ends_the_process_and_holds_nobody_up",
+        "test_f21_a_flood_of_valid_messages_ends_the_process_and_holds_nobody_up",
+        "test_f21_a_flood_before_it_has_answered_ends_the_process_too",
         "test_f21_the_right_answer_is_found_among_oddities",
         "test_f21_a_line_of_300_mib_costs_the_process_not_the_hub",
     ),

@@ -13,7 +13,7 @@ from support.stdio_hub import House, alive, processes, rss_bytes, server, text_o
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Ending, Written
 from agenthub.domain.span import SECOND
-from agenthub.outbound.mcp_stdio import FLOOD_LINES
+from agenthub.outbound.flood import UNWANTED
 
 CALCULATOR = (sys.executable, "-m", "agenthub.demo.calculator")
 
@@ -113,8 +113,55 @@ async def test_f21_a_flood_of_noise_ends_the_process_and_holds_nobody_up():
         while time.monotonic() - began < 0.5:
             await asyncio.sleep(0.001)
             turns += 1
-        assert house.upstream.noise <= 4 * FLOOD_LINES, "it is started anew more and more rarely"
+        assert house.upstream.noise <= 4 * UNWANTED, "it is started anew more and more rarely"
         assert turns > 50, "the loop has time for others"
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("answers", "nobody waits for"), ("notes", "nobody waits for"),
+        ("logs", "nobody waits for"), ("requests", "nobody waits for"),
+        ("pings", "nobody waits for"), ("progress", "during calls"),
+    ],
+)  # fmt: skip
+async def test_f21_a_flood_of_valid_messages_ends_the_process_and_holds_nobody_up(
+    kind: str, why: str
+):
+    async with House(server("flood")) as flood, House(CALCULATOR) as other:
+        await flood.up()
+        await other.up()
+        pid = flood.pid
+        flood.begin("x", {"progressToken": 1}, kind=kind)
+        spans: list[float] = []
+        async with asyncio.timeout(8):
+            while flood.watcher.count("connected") < 2:
+                began = time.monotonic()
+                assert text_of(await other.call("add", a=1, b=2)) == "3"
+                spans.append(time.monotonic() - began)
+        assert max(spans) < 0.25
+        detail = str((await flood.watcher.until("lost"))[2])
+        assert why in detail
+        assert why in flood.upstream.state.problem, "it is shown while it is well again"
+        assert not alive(pid)
+
+
+async def test_f21_what_it_was_ended_for_is_not_shown_for_ever(monkeypatch: pytest.MonkeyPatch):
+    async with House(server("flood")) as house:
+        await house.up()
+        house.begin("x", kind="notes")
+        await house.watcher.until("connected", 2)
+        assert house.upstream.state.problem
+        monkeypatch.setattr("agenthub.outbound.mcp_stdio.MINUTE", SECOND // 100)
+        await until(lambda: not house.upstream.state.problem)
+
+
+async def test_f21_a_flood_before_it_has_answered_ends_the_process_too():
+    flood = 'import os\nwhile True: os.write(1, b\'{"id":99,"result":{}}\\n\' * 2_000)'
+    async with House((sys.executable, "-S", "-c", flood)) as house:
+        house.upstream.start()
+        await house.watcher.until("unreachable")
+        assert "nobody waits for" in house.upstream.state.problem
 
 
 @pytest.mark.parametrize("tool", ["crlf", "pieces", "ids", "twice", "bad_utf8_note"])

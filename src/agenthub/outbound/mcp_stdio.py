@@ -26,6 +26,7 @@ from agenthub.outbound import mcp_message as wire
 from agenthub.outbound.child import Child, Ended, Order
 from agenthub.outbound.child_output import Overlong
 from agenthub.outbound.diagnosis import Diagnosis
+from agenthub.outbound.flood import MINUTE, UNWANTED, Tally
 from agenthub.outbound.nursery import NotStarted, Nursery, child_env
 from agenthub.outbound.restart import Restarts
 from agenthub.outbound.stdio_opening import Opened, Opening, Unfit
@@ -38,11 +39,8 @@ SILENCE: Nanoseconds = 2 * SECOND
 GIVE_UP: Nanoseconds = 120 * SECOND
 """Without an answer since the start; a first start by npx or uvx downloads the server."""
 IMMINENT: Nanoseconds = SECOND
-NOISE_LINES = 100
-NOISE_SPAN: Nanoseconds = 60 * SECOND
-"""So many lines on stdout that are no messages, in so long, are a problem to show (F21)."""
-FLOOD_LINES = 10_000
-"""So many are the end of the process: reading them takes the time of all other servers' calls."""
+NOISE_PAGES = 100
+"""So much on stdout that is no message, in a minute, is a problem to show (F21)."""
 
 
 class Phase(Enum):
@@ -96,9 +94,11 @@ class StdioUpstream:
         self._diagnosis = Diagnosis("")
         self.noise = 0
         """Lines of stdout that were no messages."""
-        self._noise_since: Nanoseconds = 0
-        self._noise_then = 0
+        self._noise_shown = Tally(NOISE_PAGES)
+        self._noise_borne = Tally(UNWANTED)
         self._noisy = False
+        self._flood = ""
+        """What the last process was ended for, if it was a flood."""
 
     # ---------------------------------------------------------------- the port
 
@@ -109,6 +109,8 @@ class StdioUpstream:
         if not problem and self._noisy:
             problem = f"prints lines to stdout that are no MCP messages ({self.noise:,} so far)"
             hint = "Its logs belong on stderr; look for a flag or variable that sets the log level."
+        elif not problem and self._flood and not self._is_well():
+            problem = f"was ended and started anew: {self._flood}"
         return UpstreamState(
             connected=self._phase is Phase.READY,
             era=opened.era if opened else None,
@@ -187,7 +189,9 @@ class StdioUpstream:
             failure = Ended(failure=error.diagnosis)
             asyncio.get_running_loop().call_soon(self.ended, failure)
             return
-        self._traffic = Traffic(self._child, self._clock, self._watcher, self._mint)
+        self._traffic = Traffic(
+            self._child, self._clock, self._watcher, self._mint, self._be_flooded
+        )
         self._opening = Opening(self._mint, initialize_first=self._initialize_first)
         self._traffic.post(self._opening.begin())
         after = self._clock.after
@@ -220,7 +224,7 @@ class StdioUpstream:
         assert self._child is not None
         self._child.kill(f"it did not answer for {GIVE_UP // SECOND} s")
 
-    def _hear_opening(self, message: wire.Message) -> None:
+    def _hear_opening(self, message: wire.Message, size_bytes: int) -> None:
         assert self._opening is not None
         assert self._traffic is not None
         assert self._child is not None
@@ -231,6 +235,8 @@ class StdioUpstream:
             self._be_ready(outcome, self._traffic)
         elif isinstance(outcome, Unfit):
             self._child.kill(outcome.problem)
+        else:
+            self._traffic.unwanted(size_bytes)
 
     def _be_ready(self, opened: Opened, traffic: Traffic) -> None:
         self._phase, self._opened, self._opening = Phase.READY, opened, None
@@ -254,34 +260,44 @@ class StdioUpstream:
             traffic.overlong(line, self._order.line_bytes)
             return
         message = wire.parse(line)
-        if message is None:
-            self._hear_noise()
+        if message is None or (message.id is UNSET and not message.method):
+            self._hear_noise(len(line))
         elif message.method:
-            if not wire.is_utf8(line):
-                self._hear_noise()
-            elif message.id is UNSET or message.id is None:
-                traffic.notified(message)
-            else:
-                traffic.asked(message, message.id)
-        elif message.id is UNSET:
-            self._hear_noise()
+            self._hear_beside(traffic, message, line)
         elif self._phase is Phase.OPENING:
-            self._hear_opening(message)
+            self._hear_opening(message, len(line))
         else:
             traffic.answer(message, line)
 
-    def _hear_noise(self) -> None:
+    def _hear_beside(self, traffic: Traffic, message: wire.Message, line: bytes) -> None:
+        """A notification, or a request of the server's own."""
+        if not wire.is_utf8(line):
+            self._hear_noise(len(line))
+            return
+        if message.id is UNSET or message.id is None:
+            traffic.notified(message)
+        else:
+            traffic.asked(message, message.id)
+        traffic.beside(len(line))
+
+    def _hear_noise(self, size_bytes: int) -> None:
         self.noise += 1
         now = self._clock.now()
-        if now - self._noise_since > NOISE_SPAN:
-            self._noise_since, self._noise_then = now, self.noise - 1
-        lines = self.noise - self._noise_then
-        if lines >= NOISE_LINES:
+        if self._noise_shown.add(size_bytes, now):
             self._noisy = True
-        if lines >= FLOOD_LINES:
-            self._noise_then = self.noise
-            assert self._child is not None
-            self._child.kill(f"it wrote {lines:,} lines to stdout that are no MCP messages")
+        if self._noise_borne.add(size_bytes, now):
+            self._noise_borne = Tally(UNWANTED)
+            self._be_flooded("it flooded its stdout with lines that are no MCP messages")
+
+    def _be_flooded(self, why: str) -> None:
+        """What it says takes the time of all other servers' calls: end it, and start it anew."""
+        assert self._child is not None
+        self._flood = why
+        self._child.kill(why)
+
+    def _is_well(self) -> bool:
+        since = self._ready_since
+        return since is not None and self._clock.now() - since >= MINUTE
 
     def ended(self, end: Ended) -> None:
         if self._phase is Phase.CLOSED:

@@ -2,7 +2,8 @@
 
 An answer finds its attempt by the hub's own id, of the same type, or is dropped (F15). What names
 no request (log messages, the server's own requests) belongs to an attempt only if that is the only
-one in flight: on a shared pipe nothing else tells whose it is.
+one in flight: on a shared pipe nothing else tells whose it is. All of it is counted, and a flood of
+it is the end of the process.
 """
 
 import asyncio
@@ -14,11 +15,14 @@ from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.outbound import mcp_message as wire
 from agenthub.outbound.child import Child, Letter
 from agenthub.outbound.child_output import Overlong
+from agenthub.outbound.flood import UNWANTED, WORDS, Tally
 from agenthub.outbound.mcp_message import INTERACTIVE, LOG_LEVEL, UNHEARD, Message
 from agenthub.outbound.stdio_opening import Opened
 from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamWatcher
 
 SIGN_OF_LIFE: Nanoseconds = SECOND
+LATE_MAX = 1_000
+"""Attempts remembered that were given up, and whose answers may still come."""
 
 
 class StdioAttempt(Letter):
@@ -63,12 +67,22 @@ class Traffic:
     """Of one process, from its start to its end."""
 
     def __init__(
-        self, child: Child, clock: Clock, watcher: UpstreamWatcher, mint: Callable[[], int]
+        self,
+        child: Child,
+        clock: Clock,
+        watcher: UpstreamWatcher,
+        mint: Callable[[], int],
+        flooded: Callable[[str], None],
     ) -> None:
+        """`flooded` hears, in words, of what is to be the end of the process."""
         self.era: Era | None = None
         """None until `open`."""
         self.strays = 0
-        """Answers to nobody."""
+        """Answers to nobody, and requests of a modern server, which must not have any."""
+        self._flooded = flooded
+        self._unwanted = Tally(UNWANTED)
+        self._words = Tally(WORDS)
+        self._answers = 0
         self._child = child
         self._clock = clock
         self._watcher = watcher
@@ -76,6 +90,9 @@ class Traffic:
         self._own: set[int] = set()
         """Ids of the hub's own requests, whose answers are of no interest."""
         self._flying: dict[int, StdioAttempt] = {}
+        self._late: dict[int, None] = {}
+        """Ids of attempts that were given up. An old server may answer them all the same, and
+        whoever cancels calls must not be able to have it taken for a flood."""
         self._probe: Timer | None = None
         self._log_level = 0
         """An old server's, for all calls; 0 when nothing more can be asked of it."""
@@ -120,6 +137,9 @@ class Traffic:
                 # so from here on the server may well read it whole.
                 written = Written.ALL
                 self._tell_cancelled(attempt, cause.value)
+                self._late[attempt.id] = None
+                if len(self._late) > LATE_MAX:
+                    del self._late[next(iter(self._late))]
                 if cause is Cause.DEADLINE:
                     self.ask_for_life()
         attempt.finish(Reply(Ending.CANCELLED, written, detail=f"cancelled: {cause.value}"))
@@ -182,14 +202,30 @@ class Traffic:
         if not isinstance(number, int) or (attempt := self._flying.pop(number, None)) is None:
             if isinstance(number, int) and number in self._own:
                 self._own.remove(number)
+            elif isinstance(number, int) and number in self._late:
+                del self._late[number]
             else:
                 self.strays += 1
+                self.unwanted(len(line))
             return
+        self._answers += 1
         reply = wire.reply_of(message, line)
         if reply.result_type == "input_required" and attempt.outgoing.era is Era.LEGACY:
             detail = "the server asks the client something in a way that an older client cannot"
             reply = Reply(Ending.INTERACTIVE, detail=detail)
         attempt.finish(reply)
+
+    def unwanted(self, size_bytes: int) -> None:
+        """Count a message that nobody waits for."""
+        if self._unwanted.add(size_bytes, self._clock.now(), self._answers):
+            self._flooded("it flooded the hub with MCP messages that nobody waits for")
+
+    def beside(self, size_bytes: int) -> None:
+        """Count a message that is no answer, after it was heard."""
+        if not self._flying:
+            self.unwanted(size_bytes)
+        elif self._words.add(size_bytes, self._clock.now(), self._answers):
+            self._flooded("it flooded the hub with notifications and requests during calls")
 
     def overlong(self, line: Overlong, cap_bytes: int) -> None:
         """An answer over the cap ends its attempt alone, if it can be told which that is."""
@@ -197,7 +233,9 @@ class Traffic:
         attempt = self._sole() if number is None else self._flying.get(number)
         if attempt is None and self._flying:
             self._child.kill(f"it wrote a line over {cap_bytes:,} bytes")
-        elif attempt is not None:
+        elif attempt is None:
+            self.unwanted(cap_bytes)
+        else:
             del self._flying[attempt.id]
             detail = f"the answer is over {cap_bytes:,} bytes"
             attempt.finish(Reply(Ending.TOO_LARGE, detail=detail))
