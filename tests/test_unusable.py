@@ -23,6 +23,7 @@ async def test_each_attempt_says_what_is_wrong_and_nothing_is_sent():
         receiver = Receiver()
         attempt = upstream.send(Outgoing("tools/list", "", {}, {}, 9 * SECOND), receiver)
         assert receiver.replies == [], "never from inside `send`"
+        attempt.answer(1, b"{}")
         attempt.pause()
         attempt.resume()
         attempt.cancel(Cause.CLIENT)

@@ -30,6 +30,8 @@ FAIR_FROM = 0.8
 SWEEP: Nanoseconds = 50 * MILLISECOND
 """How finely deadlines are kept: a call ends at most this late."""
 NEVER: Nanoseconds = 1 << 62
+PARKED_MAX = 100
+"""Calls of one caller that may wait for its answers at a time."""
 CLEAN_UP: Nanoseconds = 5 * SECOND
 """How long the upstreams may take to say that what was cancelled is over (R42)."""
 
@@ -52,6 +54,8 @@ class Gateway:
         self.observer = observer
         self.metrics = metrics
         self.places = calls_in_flight
+        self.answer_span: Nanoseconds = 600 * SECOND
+        """How long a client may take to answer what a server asks it."""
         self.in_flight: set[Passage] = set()
         self.held: dict[str, int] = {}
         """Places in use, by caller."""
@@ -135,6 +139,9 @@ class Gateway:
         Returns how many were cancelled. Takes `span` and the time to clean up, at most.
         """
         self._stopping, self._crowded = True, 0
+        for passage in list(self.in_flight):
+            if passage.is_parked:
+                passage.cancel(Cause.SHUTDOWN)
         await self._until_empty(span)
         left = len(self.in_flight)
         self.cancel_all(Cause.SHUTDOWN)
@@ -161,6 +168,24 @@ class Gateway:
             self.held[caller] = held
         else:
             del self.held[caller]
+
+    def may_park(self, passage: Passage) -> bool:
+        """Whether one more call of this caller may wait for an answer of its own.
+
+        A parked call keeps its place and its seat, so no caller may hold too many of them.
+        """
+        if self._stopping:
+            return False
+        caller = passage.call.caller.id
+        return (
+            sum(1 for one in self.in_flight if one.is_parked and one.call.caller.id == caller)
+            < PARKED_MAX
+        )
+
+    def unparked(self, passage: Passage) -> None:
+        """Its time goes on."""
+        if passage.call.deadline < self._due:
+            self._set_timer(passage.call.deadline)
 
     def seat(self, passage: Passage) -> None:
         """A lane gave this one a seat. A chain of them is a loop here, however long it is."""
@@ -208,9 +233,9 @@ class Gateway:
             return
         due = NEVER
         for passage in list(self.in_flight):
-            if passage.call.deadline <= now:
-                passage.cancel(Cause.DEADLINE)
-            elif passage.call.deadline < due:
-                due = passage.call.deadline
+            if passage.deadline <= now:
+                passage.expire()
+            elif passage.deadline < due:
+                due = passage.deadline
         if due < self._due:
             self._set_timer(due)

@@ -15,7 +15,7 @@ from agenthub.domain.judge import judge
 from agenthub.domain.outcome import Cause, Effect, Ending, Reply
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.listing import ITEMS_MAX, Kind, Listing, sorted_items
-from agenthub.ports import Clock, Outgoing, Upstream
+from agenthub.ports import Clock, Outgoing, Question, Upstream
 
 METHODS: Final = frozenset({
     *(kind.method for kind in Kind), "ping", "server/discover", "resources/subscribe",
@@ -112,6 +112,7 @@ class _Waiting:
         self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
     def notified(self, method: str, params: bytes) -> None: ...
+    def asked(self, question: Question) -> None: ...
 
     def finished(self, reply: Reply) -> None:
         if not self.reply.done():

@@ -22,13 +22,26 @@ from agenthub.domain.journey import Journey, Step
 from agenthub.domain.outcome import Cause, Ending, Reply
 from agenthub.domain.span import MICROSECOND, MILLISECOND, Nanoseconds
 from agenthub.metrics import Metrics
-from agenthub.ports import Attempt, CallLog, CallRow, Clock, Observer, Outgoing, Timer, Upstream
+from agenthub.ports import (
+    Attempt,
+    CallLog,
+    CallRow,
+    Clock,
+    Observer,
+    Outgoing,
+    Question,
+    Timer,
+    Upstream,
+)
 
 log = logging.getLogger(__name__)
 
 # An attribute of an Enum class costs more than a global name, and these stand on the hot path.
 _SEND, _WAIT, _END = Step.SEND, Step.WAIT, Step.END
 _ERROR = Ending.ERROR
+
+TOO_MANY = b'{"code":-32603,"message":"Too many questions wait for this client already"}'
+FAILED = b'{"code":-32603,"message":"The question could not be put to the client"}'
 
 
 class Answer(Struct, frozen=True):
@@ -48,6 +61,10 @@ class Receiver(Protocol):
         """Progress or a log message of this call. From here on it is not repeated (R31)."""
         ...
 
+    def asked(self, question: Question) -> None:
+        """The server asks the client something; the call waits for `Passage.answer`."""
+        ...
+
     def finished(self, answer: Answer) -> None:
         """The end; exactly once."""
         ...
@@ -62,8 +79,18 @@ class House(Protocol):
     observer: Observer
     metrics: Metrics
     idempotency: Idempotency
+    answer_span: Nanoseconds
+    """How long a client may take to answer a question."""
 
     def listening(self) -> bool: ...
+    def may_park(self, passage: "Passage") -> bool:
+        """Whether the caller may make one more call wait for an answer of its own."""
+        ...
+
+    def unparked(self, passage: "Passage") -> None:
+        """Its time goes on: its deadline is to be kept again."""
+        ...
+
     def leave(self, passage: "Passage") -> None: ...
     def seat(self, passage: "Passage") -> None: ...
 
@@ -81,6 +108,9 @@ class Passage(Struct, eq=False):
     _cause: Cause | None = None
     _entry: Entry | None = None
     _over: bool = False
+    _open: set[int | str] | None = None
+    """Ids of the questions that the client has not answered; None: none was ever asked."""
+    _parked_until: Nanoseconds = 0
 
     def begin(self) -> None:
         journey = self._journey
@@ -91,6 +121,7 @@ class Passage(Struct, eq=False):
         """End it: the upstream is told, the receiver hears the outcome. Idempotent."""
         if self._over or self._cause is not None:
             return
+        self._unpark()
         self._cause = cause
         if self._attempt is not None:
             self._attempt.cancel(cause)
@@ -108,6 +139,59 @@ class Passage(Struct, eq=False):
         if self._attempt is not None:
             self._attempt.resume()
 
+    # ------------------------------------------------------------ questions to the client
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether the server waits for the client."""
+        return bool(self._open)
+
+    @property
+    def deadline(self) -> Nanoseconds:
+        """When the call is over in any case."""
+        return self._parked_until if self._open else self.call.deadline
+
+    def expire(self) -> None:
+        """The deadline has passed. Who is asked and never answers has left."""
+        self.cancel(Cause.CLIENT if self._open else Cause.DEADLINE)
+
+    def answer(self, question_id: int | str, result: bytes, error: bytes = b"") -> None:
+        """The client's answer, raw: a result, or else an error object. No-op if nobody waits."""
+        if not self._open or question_id not in self._open:
+            return
+        if len(self._open) == 1:
+            self._unpark()
+        else:
+            self._open.discard(question_id)
+        assert self._attempt is not None, "a question without an attempt"
+        self._attempt.answer(question_id, result, error)
+
+    def asked(self, question: Question) -> None:
+        """From the upstream."""
+        if self._cause is not None or self._attempt is None:
+            return
+        if not self._open:
+            if not self._house.may_park(self):
+                self._attempt.answer(question.id, b"", TOO_MANY)
+                return
+            now = self._house.clock.now()
+            self._parked_until = now + self._house.answer_span
+            self._open = set()
+            self._journey.parked(now)
+        self._open.add(question.id)
+        try:
+            self._receiver.asked(question)
+        except Exception:
+            log.exception("A receiver failed")
+            self.answer(question.id, b"", FAILED)
+
+    def _unpark(self) -> None:
+        if self._open:
+            self._open.clear()
+            self._journey.unparked(self._house.clock.now())
+            self.call = self._journey.call
+            self._house.unparked(self)
+
     # ------------------------------------------------------------ from the upstream
 
     def notified(self, method: str, params: bytes) -> None:
@@ -120,6 +204,8 @@ class Passage(Struct, eq=False):
                 log.exception("A receiver failed")
 
     def finished(self, reply: Reply) -> None:
+        if self._open:
+            self._unpark()  # it did not wait for the answer
         clock, journey = self._house.clock, self._journey
         self._attempt = None
         step = journey.answered(reply, self._cause, clock.now(), clock.chance())
@@ -172,7 +258,7 @@ class Passage(Struct, eq=False):
         self._attempt = upstream.send(
             Outgoing(
                 call.method, hop.name, call.params, call.meta, call.deadline,
-                call.capabilities, call.client_info, call.era, hop.headers,
+                call.capabilities, call.client_info, call.era, hop.headers, call.caller.id,
             ),
             self,
         )  # fmt: skip
@@ -274,6 +360,9 @@ class Stream(AsyncIterator[tuple[str, bytes]]):
     def notified(self, method: str, params: bytes) -> None:
         self._waiting.append((method, params))
         self._news.set()
+
+    def asked(self, question: Question) -> None:
+        raise NotImplementedError("whoever awaits declares no capability to be asked")
 
     def finished(self, answer: Answer) -> None:
         self._answer = answer

@@ -38,6 +38,19 @@ class Outgoing(Struct, frozen=True):
     """The client's era: a modern upstream's `input_required` may only go to a modern client."""
     headers: Mapping[str, str] = {}
     """`Mcp-Param-*` headers, computed from the pinned schema; for HTTP only."""
+    principal: str = ""
+    """The caller's id: what an old server may ask this client goes by a session of its own, and
+    sessions are never shared between callers."""
+
+
+class Question(Struct, frozen=True):
+    """What an old server asks the client in the middle of a request (wire/questions.py)."""
+
+    id: int | str
+    """The server's own; unique among the attempt's open questions."""
+    method: str
+    params: bytes
+    """Raw JSON object."""
 
 
 class AttemptReceiver(Protocol):
@@ -47,6 +60,13 @@ class AttemptReceiver(Protocol):
         """A notification that belongs to this request (progress, log message), raw params.
 
         The progress token in it is already the client's own.
+        """
+        ...
+
+    def asked(self, question: Question) -> None:
+        """An old server asks the client: the attempt waits for `Attempt.answer`.
+
+        Only what the client declared that it answers comes here; the adapter refuses the rest.
         """
         ...
 
@@ -62,6 +82,13 @@ class Attempt(Protocol):
         """Give up: the upstream is told (closed stream, or `notifications/cancelled`).
 
         `finished` is still called, with `Ending.CANCELLED` and what had been written. Idempotent.
+        """
+        ...
+
+    def answer(self, question_id: int | str, result: bytes, error: bytes = b"") -> None:
+        """The client's answer to a question, raw: a result, or else an error object.
+
+        No-op when the attempt is over or the question is not open.
         """
         ...
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw, Struct, structs
 
-from agenthub.domain.call import Call
+from agenthub.domain.call import ANSWERS, Call
 from agenthub.domain.endpoint import ToolPolicy
 from agenthub.domain.errors import InvalidParams, UnknownTarget
 from agenthub.domain.journey import Hop
@@ -51,8 +51,12 @@ class Routes:
             InvalidParams: The arguments do not fit the tool's schema (A33).
         """
         route = self._find(call)
-        params = call.params
-        if "requestState" in params or "inputResponses" in params:
+        if call.only:
+            hops = tuple(hop for hop in route.hops if hop.lane.endpoint.name == call.only)
+            if not hops:
+                raise InvalidParams("The server that asked is not there any more: call again")
+            return structs.replace(route, hops=hops)
+        if ANSWERS & call.params.keys():
             # An answer to a question goes to who asked it, and to nobody else (R34).
             return structs.replace(route, hops=route.hops[:1])
         return route

@@ -487,3 +487,35 @@ def test_breakers_that_were_kept_over_a_restart_are_put_in():
     assert bench.lane.breaker.state is State.FORCED_OPEN
     assert bench.state() is State.FORCED_OPEN
     assert [tool for tool, _ in bench.seen] == ["", "add"]
+
+
+def test_while_the_server_waits_for_the_client_no_breaker_counts_the_time():
+    bench = Bench(breaker=BreakerConfig(overdue_calls=2, slow_call_ms=1_000))
+    bench.end(bench.admit(), BROKEN)  # now the tool has a breaker of its own
+    waiting = [bench.admit() for _ in range(3)]
+    for passed in waiting:
+        bench.lane.set_aside(passed)
+    bench.now += 100 * SECOND
+    bench.lane.tick(bench.now, MIDDLE)
+    assert bench.lane.breaker.state is State.CLOSED
+    assert bench.lane.breaker.in_flight == 0
+    for passed in waiting:
+        bench.lane.take_up(passed, 100 * SECOND)
+        assert passed.started == bench.now
+    assert bench.lane.breaker.in_flight == 3
+    bench.now += 2 * SECOND
+    bench.lane.tick(bench.now, MIDDLE)
+    assert bench.lane.breaker.state is State.OPEN, "the server's own time counts"
+
+
+def test_an_attempt_set_aside_outlives_a_change_of_the_breaker():
+    bench = Bench()
+    waiting = bench.admit()
+    bench.lane.set_aside(waiting)
+    bench.lane.breaker.trip(bench.now, MIDDLE, "test")
+    other = bench.admit()
+    assert not isinstance(other, Pass)
+    bench.lane.set_aside(waiting)
+    bench.lane.take_up(waiting, SECOND)
+    bench.end(waiting, OK)
+    assert bench.lane.breaker.in_flight == 0

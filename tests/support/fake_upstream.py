@@ -29,6 +29,10 @@ class Act(msgspec.Struct, frozen=True):
     """Whether the server sees it at all."""
     notes: tuple = ()
     """Notifications before it: (method, params)."""
+    questions: tuple = ()
+    """It asks the client these at once (ports.Question)."""
+    after_answers: int = 0
+    """It ends with OK a moment after so many answers; 0: when `reply` says."""
 
 
 def result(content=b'{"content":[{"type":"text","text":"5"}]}', **facts):
@@ -97,6 +101,8 @@ class FakeUpstream:
         """Each Outgoing as it was given."""
         self.journal = []
         """What was carried out: (method, name, params)."""
+        self.answered = []
+        """Answers of clients: (question's id, result, error)."""
         self.flying = set()
         self.most_at_once = 0
         """Of tools/call."""
@@ -206,6 +212,8 @@ class _Attempt:
             server.most_at_once = max(server.most_at_once, calls)
         for number, (method, params) in enumerate(self.act.notes):
             server.clock.after((number + 1) * 1_000, lambda m=method, p=params: self.note(m, p))
+        for question in self.act.questions:
+            server.clock.after(MILLISECOND, lambda q=question: self.ask(q))
         if self.act.reply is not None:
             self.timer = server.clock.after(self.act.after, lambda: self.end(self.act.reply))
 
@@ -226,6 +234,15 @@ class _Attempt:
             written = Written.ALL if self.act.arrives else Written.NONE
             reply = Reply(Ending.CANCELLED, written, detail=cause.value)
             self.server.clock.after(0, lambda: self.end(reply))
+
+    def ask(self, question):
+        """The server asks the client, in the middle of the request."""
+        self.receiver.asked(question)
+
+    def answer(self, question_id, result, error=b""):
+        self.server.answered.append((question_id, result, error))
+        if self.act.after_answers and len(self.server.answered) >= self.act.after_answers:
+            self.timer = self.server.clock.after(MILLISECOND, lambda: self.end(OK.reply))
 
     def pause(self):
         self.paused += 1

@@ -58,11 +58,16 @@ class Heard:
 
     def __init__(self):
         self.notes = []
+        self.questions = []
         self.answers = []
 
     def notified(self, method, params):
         assert not self.answers, "a notification after the end"
         self.notes.append((method, params))
+
+    def asked(self, question):
+        assert not self.answers, "a question after the end"
+        self.questions.append(question)
 
     def finished(self, answer):
         assert not self.answers, "two ends"

@@ -17,7 +17,14 @@ from agenthub.domain.outcome import Ending, Reply
 from agenthub.gateway import Gateway
 from agenthub.inbound.mcp_terms import INVALID_PARAMS, SERVED_BY
 from agenthub.passage import Answer, Passage, Receiver
-from agenthub.ports import Attempt, AttemptReceiver, Outgoing, Upstream, UpstreamState
+from agenthub.ports import (
+    Attempt,
+    AttemptReceiver,
+    Outgoing,
+    Question,
+    Upstream,
+    UpstreamState,
+)
 
 
 class Muffled:
@@ -47,6 +54,9 @@ class _MuffledReceiver:
     def notified(self, method: str, params: bytes) -> None:
         self._receiver.notified(method, params)
 
+    def asked(self, question: Question) -> None:
+        self._receiver.asked(question)
+
     def finished(self, reply: Reply) -> None:
         if reply.ending is Ending.ERROR:
             reply = structs.replace(reply, code=INVALID_PARAMS, status=0)
@@ -66,6 +76,9 @@ class _PlainReceiver:
 
     def notified(self, method: str, params: bytes) -> None:
         self._receiver.notified(method, params)
+
+    def asked(self, question: Question) -> None:
+        self._receiver.asked(question)
 
     def finished(self, answer: Answer) -> None:
         self._receiver.finished(_plain(answer))

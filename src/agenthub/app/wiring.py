@@ -13,6 +13,7 @@ from agenthub.bus import Counts, EventBus
 from agenthub.catalog import Catalog
 from agenthub.domain.circuit_breaker import State
 from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.span import MILLISECOND
 from agenthub.gateway import Gateway
 from agenthub.health import Health
 from agenthub.hub import Hub
@@ -91,6 +92,7 @@ async def open_house(
         catalog, clock, memory.call_log, bus, metrics, settings.limits.calls_in_flight
     )
     gateway.listening = bus.listening
+    gateway.answer_span = settings.limits.answer_ms * MILLISECOND
     secrets, rows = memory.stored.secrets, memory.stored.keys
     hub = Hub(
         settings=settings,

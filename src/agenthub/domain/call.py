@@ -9,6 +9,9 @@ from msgspec import Raw, Struct
 from agenthub.domain.caller import Caller
 from agenthub.domain.span import Nanoseconds
 
+ANSWERS = frozenset({"inputResponses", "requestState"})
+"""Parameters with which a client answers what a server asked in the round before (MRTR)."""
+
 
 class Era(Enum):
     """The two ways to speak MCP. Source: specification 2026-07-28, Versioning."""
@@ -48,9 +51,12 @@ class Call(Struct, frozen=True):
     idempotency_key: str | None = None
     size_bytes: int = 0
     """Of the request's body."""
+    only: str = ""
+    """The one server that may serve it, because it asked what this answers (R34); empty: any."""
 
     def digest(self) -> bytes:
-        """SHA-256 of what is asked for: equal requests have equal ones."""
+        """SHA-256 of what is asked for: equal requests have equal ones, in every round (MRTR)."""
+        asked = sorted(self.params.keys() - ANSWERS)
         parts = [self.endpoint.encode(), self.method.encode(), self.name.encode()]
-        parts += [key.encode() + b":" + bytes(self.params[key]) for key in sorted(self.params)]
+        parts += [key.encode() + b":" + bytes(self.params[key]) for key in asked]
         return hashlib.sha256(b"\0".join(parts)).digest()

@@ -176,6 +176,17 @@ class CircuitBreaker:
         if cause and self.state is not _FORCED_CLOSED:
             self._open(now, chance, cause, retry_after)
 
+    def set_aside(self, ticket: Ticket) -> None:
+        """The server waits for the client: until `take_up`, no rule sees the attempt."""
+        if ticket.generation == self.generation:
+            del self._flying[ticket]
+
+    def take_up(self, ticket: Ticket, gap: Nanoseconds) -> None:
+        """The attempt goes on, as if `gap` had not been. To be told before its `report`."""
+        ticket.started += gap
+        if ticket.generation == self.generation:
+            self._flying[ticket] = None
+
     def trip(self, now: Nanoseconds, chance: float, cause: str) -> None:
         """Open at once, as when a lost connection could not be made again (R6)."""
         if self.state is _CLOSED or self.state is _HALF_OPEN:

@@ -98,6 +98,7 @@ class Journey(Struct, eq=False):
     _safe: bool = True
     _read_only: bool = True
     _asked: Hop | None = None
+    _parked_at: Nanoseconds | None = None
     _seat: Lane | None = None
     _passed: Pass | None = None
 
@@ -152,6 +153,23 @@ class Journey(Struct, eq=False):
         if cause is None and verdict.certainty in REPEATABLE:
             return self._go_on(verdict, reply, now, chance)
         return Step.END
+
+    def parked(self, now: Nanoseconds) -> None:
+        """The server asked the client: from here until `unparked` no clock of the call runs.
+
+        Nothing is repeated from here on (R31): the client has seen a part of the call.
+        """
+        assert self._passed is not None, "a question without an attempt"
+        self.committed, self._parked_at = True, now
+        self.hops[self._index].lane.set_aside(self._passed)
+
+    def unparked(self, now: Nanoseconds) -> None:
+        """The client answered, or never will: the call's time goes on."""
+        assert self._passed is not None, "an answer without an attempt"
+        assert self._parked_at is not None, "it was not parked"
+        gap, self._parked_at = now - self._parked_at, None
+        self.hops[self._index].lane.take_up(self._passed, gap)
+        self.call = structs.replace(self.call, deadline=self.call.deadline + gap)
 
     def gave_up(self, cause: Cause) -> Step:
         """The client went, or time is over, while nothing was being sent."""

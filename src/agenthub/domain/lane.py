@@ -168,6 +168,19 @@ class Lane:
         elif effect is Effect.SUCCESS:
             self.budget.succeeded()
 
+    def set_aside(self, passed: Pass) -> None:
+        """The server waits for the client: the breakers look away; the seat is kept."""
+        self.breaker.set_aside(passed.server)
+        if passed.tool and passed.breaker:
+            passed.breaker.set_aside(passed.tool)
+
+    def take_up(self, passed: Pass, gap: Nanoseconds) -> None:
+        """The attempt goes on; the `gap` is nobody's time."""
+        passed.started += gap
+        self.breaker.take_up(passed.server, gap)
+        if passed.tool and passed.breaker:
+            passed.breaker.take_up(passed.tool, gap)
+
     def heard(self, call: Call, certainty: Certainty, reply: Reply, now: Nanoseconds) -> None:
         """Remember arguments whose attempt ended in the server's death (F58)."""
         if reply.ending is Ending.LOST and certainty is Certainty.UNKNOWN:

@@ -34,6 +34,7 @@ from agenthub.inbound.mcp_terms import (
     Replies,
 )
 from agenthub.passage import Answer
+from agenthub.ports import Question
 from agenthub.wire import jsonrpc
 
 LEGACY_NOT_FOUND = -32002
@@ -99,6 +100,9 @@ class CallReceiver(Struct, eq=False):
         )
         if wanted:
             self._replies.notify(method, without_hub_keys(params))
+
+    def asked(self, question: Question) -> None:
+        raise NotImplementedError(question.method)
 
     def finished(self, answer: Answer) -> None:
         if answer.error is not None:

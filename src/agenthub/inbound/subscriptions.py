@@ -33,7 +33,7 @@ from agenthub.server import Server
 from agenthub.wire.jsonrpc import Message, with_members
 
 if TYPE_CHECKING:
-    from agenthub.ports import Timer
+    from agenthub.ports import Question, Timer
 
 COALESCE: Nanoseconds = 100 * MILLISECOND
 PER_CALLER: Final = 100
@@ -380,6 +380,7 @@ class _Asking:
         self._place = place
 
     def notified(self, method: str, params: bytes) -> None: ...
+    def asked(self, question: "Question") -> None: ...
 
     def finished(self, answer: Answer) -> None:
         if answer.error is not None and self._method == "resources/subscribe":

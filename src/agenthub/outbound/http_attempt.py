@@ -95,6 +95,8 @@ class HttpAttempt(Exchange):
                 self._server.ask_for_life()
         self.finish(Reply(Ending.CANCELLED, written, detail=f"cancelled: {cause.value}"))
 
+    def answer(self, question_id: int | str, result: bytes, error: bytes = b"") -> None: ...
+
     def pause(self) -> None:
         self._paused = True
         if self.connection is not None and not self.done:

@@ -48,6 +48,8 @@ class StdioAttempt(Letter):
         if not self.done:
             self._give_up(self, cause)
 
+    def answer(self, question_id: int | str, result: bytes, error: bytes = b"") -> None: ...
+
     def pause(self) -> None:
         """The pipe is shared: nobody else may wait for one slow client."""
 

@@ -52,6 +52,8 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
     stream_bytes: int = 64 * 1024 * 1024
     client_buffer_bytes: int = 256 * 1024
     """What may wait for a client that reads slowly."""
+    answer_ms: int = 600_000
+    """How long a client may take to answer what a server asks it in the middle of a call."""
     drain_ms: int = 10_000
     """How long a stop waits for calls in flight."""
 
@@ -114,6 +116,7 @@ RANGES: Final[Mapping[tuple[type, str], Bounds]] = {
     (LimitSettings, "event_bytes"): Bounds(KIB, GIB),
     (LimitSettings, "stream_bytes"): Bounds(KIB, GIB),
     (LimitSettings, "client_buffer_bytes"): Bounds(KIB, GIB),
+    (LimitSettings, "answer_ms"): Bounds(1_000, HOUR_MS),
     (LimitSettings, "drain_ms"): Bounds(0, HOUR_MS),
 }
 """The range of every number in the settings."""

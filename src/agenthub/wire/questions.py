@@ -1,0 +1,69 @@
+"""What a server may ask the client in the middle of a call, and what must be declared for it.
+
+    request                                the client declared
+    ─────────────────────────────────────────────────────────────────────────
+    roots/list                             roots
+    sampling/createMessage                 sampling
+      … with `tools` or `toolChoice`       sampling.tools
+    elicitation/create, a form             elicitation, empty or with form
+    elicitation/create, mode `url`         elicitation.url
+
+Source: MCP specification 2026-07-28, "Patterns, MRTR"; 2025-11-25, "Client Features".
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+ELICIT: Final = "elicitation/create"
+SAMPLE: Final = "sampling/createMessage"
+ROOTS: Final = "roots/list"
+QUESTIONS: Final = frozenset({ELICIT, SAMPLE, ROOTS})
+MAY_ASK: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+"""The requests in the middle of which a server may ask."""
+_KINDS: Final = ("elicitation", "sampling", "roots")
+
+
+def can_be_asked(capabilities: bytes) -> bool:
+    """Whether a client that declared this (raw JSON) answers any question at all."""
+    return capabilities != b"{}" and any(name in _object(capabilities) for name in _KINDS)
+
+
+def declared_for_questions(capabilities: bytes) -> bytes:
+    """The part of what a client declared that says which questions it answers; canonical JSON."""
+    declared = _object(capabilities)
+    return msgspec.json.encode(
+        {name: declared[name] for name in _KINDS if name in declared}, order="sorted"
+    )
+
+
+def missing_for(method: str, params: bytes, capabilities: bytes) -> dict[str, Any]:
+    """What the client did not declare and would have to, as capabilities; empty: it may be asked.
+
+    `params`, `capabilities`: raw JSON.
+    """
+    declared, asked = _object(capabilities), _object(params)
+    if method == ROOTS:
+        needed: dict[str, Any] = {"roots": {}}
+    elif method == SAMPLE:
+        needed = {"sampling": {"tools": {}} if asked.keys() & {"tools", "toolChoice"} else {}}
+    elif method == ELICIT:
+        needed = {"elicitation": {"url": {}} if asked.get("mode") == "url" else {}}
+    else:
+        raise ValueError(f"{method[:64]} is no question")
+    ((name, parts),) = needed.items()
+    has = declared.get(name)
+    if not isinstance(has, Mapping):
+        return needed
+    if name == "elicitation" and not parts:
+        # An empty declaration means forms; one that names only `url` means no forms.
+        return {} if not has or "form" in has else {"elicitation": {"form": {}}}
+    return needed if parts.keys() - has.keys() else {}
+
+
+def _object(raw: bytes) -> Mapping[str, Any]:
+    try:
+        return msgspec.json.decode(raw or b"{}", type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
