@@ -182,3 +182,40 @@ def test_log_levels_are_ordered_and_nonsense_is_none():
     assert [wire.level_of(raw) for raw in (None, Raw(b'"x"'), Raw(b"3"))] == [None, None, None]
     assert wire.log_level(Raw(b'{"level":"error"}')) == 4
     assert wire.log_level(Raw(b'{"level":1}')) == wire.log_level(Raw(b'{"level":"x"}')) == 8
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        b"{}",
+        b'{"isError":true}',
+        b'{"resultType":"input_required","_meta":{}}',
+        b'{"x":"\xc3\xa9"}',
+    ],
+)
+def test_a_plain_result_is_read_as_any_other(result: bytes):
+    line = b'{"jsonrpc":"2.0","id":7,"result":' + result + b"}"
+    message = wire.parse(line)
+    assert message is not None
+    assert wire.plain_reply(line, 7, 200) == wire.reply_of(message, line, 200)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"2.0","id":8,"result":{}}',
+        b'{"jsonrpc":"2.0","id":70,"result":{}}',
+        b'{"id":7,"result":{}}',
+        b'{"jsonrpc":"2.0","id":7,"error":{"code":1}}',
+        b'{"jsonrpc":"2.0","id":7,"result":{}}\n',
+        b'{"jsonrpc":"2.0","id":7,"result":{}',
+        b'{"jsonrpc":"2.0","id":7,"result":{},"id":9}',
+        b'{"jsonrpc":"2.0","id":7,"result":{},"error":{"code":1}}',
+        b'{"jsonrpc":"2.0","id":7,"result":{}}}',
+        b'{"jsonrpc":"2.0","id":7,"result":[]}',
+        b'{"jsonrpc":"2.0","id":7,"result":{"isError":3}}',
+        b'{"jsonrpc":"2.0","id":7,"result":{"x":"\xff"}}',
+    ],
+)
+def test_what_is_no_plain_result_of_this_request_is_read_the_whole_way(line: bytes):
+    assert wire.plain_reply(line, 7, 200) is None

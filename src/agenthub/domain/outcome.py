@@ -9,7 +9,7 @@ Source: execution certainty is Jepsen's ok / fail / info; the table is rule set 
 
 from enum import Enum, IntEnum
 
-from msgspec import Struct
+from msgspec import Raw, Struct, field
 
 
 class Written(IntEnum):
@@ -52,6 +52,21 @@ class Cause(Enum):
     SHED = "shed"
 
 
+NOTHING = Raw()
+
+
+class ResultHead(Struct, frozen=True, gc=False):
+    """What has to be known of a result; the rest is skipped, not read."""
+
+    is_error: bool | None = field(name="isError", default=None)
+    result_type: str | None = field(name="resultType", default=None)
+    """Empty or null counts as none."""
+    meta: Raw = field(name="_meta", default=NOTHING)
+    ttl: Raw = field(name="ttlMs", default=NOTHING)
+    scope: Raw = field(name="cacheScope", default=NOTHING)
+    structured: Raw = field(name="structuredContent", default=NOTHING)
+
+
 class Reply(Struct, frozen=True):
     """The end of one attempt: facts only. Adapters fill it, the waist judges it."""
 
@@ -59,6 +74,8 @@ class Reply(Struct, frozen=True):
     written: Written = Written.ALL
     result: bytes = b""
     """Raw JSON of the result, byte for byte, when `ending` is RESULT."""
+    head: ResultHead | None = None
+    """What the adapter read of the result, so that a large one is gone through once."""
     error: bytes = b""
     """Raw JSON of the error object, when `ending` is ERROR."""
     code: int = 0

@@ -17,12 +17,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct
 
 from agenthub.domain import target
 from agenthub.domain.call import Call, Era
 from agenthub.domain.errors import HubError, Interactive, UpstreamProtocol
-from agenthub.domain.outcome import Ending, Reply
+from agenthub.domain.outcome import NOTHING, Ending, Reply, ResultHead
 from agenthub.inbound.mcp_terms import (
     INVALID_PARAMS,
     LOG_LEVEL_KEY,
@@ -47,26 +47,11 @@ MODERN_ONLY = ("resultType", "ttlMs", "cacheScope")
 ELSEWHERE = "another"
 """Who served, for a caller that may not know the fallback's name."""
 READ = "resources/read"
-NOTHING = Raw()
 
 # A member of an Enum costs more to look up in its class than here.
 _MODERN, _LEGACY, _RESULT = Era.MODERN, Era.LEGACY, Ending.RESULT
 _encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
-
-
-class _Head(Struct):
-    """What has to be known of a result; the rest is skipped, not read."""
-
-    result_type: Raw = field(name="resultType", default=NOTHING)
-    meta: Raw = field(name="_meta", default=NOTHING)
-    ttl: Raw = field(name="ttlMs", default=NOTHING)
-    scope: Raw = field(name="cacheScope", default=NOTHING)
-    structured: Raw = field(name="structuredContent", default=NOTHING)
-
-    def is_odd(self) -> bool:
-        """Until 2025-11-25 `structuredContent` is an object, and clients refuse what is none."""
-        return bool(self.structured) and bytes(self.structured)[:1] != b"{"
 
 
 class _Error(Struct):
@@ -78,7 +63,7 @@ class _Log(Struct):
     level: str = ""
 
 
-_head = msgspec.json.Decoder(_Head).decode
+_head = msgspec.json.Decoder(ResultHead).decode
 _error = msgspec.json.Decoder(_Error).decode
 _log = msgspec.json.Decoder(_Log).decode
 _tails: dict[str, bytes] = {}
@@ -140,7 +125,7 @@ class CallReceiver(Struct, eq=False):
 
     def _result(self, reply: Reply, served_by: str) -> bytes:
         result = reply.result
-        head = _head(result)
+        head = reply.head or _head(result)
         if reply.result_type == "input_required":
             return self._question(head, result, served_by)
         if self._is_plain(head, result):
@@ -155,7 +140,7 @@ class CallReceiver(Struct, eq=False):
         members["_meta"] = self._meta(head, served_by)
         return _encode(members)
 
-    def _question(self, head: _Head, result: bytes, served_by: str) -> bytes:
+    def _question(self, head: ResultHead, result: bytes, served_by: str) -> bytes:
         """`input_required`, unchanged; `requestState` must come back to who made it (R34)."""
         if self._call.era is _LEGACY:
             raise Interactive("The server asks the client something in a way it cannot understand")
@@ -166,7 +151,7 @@ class CallReceiver(Struct, eq=False):
         meta = _without_hub_keys(head.meta)
         return jsonrpc.with_members(result, {"_meta": _encode(meta)})
 
-    def _is_plain(self, head: _Head, result: bytes) -> bool:
+    def _is_plain(self, head: ResultHead, result: bytes) -> bool:
         """Whether it can stay as it is, but for a member at its end."""
         call = self._call
         reads = call.method == READ
@@ -174,10 +159,10 @@ class CallReceiver(Struct, eq=False):
             return False
         if call.era is _LEGACY:
             empty = b'"' not in result[:64]
-            return not (empty or head.result_type or head.ttl or head.scope or head.is_odd())
+            return not (empty or head.result_type or head.ttl or head.scope or _is_odd(head))
         return bool(head.result_type and (not reads or (head.ttl and head.scope)))
 
-    def _make_modern(self, members: dict[str, Raw], head: _Head) -> None:
+    def _make_modern(self, members: dict[str, Raw], head: ResultHead) -> None:
         if not head.result_type:
             members["resultType"] = Raw(b'"complete"')
         if self._call.method == READ:
@@ -186,7 +171,7 @@ class CallReceiver(Struct, eq=False):
             if not head.scope:
                 members["cacheScope"] = Raw(b'"private"')
 
-    def _meta(self, head: _Head, served_by: str) -> Raw:
+    def _meta(self, head: ResultHead, served_by: str) -> Raw:
         meta = _without_hub_keys(head.meta)
         meta[SERVED_BY] = Raw(_encode(self._seen(served_by)))
         if self._call.era is _MODERN and not head.result_type and SERVER_INFO_KEY not in meta:
@@ -285,11 +270,16 @@ class CallReceiver(Struct, eq=False):
         return _encode({**members, "uri": uri})
 
 
-def _make_legacy(members: dict[str, Raw], head: _Head) -> None:
+def _make_legacy(members: dict[str, Raw], head: ResultHead) -> None:
     for name in MODERN_ONLY:
         members.pop(name, None)
-    if head.is_odd():
+    if _is_odd(head):
         del members["structuredContent"]  # the text stands beside it
+
+
+def _is_odd(head: ResultHead) -> bool:
+    """Until 2025-11-25 `structuredContent` is an object, and clients refuse what is none."""
+    return bool(head.structured) and bytes(head.structured)[:1] != b"{"
 
 
 def _has_uri(call: Call, data: bytes | None) -> bool:

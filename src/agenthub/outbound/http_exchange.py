@@ -265,13 +265,22 @@ class Exchange(Struct, kw_only=True, eq=False):
         return type(message.id) is int and message.id == self.id
 
     def _hear(self, raw: bytes) -> None:
+        reply = wire.plain_reply(raw, self.id, self.status)
+        if reply is None:
+            self._hear_any(raw)
+        else:
+            self._take(reply)
+
+    def _take(self, reply: Reply) -> None:
+        self.reply = reply if reply.result_type == "complete" else self._asked_back(reply)
+
+    def _hear_any(self, raw: bytes) -> None:
         message = wire.parse(raw)
         if message is None:
             self._decide(Ending.PROTOCOL, "the answer is no JSON-RPC message")
         elif not message.method:
             if type(message.id) is int and message.id == self.id:
-                reply = wire.reply_of(message, raw, self.status)
-                self.reply = reply if reply.result_type == "complete" else self._asked_back(reply)
+                self._take(wire.reply_of(message, raw, self.status))
             else:
                 self._decide(Ending.PROTOCOL, "the answer has another id than the request")
         elif not wire.is_utf8(raw):

@@ -9,7 +9,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from agenthub import __version__
 from agenthub.domain.call import Era
-from agenthub.domain.outcome import Ending, Reply
+from agenthub.domain.outcome import NOTHING, Ending, Reply, ResultHead
 from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.ports import Outgoing
 
@@ -34,7 +34,6 @@ UNHEARD = frozenset(
     }
 )
 """Of no use to anybody once they do not belong to an attempt in flight."""
-NOTHING = Raw()
 
 
 class Message(Struct, frozen=True):
@@ -45,11 +44,6 @@ class Message(Struct, frozen=True):
     params: Raw = NOTHING
     result: Raw = NOTHING
     error: Raw = NOTHING
-
-
-class _ResultHead(Struct, frozen=True):
-    is_error: bool | None = field(name="isError", default=None)
-    result_type: str | None = field(name="resultType", default=None)
 
 
 class ErrorHead(Struct, frozen=True):
@@ -63,7 +57,7 @@ class _Progress(Struct, frozen=True):
 
 
 _envelope = msgspec.json.Decoder(Message)
-_result = msgspec.json.Decoder(_ResultHead)
+_result = msgspec.json.Decoder(ResultHead).decode
 _error = msgspec.json.Decoder(ErrorHead)
 _progress = msgspec.json.Decoder(_Progress)
 _fields = msgspec.json.Decoder(dict[str, Raw])
@@ -73,6 +67,8 @@ _HEAD_ID = re.compile(
 )
 _VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BOM = b"\xef\xbb\xbf"
+# An attribute of an Enum class costs more than a global name, and this stands on the hot path.
+_RESULT = Ending.RESULT
 _NAMED_BY_URI = {"resources/read", "resources/subscribe", "resources/unsubscribe"}
 
 
@@ -126,12 +122,33 @@ def reply_of(message: Message, line: bytes, status: int = 0) -> Reply:
             return _wrong("the error has no code", status)
         return Reply(Ending.ERROR, error=error, code=head.code, status=status)
     try:
-        head = _result.decode(result)
+        return _result_reply(result, status)
     except msgspec.DecodeError as wrong:
         return _wrong(f"the result has the wrong shape: {wrong}", status)
+
+
+def plain_reply(line: bytes, number: int, status: int) -> Reply | None:
+    """The result that this is, if it answers the request as most servers write that.
+
+    None: it is to be read the whole way. What stands between such a beginning and the last brace,
+    if it is JSON by itself, is the result and nothing else; so it is gone through only once.
+    """
+    beginning = b'{"jsonrpc":"2.0","id":%d,"result":' % number
+    if not line.startswith(beginning) or line[-1:] != b"}":
+        return None
+    try:
+        reply = _result_reply(line[len(beginning) : -1], status)
+    except msgspec.DecodeError:
+        return None
+    return reply if is_utf8(line) else None
+
+
+def _result_reply(result: bytes, status: int) -> Reply:
+    head = _result(result)
     return Reply(
-        Ending.RESULT,
+        _RESULT,
         result=result,
+        head=head,
         status=status,
         is_error=bool(head.is_error),
         result_type=head.result_type or "complete",
