@@ -62,6 +62,7 @@ FAULTS = {
     "F19": rows(HTTP, "test_f19_a_bomb_is_not_unpacked"),
     "F20": rows(
         HTTP, "test_f20_endless_comments_end_with_the_streams_cap",
+        "test_f20_a_flood_of_lines_ends_and_holds_nobody_up",
         "test_f20_one_endless_event_ends_with_its_cap",
         "test_f20_a_flood_of_progress_reaches_the_client_ten_times_a_second_at_most",
     ),

@@ -8,6 +8,7 @@ from support.stdio_hub import until
 
 from agenthub.domain.call import Era
 from agenthub.outbound import http_own
+from agenthub.outbound.flood import EVENT_LINES, UNWANTED
 
 CAPABILITIES = {"tools": {"listChanged": True}, "prompts": {}}
 CHANGED = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
@@ -148,6 +149,41 @@ async def test_a_modern_server_tells_on_a_subscription():
         assert request.message["params"]["notifications"] == {"toolsListChanged": True}
         assert house.upstream.strays == 1
         assert house.upstream.state.era is Era.MODERN
+
+
+def listens(server: FaultServer) -> int:
+    return sum(request.method == "subscriptions/listen" for request in server.requests)
+
+
+FLOOD = b":\n" * (UNWANTED * EVENT_LINES // 4)
+
+
+async def test_a_subscription_that_floods_is_ended_and_begun_anew():
+    async def stream(request: Request, peer: Peer):
+        await peer.stream()
+        while True:
+            await peer.chunk(FLOOD)
+
+    async with FaultServer(listening(stream)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await until(lambda: listens(server) == 2)
+
+
+async def test_a_subscription_may_say_as_much_again_in_another_minute(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("agenthub.outbound.http_own.MINUTE", 0)
+
+    async def stream(request: Request, peer: Peer):
+        await peer.stream()
+        for _ in range(8):
+            await peer.chunk(FLOOD)
+        await peer.event(CHANGED)
+
+    async with FaultServer(listening(stream)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await house.watcher.until("changed")
+        assert listens(server) == 1
 
 
 async def test_a_subscription_that_ends_well_is_begun_anew():

@@ -329,6 +329,60 @@ async def test_f20_endless_comments_end_with_the_streams_cap():
     assert (reply.ending, "stream" in reply.detail) == (Ending.TOO_LARGE, True)
 
 
+@pytest.mark.parametrize("line", [b":\n", b"\r", b'data:{"method":"notifications/x"}\n\n'])
+async def test_f20_a_flood_of_lines_ends_and_holds_nobody_up(line: bytes):
+    async def call(request: Request, peer: Peer):
+        if request.message["params"]["name"] == "quick":
+            await peer.result(request, {"content": [{"type": "text", "text": "ok"}]})
+            return
+        await peer.stream()
+        while True:
+            await peer.chunk(line * (60_000 // len(line)))
+
+    async with FaultServer(modern(call)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        flooded, _ = house.begin("flood")
+        spans: list[float] = []
+        while not flooded.reply.done():
+            began = time.monotonic()
+            assert text_of(await house.call("quick")) == "ok"
+            spans.append(time.monotonic() - began)
+        reply = flooded.reply.result()
+        assert (reply.ending, "flood" in reply.detail) == (Ending.TOO_LARGE, True)
+        assert sorted(spans)[len(spans) // 2] < 0.1
+        assert max(spans) < 1
+
+
+async def test_f20_after_many_lines_at_once_the_answer_still_comes():
+    async def call(request: Request, peer: Peer):
+        await peer.stream()
+        await peer.chunk(b":\n" * 20_000)
+        await peer.event({"jsonrpc": "2.0", "id": request.id, "result": {"content": []}})
+
+    assert (await ask(call)).ending is Ending.RESULT
+
+
+async def test_f20_who_reads_slowly_is_not_overtaken_by_the_end_of_a_breath():
+    slow = asyncio.Event()
+
+    async def call(request: Request, peer: Peer):
+        await peer.stream()
+        await peer.chunk(b":\n" * 5_000)
+        await slow.wait()
+        await peer.event({"jsonrpc": "2.0", "id": request.id, "result": {"content": []}})
+
+    async with FaultServer(modern(call)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        receiver, attempt = house.begin("x")
+        await until(lambda: attempt.connection is not None and attempt.connection.paused)
+        attempt.pause()
+        slow.set()
+        await asyncio.sleep(0.2)  # A breath of 5,000 lines is half as long.
+        assert not receiver.reply.done()
+        attempt.resume()
+        assert (await receiver.reply).ending is Ending.RESULT
+
+
 async def test_f20_one_endless_event_ends_with_its_cap():
     async def call(request: Request, peer: Peer):
         await peer.stream()

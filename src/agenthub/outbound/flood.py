@@ -5,7 +5,7 @@ A page is one message, and each 4 KiB of it: a few long messages weigh as much a
 Who goes over its bound is ended, and started anew ever more rarely (`restart`).
 """
 
-from agenthub.domain.span import SECOND, Nanoseconds
+from agenthub.domain.span import MICROSECOND, SECOND, Nanoseconds
 
 MINUTE: Nanoseconds = 60 * SECOND
 PAGE_BYTES = 4_096
@@ -15,6 +15,14 @@ own life says so much, and one in a tight loop says it within a second."""
 WORDS = 100_000
 """Pages a minute while calls are in flight, where it may be their progress and their logs. A
 client is told of progress ten times a second at most; this is 160 times as often."""
+EVENT_LINES = 4
+"""Of an event over HTTP: `event`, `id`, `data` and a blank one."""
+STREAM_LINES = WORDS * EVENT_LINES
+"""In the stream of one call; reading them costs the loop about a second, if the client waits."""
+BREATH_LINES = 1_000
+LINE_SPAN: Nanoseconds = 20 * MICROSECOND
+"""After a piece of a stream with so many lines, so long for each of them nothing more of it is
+read. To read a line takes the loop 1 to 5 us, so a stream has a quarter of its time at most."""
 PER_ANSWER = 20
 """Each answer that was waited for allows so many more: a busy server may log each call."""
 

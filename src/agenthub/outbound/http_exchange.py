@@ -17,6 +17,7 @@ from msgspec import UNSET, Struct, structs
 from agenthub.domain.outcome import Ending, Reply, Written
 from agenthub.domain.span import Nanoseconds
 from agenthub.outbound import mcp_message as wire
+from agenthub.outbound.flood import BREATH_LINES, LINE_SPAN, STREAM_LINES
 from agenthub.outbound.http_answer import explain, media_type, retry_after_ms
 from agenthub.outbound.http_connection import Connection, HttpLimits
 from agenthub.outbound.mcp_message import Message
@@ -63,6 +64,9 @@ class Exchange(Struct, kw_only=True, eq=False):
     headers: Mapping[bytes, bytes] = {}
     _parts: list[bytes] = []
     _size: int = 0
+    _lines: int = 0
+    """Of its stream."""
+    _lines_max: int = STREAM_LINES
     _is_json: bool = False
     _sse: SseParser | None = None
     _again: bool = False
@@ -213,6 +217,10 @@ class Exchange(Struct, kw_only=True, eq=False):
         )
 
     def _feed_events(self, parser: SseParser, data: bytes) -> None:
+        lines = data.count(b"\n") + data.count(b"\r")
+        self._lines += lines
+        if lines > BREATH_LINES:
+            self._take_breath(lines)
         for event in parser.feed(data):
             if event.data and event.kind in {b"", b"message"}:
                 self._hear(event.data)
@@ -224,6 +232,20 @@ class Exchange(Struct, kw_only=True, eq=False):
         elif self._size > self._owner.limits.stream_bytes:
             limit = self._owner.limits.stream_bytes
             self._decide(Ending.TOO_LARGE, f"the answer's stream is over {limit:,} bytes")
+        elif self._lines > self._lines_max:
+            detail = f"the answer's stream is a flood: over {self._lines_max:,} lines"
+            self._decide(Ending.TOO_LARGE, detail)
+
+    def _take_breath(self, lines: int) -> None:
+        """Read on after a while in which others have the loop."""
+        connection = self.connection
+        if connection is not None and not self._paused:
+            connection.pause()
+            self._owner.clock.after(lines * LINE_SPAN, lambda: self._read_on(connection))
+
+    def _read_on(self, connection: Connection) -> None:
+        if connection.asker is self and not self._paused:
+            connection.resume()
 
     def _read_whole(self) -> Reply:
         """The message is over, and nothing was decided on the way."""

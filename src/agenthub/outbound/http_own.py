@@ -14,6 +14,7 @@ from agenthub.domain.call import Era
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.outbound import mcp_message as wire
+from agenthub.outbound.flood import EVENT_LINES, MINUTE, UNWANTED
 from agenthub.outbound.http_answer import says_nothing_of_era
 from agenthub.outbound.http_exchange import Exchange, ExchangeOwner
 from agenthub.outbound.http_request import RequestHead
@@ -97,6 +98,7 @@ class Listening:
         self._stream = _Stream(
             owner, self._request, self._ended,
             id=owner.mint(), patience=STREAM_PATIENCE, _owner=owner,
+            _lines_max=UNWANTED * EVENT_LINES,
         )  # fmt: skip
         self._owner.ask(self._stream)
 
@@ -128,6 +130,8 @@ class _Stream(Exchange):
     _server: ListeningOwner
     _make: Callable[[int], bytes]
     _on_end: Callable[[Reply], None]
+    _since: Nanoseconds = 0
+    """When the minute began whose lines are counted."""
 
     @property
     def last_id(self) -> bytes:
@@ -150,7 +154,10 @@ class _Stream(Exchange):
 
     def fed(self, data: bytes) -> None:
         super().fed(data)
-        self._size = 0  # It has no end, so its size says nothing.
+        self._size = 0  # It has no end, so its size says nothing; how much comes at a time does.
+        now = self._server.clock.now()
+        if now - self._since > MINUTE:
+            self._since, self._lines = now, 0
 
     def _tell(self, reply: Reply) -> None:
         self._on_end(reply)
