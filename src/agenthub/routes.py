@@ -4,9 +4,10 @@ What a call needs to know of a tool is worked out once per change and tool, and 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct, structs
+from msgspec import Struct, structs
 
 from agenthub.domain.call import ANSWERS, Call
 from agenthub.domain.endpoint import ToolPolicy
@@ -129,7 +130,7 @@ def _serves(primary: ToolFacts, other: ToolFacts, policy: ToolPolicy | None) -> 
 
 
 def _check_arguments(call: Call, facts: ToolFacts) -> None:
-    if problem := facts.problem_with(_decode(call.params.get("arguments", b"{}"))):
+    if problem := facts.problem_with(_arguments(call)):
         raise InvalidParams(
             f"Invalid arguments for tool {call.name}: {problem}",
             server=call.endpoint, tool=call.name, request_id=call.id,
@@ -139,8 +140,12 @@ def _check_arguments(call: Call, facts: ToolFacts) -> None:
 def _with_headers(route: Route, call: Call) -> Route:
     """The hops, each with the `Mcp-Param-*` headers that this call's arguments ask for."""
     assert route.facts is not None
-    raw = call.params.get("arguments", Raw(b"{}"))
-    headers = encode_params(route.facts.headers, msgspec.json.decode(raw))
+    headers = encode_params(route.facts.headers, _arguments(call))
     return structs.replace(
         route, hops=tuple(structs.replace(hop, headers=headers) for hop in route.hops)
     )
+
+
+def _arguments(call: Call) -> Any:
+    read = call.arguments
+    return _decode(call.params.get("arguments", b"{}")) if read is None else read

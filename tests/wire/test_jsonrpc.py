@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agenthub.domain.errors import HubError
+from agenthub.wire import jsonrpc
 from agenthub.wire.jsonrpc import (
     META_BYTES_MAX,
     METAS_MAX,
@@ -12,6 +14,7 @@ from agenthub.wire.jsonrpc import (
     InvalidMeta,
     InvalidRequest,
     Kind,
+    Message,
     error_message,
     notification,
     read_message,
@@ -260,3 +263,96 @@ def test_members_come_and_go_as_in_a_dict(members, ascii_only, indent):
     assert added == {**members, "a": [5], "c/d": 6}
     left = json.loads(without_members(written, {"a", "_meta"}))
     assert left == {name: members[name] for name in members if name not in {"a", "_meta"}}
+
+
+# ---------------------------------------------------------------- what came before
+
+SAID = b'{"io.modelcontextprotocol/clientInfo":{"name":"a:b","version":"1"}}'
+HEAD = b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":'
+TAIL = b',"_meta":' + SAID + b"}}"
+
+
+def read_cold(body):
+    """As if nothing was read before."""
+    kept = dict(jsonrpc._metas)
+    jsonrpc._metas.clear()
+    try:
+        return read_message(body)
+    except HubError as error:
+        return type(error), str(error), getattr(error, "message_id", None)
+    finally:
+        jsonrpc._metas.update(kept)
+
+
+def read_warm(body):
+    asking(SAID)
+    try:
+        return read_message(body)
+    except HubError as error:
+        return type(error), str(error), getattr(error, "message_id", None)
+
+
+def facts(read):
+    if not isinstance(read, Message):
+        return read
+    return read.kind, read.method, read.id, raw(read.params), raw(read.meta), read.parsed
+
+
+ODD = [
+    HEAD + b'{"name":"x","arguments":{"a":":"}' + TAIL,
+    HEAD + b'{"name":"\xc3\xa9","arguments":[1,{"a":2}],"n":null' + TAIL,
+    # A member twice: of the message, of its params, of the arguments.
+    HEAD + b'{"name":"x","name":"y"' + TAIL,
+    HEAD + b'{"name":"x","n\\u0061me":"y"' + TAIL,
+    HEAD + b'{"name":"x","arguments":{"a":1,"a":2}' + TAIL,
+    HEAD + b'{"name":"x","_meta":{}' + TAIL,
+    HEAD + b'{"name":"x"' + TAIL[:-1] + b',"method":"tools/call"}',
+    HEAD + b'{"name":"x"' + TAIL[:-1] + b',"id":8}',
+    HEAD + b'{"name":"x","name":"\\u003a"' + TAIL,
+    # Colons where none is expected.
+    HEAD + b'{"name":"x","a:b":1' + TAIL,
+    HEAD.replace(b"tools/call", b"a:b") + b'{"name":"x"' + TAIL,
+    HEAD.replace(b"tools/call", b"") + b'{"name":"x"' + TAIL,
+    # Two readers may read these in two ways.
+    HEAD + b'{"name":"x","arguments":18446744073709551616' + TAIL,
+    HEAD + b'{"name":"x","arguments":1e999' + TAIL,
+    HEAD + b'{"name":"x","arguments":NaN' + TAIL,
+    HEAD + b'{"name":"\xff"' + TAIL,
+    HEAD + b'{"name":"\\ud800"' + TAIL,
+    HEAD + b'{"n\xff":"x"' + TAIL,
+    HEAD + b'{"name":"x","arguments":' + b"[" * 62 + b"]" * 62 + TAIL,
+    HEAD + b'{"name":"x","arguments":' + b"[" * 63 + b"]" * 63 + TAIL,
+    HEAD + b'{"name":"x"' + TAIL + b"{}",
+    *(
+        HEAD.replace(b"7", ident) + b'{"name":"x"' + TAIL
+        for ident in (b'"a"', b"-1", b"1.0", b"null", b"9" * 15, b"9" * 16, b"1" * 30)
+    ),
+    (HEAD + b'{"name":"x"' + TAIL).replace(b'"id":7,', b""),
+]
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_a_message_means_the_same_whether_its_meta_came_before_or_not(body):
+    assert facts(read_warm(body)) == facts(read_cold(body))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["name", "arguments", "a:", "_meta"]), st.booleans())),
+    st.recursive(
+        st.integers(-(2**65), 2**65) | st.text(':\\"aé{', max_size=4) | st.none(),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text(":a", max_size=2), inner)
+        ),
+        max_leaves=6,
+    ),
+    st.booleans(),
+)
+def test_whatever_is_written_means_the_same_the_second_time(members, value, ascii_only):
+    written = [
+        json.dumps(name).encode()
+        + b":"
+        + (SAID if known else json.dumps(value, ensure_ascii=ascii_only).encode())
+        for name, known in members
+    ]
+    body = HEAD + b"{" + b",".join(written) + b"}}"
+    assert facts(read_warm(body)) == facts(read_cold(body))

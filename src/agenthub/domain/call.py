@@ -51,6 +51,8 @@ class Call(Struct, frozen=True):
     idempotency_key: str | None = None
     size_bytes: int = 0
     """Of the request's body."""
+    arguments: object = None
+    """`params["arguments"]` as values, where a door has read them; else None."""
     only: str = ""
     """The one server that may serve it, because it asked what this answers (R34); empty: any."""
 

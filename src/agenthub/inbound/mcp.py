@@ -124,6 +124,7 @@ class McpDoor:
             hub.ids(), context.caller, context.door, endpoint, message.method, bare,
             message.params, passed_on, self._deadline(server, bare, said.deadline), context.era,
             context.capabilities, context.client_info, key, context.size_bytes,
+            parsed.get("arguments"),
         )  # fmt: skip
         if context.headers and message.method == "tools/call":
             facts = server.facts(bare)

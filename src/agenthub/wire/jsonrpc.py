@@ -26,6 +26,12 @@ METAS_MAX = 256
 """Texts of `_meta` kept; when there are more, all are forgotten and read again."""
 META_BYTES_MAX = 1_024
 """Of one that is kept. Most clients say the same, about themselves, with each request."""
+PLAIN_ID_DIGITS = 15
+"""An integer that is no longer fits in 53 bits."""
+MEMBERS = 4
+"""Of a request: `jsonrpc`, `id`, `method`, `params`."""
+DEPTH_LEFT = strict_json.DEPTH_MAX - 2
+"""For a parameter, inside `params` and the message."""
 NOTHING = Raw()
 
 
@@ -93,8 +99,18 @@ class _Text(Struct):
     error: Raw = NOTHING
 
 
+class _Meta(Struct, frozen=True, gc=False):
+    """A `_meta` that was read strictly, with the whole of its message."""
+
+    members: Mapping[str, Raw]
+    values: Mapping[str, Any]
+    notes: Notes
+    colons: int
+    """As written."""
+
+
 _NO_PARAMS: dict[str, Any] = {}
-_metas: dict[bytes, tuple[Mapping[str, Raw], Notes]] = {}
+_metas: dict[bytes, _Meta] = {}
 _IS_REQUEST, _IS_NOTIFICATION = Kind.REQUEST, Kind.NOTIFICATION
 _REQUEST = frozenset({"jsonrpc", "id", "method", "params"})
 _RESPONSE = frozenset({"jsonrpc", "id", "result", "error"})
@@ -112,11 +128,51 @@ def read_message(body: bytes) -> Message:
         InvalidRequest: It is no message: a batch, a bad id, unknown members.
         InvalidMeta: `_meta` is not an object.
     """
-    value = strict_json.parse(body)
     try:
         request = _request(body)
-    except msgspec.ValidationError:
-        return _read_response(value, body)
+    except (ValueError, RecursionError):
+        return _read_response(strict_json.parse(body), body)
+    meta = _metas.get(bytes(request.params.get("_meta", NOTHING)))
+    if meta is not None:
+        message = _read_known(request, meta, body)
+        if message is not None:
+            return message
+        request = _request(body)
+    return _read_request(request, body)
+
+
+def _read_known(request: _Request, meta: _Meta, body: bytes) -> Message | None:
+    """A request with a plain id whose `_meta` came before; read is what is new, and taken out.
+
+    None: it is none, or something is wrong with it. Of its members, and those of its params, none
+    stood twice: each has one colon, and so would the one that was lost.
+    """
+    params, message_id = request.params, bytes(request.id)
+    colons = meta.colons + MEMBERS + len(params)
+    values: dict[str, Any] = {"_meta": meta.values}
+    del params["_meta"]
+    try:
+        for name, raw in params.items():
+            text = bytes(raw)
+            colons += text.count(b":")
+            values[name] = strict_json.parse(text, DEPTH_LEFT)
+    except BadJson:
+        return None
+    if (
+        colons != body.count(b":")
+        or not request.method
+        or not message_id.isdigit()
+        or len(message_id) > PLAIN_ID_DIGITS
+    ):
+        return None
+    return Message(
+        _IS_REQUEST, request.method, message_id, params, meta.members, meta.notes, values
+    )
+
+
+def _read_request(request: _Request, body: bytes) -> Message:
+    """A request or a notification, the whole way."""
+    value = strict_json.parse(body)
     message_id = bytes(request.id)
     problem = _id_problem(value["id"]) if message_id else None
     if problem or not request.method:
@@ -128,15 +184,15 @@ def read_message(body: bytes) -> Message:
         return Message(kind, request.method, message_id, params, parsed=parsed)
     if type(parsed["_meta"]) is not dict:
         raise InvalidMeta("params._meta: expected an object", message_id or None)
-    meta, notes = _read_meta(bytes(params.pop("_meta")))
-    return Message(kind, request.method, message_id, params, meta, notes, parsed)
+    meta = _read_meta(bytes(params.pop("_meta")), parsed["_meta"])
+    return Message(kind, request.method, message_id, params, meta.members, meta.notes, parsed)
 
 
-def _read_meta(text: bytes) -> tuple[Mapping[str, Raw], Notes]:
-    """The members of a `_meta`, and what there is to share with whoever says the same."""
+def _read_meta(text: bytes, values: Mapping[str, Any]) -> _Meta:
+    """What a `_meta` says, and what there is to share with whoever says the same."""
     kept = _metas.get(text)
     if kept is None:
-        kept = (_raw_members(text), Notes())
+        kept = _Meta(_raw_members(text), values, Notes(), text.count(b":"))
         if len(text) <= META_BYTES_MAX:
             if len(_metas) >= METAS_MAX:
                 _metas.clear()

@@ -40,7 +40,7 @@ class BadJson(HubError):
     status: ClassVar[int] = 400
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes, depth_max: int = DEPTH_MAX) -> Any:
     """What the document says.
 
     Raises:
@@ -48,8 +48,11 @@ def parse(body: bytes) -> Any:
     """
     try:
         value = _decode(body)
-        if body.count(b"{") + body.count(b"[") > DEPTH_MAX:
-            _check_depth(value)
+        if type(value) is str:
+            return value
+        # What is so deep takes two brackets for each level.
+        if len(body) > 2 * depth_max and body.count(b"{") + body.count(b"[") > depth_max:
+            _check_depth(value, depth_max)
         _pack(value)
         colons = _encode(value).count(b":")
     except (ValueError, RecursionError, OverflowError) as error:
@@ -61,9 +64,9 @@ def parse(body: bytes) -> Any:
     return value
 
 
-def _check_depth(value: Any) -> None:
+def _check_depth(value: Any, depth_max: int) -> None:
     level = [value]
-    for _ in range(DEPTH_MAX):
+    for _ in range(depth_max):
         level = [inner for outer in level for inner in _members(outer) if type(inner) in _NESTS]
         if not level:
             return
