@@ -69,7 +69,7 @@ async def test_a_server_that_comes_back_is_found_without_a_call():
 async def test_a_call_finds_a_server_that_came_back_before_the_backoff_does(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(mcp_http, "BACKOFF", mcp_http.BACKOFF_MAX)
+    monkeypatch.setattr(mcp_http, "BASE", mcp_http.CAP)
     async with FaultServer(modern()) as server, HttpHouse(server.url) as house:
         await house.up()
         await server.stop()

@@ -36,14 +36,13 @@ from agenthub.outbound.http_own import Listening, OnReply, Question, unheard
 from agenthub.outbound.http_pool import Pool
 from agenthub.outbound.http_request import RequestHead, origin_of
 from agenthub.outbound.mcp_message import LOG_LEVEL
+from agenthub.outbound.restart import BASE, CAP
 from agenthub.outbound.stdio_opening import Opened
 from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamState, UpstreamWatcher
 from agenthub.tasks import Tasks
 
 GIVE_UP: Nanoseconds = 30 * SECOND
 """For one opening; calls wait for it no longer than the connect timeout."""
-BACKOFF: Nanoseconds = SECOND // 2
-BACKOFF_MAX: Nanoseconds = 30 * SECOND
 DOUBT_GAP: Nanoseconds = 30 * SECOND
 """Between two openings that odd answers alone brought about."""
 CONNECTIONS = 256
@@ -365,7 +364,7 @@ class HttpUpstream:
         pause = (failed.reply.retry_after_ms or 0) * MILLISECOND
         pause = min(pause, 300 * SECOND)
         self._not_before = now + pause
-        wait = min(BACKOFF_MAX, BACKOFF * 2 ** min(self._failures, 8))
+        wait = min(CAP, BASE * 2 ** min(self._failures, 8))
         wait = wait // 2 + int(wait // 2 * self.clock.chance())
         self._failures += 1
         self._timers = [self.clock.after(max(wait, pause), self._open)]

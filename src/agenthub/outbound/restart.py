@@ -1,4 +1,4 @@
-"""When a server's process is started again: soon at first, then ever later, never in a rush.
+"""When a server that was lost is tried again: soon at first, then ever later, never in a rush.
 
 Source: backoff 0.5 s to 30 s with jitter, and at most 6 starts in the first 60 s of a crash loop
 (fault F03). The window makes the second a certainty, whatever the jitter was.
@@ -10,6 +10,7 @@ from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 
 BASE: Nanoseconds = 500 * MILLISECOND
 CAP: Nanoseconds = 30 * SECOND
+"""Both for servers behind an address too."""
 WINDOW: Nanoseconds = 60 * SECOND
 STARTS = 6
 """At most so many in a window."""
