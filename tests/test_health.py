@@ -154,21 +154,33 @@ class TestHub:
     async def test_without_servers_it_is_ok(self):
         async with house() as hub:
             report = health_of(hub).report()
-            assert (report.status, report.reasons, report.servers) == ("ok", (), {})
+            assert (report.status, report.reasons(in_full=False), report.servers) == ("ok", (), {})
 
     @virtual_time()
     async def test_servers_that_start_or_are_off_are_no_reason(self):
         places = ("a", "b", server("c", enabled=False))
         async with house(*places, prepare={"b": mute}) as hub:
             report = health_of(hub).report()
-            assert (report.status, report.reasons) == ("ok", ())
+            assert (report.status, report.reasons(in_full=False)) == ("ok", ())
 
     @virtual_time()
     async def test_with_one_sick_server_of_two_it_is_degraded_and_says_which(self):
         async with house("a", "b") as hub:
             hub["b"].die()
             report = health_of(hub).report()
-            assert (report.status, report.reasons) == ("degraded", ("b: it died",))
+            assert report.status == "degraded"
+            assert report.reasons(in_full=False) == ("b: it died",)
+
+    @pytest.mark.parametrize("fallbacks", [(), ("b",)])
+    @virtual_time()
+    async def test_a_servers_own_words_are_told_in_full_only(self, fallbacks):
+        async with house(server("a", fallbacks=fallbacks), "b") as hub:
+            hub["a"].die()
+            hub["a"].state = structs.replace(hub["a"].state, words="no user Eve")
+            report = health_of(hub).report()
+            (short,), (full,) = report.reasons(in_full=False), report.reasons(in_full=True)
+            assert full == f"{short}: no user Eve"
+            assert report.servers["b"].told(in_full=True) == ""
 
     @virtual_time()
     async def test_with_every_server_down_it_is_down(self):
@@ -185,7 +197,7 @@ class TestHub:
             storage.problem = "The disk is full."
             report = health.report()
             assert report.status == "degraded"
-            assert report.reasons == ("nothing can be written: The disk is full.",)
+            assert report.reasons(in_full=False) == ("nothing can be written: The disk is full.",)
 
 
 class TestOnce:

@@ -34,13 +34,25 @@ class ServerHealth(Struct, frozen=True):
     """`ok`, `starting`, `degraded`, `down` or `off`."""
     reason: str = ""
     """Why it is not `ok`, for people; empty when it is."""
+    words: str = ""
+    """What the server itself said of it."""
+
+    def told(self, *, in_full: bool) -> str:
+        """The reason; `in_full`, for the operator, with the server's own words."""
+        return f"{self.reason}: {self.words}" if in_full and self.words else self.reason
 
 
 class HealthReport(Struct, frozen=True):
     status: str
     """`ok`, `degraded` or `down`."""
-    reasons: tuple[str, ...]
+    own: tuple[str, ...]
+    """What is wrong with the hub itself."""
     servers: Mapping[str, ServerHealth]
+
+    def reasons(self, *, in_full: bool) -> tuple[str, ...]:
+        """Why it is not `ok`; `in_full`, for the operator, with the servers' own words."""
+        sick = {name: one for name, one in self.servers.items() if one.status in SICK}
+        return *self.own, *(f"{name}: {one.told(in_full=in_full)}" for name, one in sick.items())
 
 
 class Health:
@@ -63,24 +75,22 @@ class Health:
 
     def _compute(self, servers: list[Server], storage: str) -> HealthReport:
         found = {server.name: self._server(server) for server in servers}
-        sick = {name: one for name, one in found.items() if one.status in SICK}
-        reasons = [f"{name}: {one.reason}" for name, one in sick.items()]
-        if storage:
-            reasons.insert(0, f"nothing can be written: {storage}")
+        own = (f"nothing can be written: {storage}",) if storage else ()
         on = [one for one in found.values() if one.status != "off"]
-        status = "degraded" if reasons else "ok"
+        status = "degraded" if own or any(one.status in SICK for one in on) else "ok"
         if on and all(one.status == "down" for one in on):
             status = "down"
-        return HealthReport(status, tuple(reasons), found)
+        return HealthReport(status, own, found)
 
     def _server(self, server: Server) -> ServerHealth:
         if not server.endpoint.enabled:
             return ServerHealth("off", "switched off")
         if problem := failing(server):
-            helper = self._helper(server)
+            helper, words = self._helper(server), server.state.words
             if helper:
-                return ServerHealth("degraded", f"{helper} answers for it: {problem}"[:REASON_MAX])
-            return ServerHealth("down", problem[:REASON_MAX])
+                reason = f"{helper} answers for it: {problem}"
+                return ServerHealth("degraded", reason[:REASON_MAX], words)
+            return ServerHealth("down", problem[:REASON_MAX], words)
         state = server.state
         if not state.connected:
             return ServerHealth("starting", "not connected yet")

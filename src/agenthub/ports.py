@@ -114,6 +114,8 @@ class UpstreamState(Struct, frozen=True):
     restarts: int = 0
     problem: str = ""
     """The last thing that went wrong, for people; empty when well."""
+    words: str = ""
+    """What a child's stderr says of it: for the operator alone, as `stderr`."""
     hint: str = ""
     """What to do about it."""
     stderr: tuple[str, ...] = ()

@@ -283,6 +283,8 @@ class Server:
         state, listing = self.state, self.listing
         ok = reply.ending is Ending.RESULT or reply.code == NO_SUCH_METHOD
         problem = "" if ok else state.problem or _in_words(reply, span)
+        if problem and state.words:
+            problem += f": {state.words}"
         return {
             "ok": ok,
             "era": state.era.value if state.era else None,

@@ -1,7 +1,7 @@
 import pytest
-from support.rest_hub import Part
 
 from agenthub.domain.endpoint import Endpoint
+from agenthub.health import ServerHealth
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def finds(hub):
 
 class TestCheck:
     def test_each_server_has_a_line(self, cli, hub, module, home):
-        hub.health.servers = {"other": Part(status="down", reason="port refused")}
+        hub.health.servers = {"other": ServerHealth("down", "port refused")}
         ended = cli("check")
         head, first, second = ended.out.splitlines()
         assert head.split() == ["NAME", "STATE", "TRANSPORT", "ERA", "LIMIT", "BREAKER", "TIMEOUTS",
@@ -74,7 +74,7 @@ class TestDoctor:
         assert cli("doctor").out.count("  | ") == 10
 
     def test_what_the_hub_knows_stands_in_for_what_the_look_did_not_find(self, cli, hub, finds):
-        hub.health.servers = {"other": Part(status="down", reason="wants auth")}
+        hub.health.servers = {"other": ServerHealth("down", "wants auth")}
         finds["other"] = {"ok": False}
         assert "other: sick: wants auth." in cli("doctor").out
 

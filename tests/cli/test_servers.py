@@ -3,6 +3,7 @@ from support.cli_hub import listening
 
 from agenthub.domain.endpoint import Endpoint, RateLimit
 from agenthub.domain.errors import StorageFailed
+from agenthub.health import ServerHealth
 
 URL = ["--url", "http://new.test/mcp"]
 
@@ -121,7 +122,7 @@ class TestRemove:
 
 class TestList:
     def test_a_running_hub_says_how_they_are(self, cli, hub, module, home):
-        hub.health.servers = {"other": Health("down", "port refused")}
+        hub.health.servers = {"other": ServerHealth("down", "port refused")}
         hub.catalog.all["calculator"].listing = None
         with listening(module.gate, home):
             shown = cli("list").out.splitlines()
@@ -157,11 +158,6 @@ class TestList:
         shown = cli("list").out + cli("list", "--json").out
         assert "canary" not in shown
         assert "--token ••••" in shown
-
-
-class Health:
-    def __init__(self, status, reason):
-        self.status, self.reason = status, reason
 
 
 def test_a_server_is_switched_off_and_on_and_its_settings_stay(cli, hub):

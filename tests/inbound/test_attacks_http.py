@@ -486,7 +486,7 @@ async def test_a49_every_refusal_is_a_problem_with_an_id_and_no_more(house):
 
 
 async def test_a50_metrics_need_a_key_and_probes_name_nobody(house):
-    house.hub.health.status, house.hub.health.reasons = "degraded", ("calculator: port refused",)
+    house.hub.health.status, house.hub.health.own = "degraded", ("calculator: port refused",)
     assert (await house.ask(house.head("GET /metrics HTTP/1.1", key=None))).status == 401
     _, tools = await house.hub.keys.create("k", [Scope.TOOLS])
     assert (await house.ask(house.head("GET /metrics HTTP/1.1", key=tools))).status == 403

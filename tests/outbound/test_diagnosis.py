@@ -8,34 +8,62 @@ from agenthub.outbound import diagnosis
 
 
 @pytest.mark.parametrize(
-    ("stderr", "problem", "hint"),
+    ("stderr", "problem", "words", "hint"),
     [
         (
             "ImportError: cannot import name 'FastMCP' from 'mcp.server' (/x.py)",
-            "another version of the Python MCP SDK (FastMCP is missing)",
+            "another version of the Python MCP SDK",
+            "FastMCP",
             "mcp<2",
         ),
         (
             "ModuleNotFoundError: No module named 'mcp.server.fastmcp'",
-            "fastmcp is missing",
+            "another version of the Python MCP SDK",
+            "mcp.server.fastmcp",
             "mcp<2",
         ),
-        ("ModuleNotFoundError: No module named 'pandas'", "module is missing: pandas", "uvx"),
-        ("ImportError: libssl.so.1: cannot open", "import failed: ImportError: libssl", "uvx"),
-        ("npm WARN EBADENGINE Unsupported engine {", "another version of Node.js", "version"),
-        ("SyntaxError: Unexpected token '??='", "probably wants a newer Node.js", "LTS"),
-        ("Error: Cannot find module '/srv/dist/x.js'", "missing: /srv/dist/x.js", "build"),
-        ("npm error 404 Not Found - GET https://…", "npm knows no such package", "name"),
-        ("  x No solution found when resolving tool", "uv found no such package", "name"),
-        ("npm error code ENOTFOUND", "could not reach the network", "downloads"),
-        ("Error: GITHUB_TOKEN is required", "variable GITHUB_TOKEN", "env"),
-        ("PermissionError: [Errno 13] Permission denied: '/x'", "denied a permission", "stderr"),
-        ("Error: listen EADDRINUSE: address already in use", "port that it wants", "port"),
+        (
+            "ModuleNotFoundError: No module named 'pandas'",
+            "a Python module is missing",
+            "pandas",
+            "uvx",
+        ),
+        (
+            "ImportError: libssl.so.1: cannot open",
+            "import failed",
+            "ImportError: libssl.so.1: cannot open",
+            "uvx",
+        ),
+        ("npm WARN EBADENGINE Unsupported engine {", "another version of Node.js", "", "version"),
+        (
+            "SyntaxError: Unexpected token '??='",
+            "wants a newer Node.js",
+            "SyntaxError: Unexpected token '??='",
+            "LTS",
+        ),
+        (
+            "Error: Cannot find module '/srv/dist/x.js'",
+            "module is missing",
+            "/srv/dist/x.js",
+            "build",
+        ),
+        ("npm error 404 Not Found - GET https://…", "npm knows no such package", "", "name"),
+        ("  x No solution found when resolving tool", "uv found no such package", "", "name"),
+        ("npm error code ENOTFOUND", "could not reach the network", "", "downloads"),
+        ("Error: GITHUB_TOKEN is required", "an environment variable", "GITHUB_TOKEN", "env"),
+        (
+            "PermissionError: [Errno 13] Permission denied: '/x'",
+            "denied a permission",
+            "",
+            "stderr",
+        ),
+        ("Error: listen EADDRINUSE: address already in use", "port that it wants", "", "port"),
     ],
 )
-def test_the_last_words_tell_what_is_wrong(stderr: str, problem: str, hint: str):
+def test_the_last_words_tell_what_is_wrong(stderr: str, problem: str, words: str, hint: str):
     found = diagnosis.ended(1, ["Traceback:", stderr], ready=False)
     assert problem in found.problem
+    assert found.words == words
     assert found.problem.startswith("exited with code 1 before it answered: ")
     assert hint in found.hint
 
@@ -43,7 +71,7 @@ def test_the_last_words_tell_what_is_wrong(stderr: str, problem: str, hint: str)
 @pytest.mark.parametrize(
     ("code", "stderr", "problem"),
     [
-        (0, ["bye"], "exited with code 0; its last words: bye"),
+        (0, ["bye"], "exited with code 0"),
         (-9, [], "was ended by SIGKILL"),
         (-11, [], "was ended by SIGSEGV, without a word on stderr"),
         (-99, [], "was ended by signal 99, without a word on stderr"),
@@ -51,7 +79,8 @@ def test_the_last_words_tell_what_is_wrong(stderr: str, problem: str, hint: str)
     ],
 )
 def test_without_a_known_reason_it_says_how_it_ended(code: int, stderr: list[str], problem: str):
-    assert diagnosis.ended(code, stderr, ready=True).problem == problem
+    found = diagnosis.ended(code, stderr, ready=True)
+    assert (found.problem, found.words) == (problem, "".join(stderr))
 
 
 @pytest.mark.parametrize(

@@ -55,14 +55,16 @@ async def test_f02_a_kill_with_a_hundred_in_flight_is_one_loss():
 
 async def test_f03_a_crash_loop_slows_down(tmp_path: Path):
     path = tmp_path / "starts"
-    async with House(server("dead"), {"STARTS": str(path), "WORDS": "no database\n"}) as house:
+    async with House(server("dead"), {"STARTS": str(path), "WORDS": "no data\n"}) as house:
         house.upstream.start()
         await house.watcher.until("unreachable", 2)
         state = house.upstream.state
-        assert state.problem == "exited with code 1 before it answered; its last words: no database"
+        assert (state.problem, state.words) == (
+            "exited with code 1 before it answered", "no data",
+        )  # fmt: skip
         reply = await house.call("add")
         assert (reply.ending, reply.written) == (Ending.UNREACHED, Written.NONE)
-        assert "no database" in reply.detail
+        assert reply.detail == state.problem, "what is on stderr is not for clients (A48)"
         assert starts(path) <= 4
 
 

@@ -257,6 +257,10 @@ def test_a48_no_secret_is_in_any_output(hub):
         )
     }  # fmt: skip
     seen["/readyz"] = json.dumps(hub.ask("GET", "/readyz"))
+    for path in ("/readyz", "/api/check", "/api/endpoints", "/api/endpoints/hostile"):
+        told = json.dumps(hub.ask("GET", path, token=token))
+        assert "KeyError" not in told, f"stderr is for admins alone: {path}"
+        assert "no user for" not in told, path
     seen["calls"] = json.dumps(rows)
     seen["stderr"], seen["stdout"] = hub.words(), hub.out.read_text()
     for pid in hub.family():

@@ -1,7 +1,7 @@
 import pytest
 
 from agenthub.domain.endpoint import Endpoint
-from agenthub.settings.redaction import HIDDEN, redact, redact_command, redact_url
+from agenthub.settings.redaction import HIDDEN, redact, redact_command, redact_url, secrets_of
 
 CANARY = "canary7f3a"
 
@@ -63,3 +63,20 @@ def test_a_commands_words_are_shown_one_for_one(command, shown):
 )
 def test_an_address_is_shown_without_what_may_be_a_secret(url, shown):
     assert redact_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        f"--token={CANARY}", f"sk-{CANARY}-{CANARY}", f"https://u:{CANARY}@host/x?y=1",
+        f"https://host/?key={CANARY}#part",
+    ],
+)  # fmt: skip
+def test_what_is_hidden_of_a_process_can_be_blotted_out(word: str):
+    env = {"A": f"{CANARY}-env"}
+    endpoint = Endpoint("git", command=("run", "-x", word, "--password", f"{CANARY}-2"), env=env)
+    said = f"run: bad word {word}, {CANARY}-2, {CANARY}-env"
+    for secret in sorted(secrets_of(endpoint), key=len, reverse=True):
+        said = said.replace(secret, HIDDEN)
+    assert CANARY not in said
+    assert said.startswith("run: bad word ")

@@ -16,6 +16,7 @@ from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import Conflict, UnknownTarget
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import SECOND
+from agenthub.health import HealthReport
 from agenthub.inbound.rest import create_rest
 from agenthub.metrics import Metrics
 from agenthub.ports import CallPage, KeyRow, UpstreamState
@@ -163,10 +164,10 @@ class RestKeys:
 
 class RestHealth:
     def __init__(self):
-        self.status, self.reasons, self.servers = "ok", (), {}
+        self.status, self.own, self.servers = "ok", (), {}
 
     def report(self):
-        return self
+        return HealthReport(self.status, self.own, self.servers)
 
 
 class RestHub:

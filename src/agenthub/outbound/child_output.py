@@ -82,8 +82,9 @@ class StderrRing:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._lines: deque[bytes] = deque(maxlen=LINES)
         self._rest = b""
-        self._secrets = sorted((s for s in secrets if len(s) >= 8), key=len, reverse=True)
-        """Values that are blotted out; shorter ones would blot out words."""
+        lines = {line for secret in secrets for line in secret.splitlines()}
+        self._secrets = sorted((line for line in lines if len(line) >= 8), key=len, reverse=True)
+        """What is blotted out; shorter ones would blot out words."""
 
     def feed(self, data: bytes) -> None:
         *whole, rest = (self._rest + data).rsplit(b"\n", LINES)

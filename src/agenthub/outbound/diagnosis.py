@@ -1,6 +1,8 @@
 """Why a server's process did not run or did not last, in words, and what to do about it.
 
 Read from the exit code and the last lines of stderr. Guesses are marked as such by their wording.
+What is of stderr itself stands apart, in `words`: it may hold arguments or secrets, and is for
+the operator alone (A48).
 """
 
 import errno
@@ -16,29 +18,32 @@ from msgspec import Struct
 
 class Diagnosis(Struct, frozen=True):
     problem: str
+    """The kind of sickness, for everybody."""
     hint: str = ""
+    words: str = ""
+    """What the server itself said of it on stderr."""
 
 
 def _rule(pattern: str, problem: str, hint: str) -> tuple[re.Pattern[str], str, str]:
     return re.compile(pattern), problem, hint
 
 
-# The first that matches wins; \1 is what the pattern caught.
+# The first that matches wins; what the pattern caught are its words.
 _RULES = (
     _rule(
         r"cannot import name '(\w+)' from '(?:mcp|fastmcp)[\w.]*'"
         r"|No module named '((?:mcp|fastmcp)\.[\w.]+)'",
-        r"was written for another version of the Python MCP SDK (\1 is missing)",
+        "was written for another version of the Python MCP SDK",
         "Pin the SDK it was written for, e.g. `uvx --with 'mcp<2' …`, or update the server.",
     ),
     _rule(
         r"No module named '?([\w.]+)'?",
-        r"a Python module is missing: \1",
+        "a Python module is missing",
         "Install it into the environment that runs the server, or start the server by uvx.",
     ),
     _rule(
         r"(ImportError: .{1,200})",
-        r"a Python import failed: \1",
+        "a Python import failed",
         "Its packages do not fit together; reinstall it, or start it by uvx.",
     ),
     _rule(
@@ -50,12 +55,12 @@ _RULES = (
         r"((?:SyntaxError: Unexpected (?:token|reserved word|identifier).{0,80}"
         r"|ReferenceError: (?:File|fetch|structuredClone|crypto|WebSocket) is not defined"
         r"|ERR_REQUIRE_ESM|ERR_UNKNOWN_BUILTIN_MODULE))",
-        r"probably wants a newer Node.js (\1)",
+        "probably wants a newer Node.js",
         "Install the current LTS version of Node.js.",
     ),
     _rule(
         r"Cannot find (?:module|package) '([^']{1,200})'",
-        r"a Node.js module is missing: \1",
+        "a Node.js module is missing",
         "Run the package's install or build step, or start the server by npx.",
     ),
     _rule(
@@ -77,7 +82,7 @@ _RULES = (
     _rule(
         r"(?i)\b([A-Z][A-Z0-9]*_(?:[A-Z0-9_]*_)?(?:KEY|TOKEN|SECRET|URL|ID|PASSWORD))\b"
         r".{0,60}\b(?:required|missing|not set|must be|undefined|unset)",
-        r"wants the environment variable \1",
+        "wants an environment variable",
         "Give it in the server's `env`.",
     ),
     _rule(r"EACCES|Permission denied", "was denied a permission", "See its last lines of stderr."),
@@ -120,9 +125,9 @@ def ended(code: int, stderr: Sequence[str], *, ready: bool) -> Diagnosis:
     for pattern, problem, hint in _RULES:
         if match := pattern.search(text):
             caught = next((group for group in match.groups() if group), "")
-            return Diagnosis(f"{how}{when}: {problem.replace(chr(92) + '1', caught)}", hint)
+            return Diagnosis(f"{how}{when}: {problem}", hint, caught)
     if stderr:
-        return Diagnosis(f"{how}{when}; its last words: {stderr[-1][:300]}")
+        return Diagnosis(f"{how}{when}", "See its last lines of stderr.", stderr[-1][:300])
     if code == -signal.SIGKILL:
         return Diagnosis(f"{how}{when}", "Somebody killed it, or the machine ran out of memory.")
     return Diagnosis(f"{how}{when}, without a word on stderr", "Run its command by hand to see.")

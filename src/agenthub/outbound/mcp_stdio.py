@@ -33,6 +33,7 @@ from agenthub.outbound.stdio_opening import Opened, Opening, Unfit
 from agenthub.outbound.stdio_traffic import StdioAttempt, Traffic
 from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamState, UpstreamWatcher
 from agenthub.settings import LimitSettings
+from agenthub.settings.redaction import secrets_of
 
 SILENCE: Nanoseconds = 2 * SECOND
 """Then the other era is tried too."""
@@ -71,7 +72,7 @@ class StdioUpstream:
             child_env(os.environ, endpoint.env),
             endpoint.cwd,
             limits.response_bytes,
-            tuple(endpoint.env.values()),
+            secrets_of(endpoint),
         )
         self._phase = Phase.NEW
         self._mint = count(1).__next__
@@ -121,6 +122,7 @@ class StdioUpstream:
             pid=child.pid if child and self._phase in (Phase.OPENING, Phase.READY) else None,
             restarts=max(0, self._restarts.count - 1),
             problem=problem,
+            words=self._diagnosis.words,
             hint=hint,
             stderr=child.stderr.lines() if child else (),
         )

@@ -52,6 +52,20 @@ def redact_command(command: Sequence[str]) -> tuple[str, ...]:
     return tuple(shown)
 
 
+def secrets_of(endpoint: Endpoint) -> tuple[str, ...]:
+    """What `redact` hides of a process's record: to be blotted out wherever it may be said again.
+
+    The record's references are filled in, so each value of `env` is one.
+    """
+    found = list(endpoint.env.values())
+    for word, shown in zip(endpoint.command, redact_command(endpoint.command), strict=True):
+        if word != shown:
+            parts = "(.+?)".join(map(re.escape, shown.split(HIDDEN)))
+            match = re.fullmatch(parts, word, re.DOTALL)
+            found += match.groups() if match else [word]
+    return tuple(found)
+
+
 def _redact_word(word: str, option: str) -> str:
     """`option`: the option that this word may be the value of; empty if there is none."""
     if option in _PAIR_OPTIONS and (pair := _PAIR.fullmatch(word)):

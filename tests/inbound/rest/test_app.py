@@ -7,10 +7,11 @@ import sys
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.rest_hub import ADMIN, LIMITED, READER, USER, Part, RestServer
+from support.rest_hub import ADMIN, LIMITED, READER, USER, RestServer
 
 from agenthub.domain.caller import Caller
 from agenthub.domain.endpoint import Endpoint
+from agenthub.health import ServerHealth
 from agenthub.inbound.rest.health import HealthDoor
 
 ROUTES = [
@@ -197,8 +198,8 @@ async def test_what_is_counted_is_shown(rest, hub):
 
 
 async def test_the_check_says_of_each_server_what_it_is_and_how_it_is(rest, hub):
-    hub.health.status, hub.health.reasons = "degraded", ("other: port refused",)
-    hub.health.servers = {"other": Part(status="down", reason="port refused")}
+    hub.health.status = "degraded"
+    hub.health.servers = {"other": ServerHealth("down", "port refused")}
     shown = (await rest.get("/api/check")).json()
     assert (shown["status"], shown["reasons"]) == ("degraded", ["other: port refused"])
     assert shown["servers"][1] == {
@@ -239,15 +240,24 @@ class TestHealth:
 
     @pytest.mark.parametrize(("status", "code"), [("ok", 200), ("degraded", 200), ("down", 503)])
     async def test_ready_means_that_calls_can_be_answered(self, hub, status, code):
-        hub.health.status, hub.health.reasons = status, ("other: port refused",)
+        hub.health.status, hub.health.own = status, ("other: port refused",)
         shown = {"status": status, "reasons": ["other: port refused"]}
         assert await self.ask(hub, "/readyz", caller=READER) == (code, shown)
         assert await self.ask(hub, "/readyz", caller=ADMIN) == (code, shown)
 
+    async def test_only_an_admin_hears_what_a_server_said_on_stderr(self, hub):
+        """A48."""
+        hub.health.status = "degraded"
+        hub.health.servers = {"other": ServerHealth("down", "exited with code 1", "its words")}
+        _, shown = await self.ask(hub, "/readyz", caller=READER)
+        assert shown["reasons"] == ["other: exited with code 1"]
+        _, shown = await self.ask(hub, "/readyz", caller=ADMIN)
+        assert shown["reasons"] == ["other: exited with code 1: its words"]
+
     @pytest.mark.parametrize("caller", [None, LIMITED, USER])
     async def test_who_may_not_see_the_servers_hears_no_reasons(self, hub, caller):
         """A50."""
-        hub.health.status, hub.health.reasons = "degraded", ("other: port refused",)
+        hub.health.status, hub.health.own = "degraded", ("other: port refused",)
         assert await self.ask(hub, "/readyz", caller=caller) == (200, {"status": "degraded"})
 
 

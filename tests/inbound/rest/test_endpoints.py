@@ -1,16 +1,17 @@
 import asyncio
 
 import pytest
-from support.rest_hub import LIMITED, READER, USER, Part
+from support.rest_hub import LIMITED, READER, USER
 
 from agenthub.domain.endpoint import Endpoint
+from agenthub.health import ServerHealth
 from agenthub.settings.redaction import HIDDEN
 
 NEW = {"name": "new", "url": "http://new.test/mcp"}
 
 
 async def test_servers_are_listed_with_their_state(rest, hub):
-    hub.health.servers = {"other": Part(status="down", reason="port refused")}
+    hub.health.servers = {"other": ServerHealth("down", "port refused")}
     shown = (await rest.get("/api/endpoints")).json()["endpoints"]
     assert [(e["name"], e["health"], e["reason"]) for e in shown] == [
         ("calculator", "ok", ""),

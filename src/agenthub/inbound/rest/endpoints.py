@@ -45,8 +45,10 @@ class Finding(msgspec.Struct, frozen=True):
 @router.get("", dependencies=readers, **described(EndpointList))
 async def list_endpoints(hub: TheHub, caller: TheCaller) -> Response:
     report = hub.health.report()
+    in_full = caller.may(Scope.ADMIN)
     servers = hub.catalog.servers(caller)
-    return answer(EndpointList([endpoint_view(hub, server, report) for server in servers]))
+    shown = [endpoint_view(hub, server, report, in_full=in_full) for server in servers]
+    return answer(EndpointList(shown))
 
 
 @router.post("", dependencies=admins, **described(EndpointView, body=Endpoint, status=201))
@@ -60,8 +62,9 @@ async def add_endpoint(hub: TheHub, caller: TheCaller, request: Request) -> Resp
 
 
 @router.get("/{name}", dependencies=readers, **described(EndpointView))
-async def show_endpoint(hub: TheHub, server: TheServer) -> Response:
-    return answer(endpoint_view(hub, server, hub.health.report()))
+async def show_endpoint(hub: TheHub, caller: TheCaller, server: TheServer) -> Response:
+    in_full = caller.may(Scope.ADMIN)
+    return answer(endpoint_view(hub, server, hub.health.report(), in_full=in_full))
 
 
 @router.put("/{name}", dependencies=admins, **described(EndpointView, body=Endpoint))

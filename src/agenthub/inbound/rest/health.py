@@ -1,7 +1,7 @@
 """`/healthz` and `/readyz`: whether the hub lives, and whether it can do its work.
 
 Raw ASGI, so that a probe costs nothing and needs nothing. Who has no key hears the word only: the
-reasons name servers (A50).
+reasons name servers (A50). Only an admin hears what a server said on its stderr (A48).
 """
 
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ class HealthDoor:
         report = self._health.report()
         shown: dict[str, object] = {"status": report.status}
         if caller is not None and caller.may(Scope.READ) and caller.endpoints is None:
-            shown["reasons"] = report.reasons
+            shown["reasons"] = report.reasons(in_full=caller.may(Scope.ADMIN))
         return (503 if report.status == "down" else 200), shown
 
 

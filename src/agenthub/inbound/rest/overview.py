@@ -22,8 +22,9 @@ async def check(hub: TheHub, caller: TheCaller) -> Response:
     """What each server is and how it is: what `agenthub check` prints."""
     report = hub.health.report()
     servers = hub.catalog.servers(caller)
-    reasons = report.reasons if caller.endpoints is None else ()
-    lines = [check_line(server, report) for server in servers]
+    in_full = caller.may(Scope.ADMIN)
+    reasons = report.reasons(in_full=in_full) if caller.endpoints is None else ()
+    lines = [check_line(server, report, in_full=in_full) for server in servers]
     return answer(Check(report.status, reasons, lines))
 
 

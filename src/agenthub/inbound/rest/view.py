@@ -175,7 +175,10 @@ def with_history(view: BreakerView, history: Sequence[Mapping[str, object]]) -> 
     return BreakerHistory(**facts, history=[dict(entry) for entry in history])
 
 
-def endpoint_view(hub: RestHub, server: RestServer, report: HealthReport) -> EndpointView:
+def endpoint_view(
+    hub: RestHub, server: RestServer, report: HealthReport, *, in_full: bool = True
+) -> EndpointView:
+    """`in_full`: for an admin, with what the server said on its stderr."""
     state, listing = server.state, server.listing
     health = report.servers.get(server.name)
     return EndpointView(
@@ -183,14 +186,14 @@ def endpoint_view(hub: RestHub, server: RestServer, report: HealthReport) -> End
         config=_with_defaults(redact(server.endpoint)),
         transport=server.endpoint.transport,
         health=health.status if health else "ok",
-        reason=health.reason if health else "",
+        reason=health.told(in_full=in_full) if health else "",
         hint=state.hint,
         connected=state.connected,
         era=state.era.value if state.era else None,
         version=state.version,
         pid=state.pid,
         restarts=state.restarts,
-        stderr=state.stderr,
+        stderr=state.stderr if in_full else (),
         tools_count=len(listing.tools) if listing else 0,
         excluded=listing.excluded if listing else {},
         listed_at_s=listing.listed_at_s if listing else None,
@@ -230,7 +233,7 @@ def key_view(row: KeyRow) -> KeyView:
     )
 
 
-def check_line(server: RestServer, report: HealthReport) -> CheckLine:
+def check_line(server: RestServer, report: HealthReport, *, in_full: bool) -> CheckLine:
     endpoint, state, health = (
         server.endpoint,
         server.state,
@@ -240,7 +243,7 @@ def check_line(server: RestServer, report: HealthReport) -> CheckLine:
     return CheckLine(
         name=server.name,
         health=health.status if health else "ok",
-        reason=health.reason if health else "",
+        reason=health.told(in_full=in_full) if health else "",
         hint=state.hint,
         transport=endpoint.transport,
         era=state.era.value if state.era else None,
