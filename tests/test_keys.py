@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from agenthub import keys
+from agenthub.domain.bearer import Lent
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.errors import StorageFailed, UnknownTarget
 from agenthub.domain.span import SECOND
@@ -217,3 +219,75 @@ async def test_time_tells_nothing_of_a_wrong_key(ring):
     medians = [statistics.median(one) for one in spans.values()]
     assert max(medians) < 1.5 * min(medians), medians
     assert max(medians) < 5_000_000
+
+
+class Lender:
+    """ports.TokenIssuer: tokens read `lent.<name>.<seconds>`."""
+
+    def __init__(self):
+        self.changed = lambda: None
+        self.asked = 0
+
+    def lend(self, token):
+        self.asked += 1
+        kind, name, seconds = token.decode().split(".")
+        if kind != "lent":
+            return None
+        caller = Caller(f"oauth:work:{name}", frozenset({Scope.TOOLS}))
+        return Lent(caller, (NOW_S + int(seconds)) * SECOND)
+
+
+@pytest.fixture
+def lender():
+    return Lender()
+
+
+@pytest.fixture
+def lending(store, clock, lender):
+    return KeyRing([], SECRET, ADMIN_TOKEN, store, clock, [Lender(), lender])
+
+
+def test_a_token_of_an_issuer_is_good_until_it_ends(lending, clock):
+    caller = lending.authenticate(b"lent.anna.60")
+    assert caller.id == "oauth:work:anna"
+    assert lending.holds(caller)
+    clock.seconds += 60
+    assert lending.authenticate(b"lent.anna.60") is None
+    assert not lending.holds(caller)
+
+
+def test_a_newer_token_of_the_same_principal_prolongs_its_streams(lending, clock):
+    caller = lending.authenticate(b"lent.anna.60")
+    lending.authenticate(b"lent.anna.120")
+    lending.authenticate(b"lent.anna.90")
+    clock.seconds += 119
+    assert lending.holds(caller)
+
+
+def test_an_issuers_token_is_remembered_until_its_keys_change(lending, lender):
+    issuers = lending._issuers
+    assert lending.authenticate(b"lent.anna.60") is lending.authenticate(b"lent.anna.60")
+    assert issuers[0].asked == 1
+    issuers[0].changed()
+    lending.authenticate(b"lent.anna.60")
+    assert issuers[0].asked == 2
+    assert lender.asked == 0, "the first issuer that knows it says so"
+
+
+def test_a_token_that_no_issuer_knows_opens_nothing(lending, lender):
+    assert lending.authenticate(b"other.anna.60") is None
+    assert lender.asked == 1
+    assert lending.authenticate(b"lent.anna." + b"6" * 9_000) is None
+    assert lender.asked == 1, "what is too long is not even shown"
+
+
+def test_the_principals_of_issuers_that_are_remembered_are_bounded(lending, clock, monkeypatch):
+    monkeypatch.setattr(keys, "LENT_MAX", 2)
+    anna = lending.authenticate(b"lent.anna.10")
+    lending.authenticate(b"lent.bert.60")
+    cora = lending.authenticate(b"lent.cora.60")
+    assert not lending.holds(cora), "there is no room: its streams end with the next sweep"
+    clock.seconds += 20
+    lending._remembered.clear()
+    assert lending.holds(lending.authenticate(b"lent.cora.60"))
+    assert not lending.holds(anna)

@@ -23,6 +23,7 @@ from agenthub.domain.endpoint import Endpoint, RateLimit, Timeouts, ToolPolicy
 from agenthub.domain.errors import BY_SLUG
 from agenthub.inbound.rest.app import create
 from agenthub.settings import RANGES, AuthSettings, LimitSettings, ServerSettings, Settings
+from agenthub.settings.issuers import IssuerSettings
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
 HEAD = "<!-- Written by tools/reference.py: change the code, then run `make reference`. -->\n"
@@ -102,6 +103,7 @@ def configuration() -> str:
     ]
     kinds: list[tuple[str, type[Struct]]] = [
         ("The file", Settings), ("server", ServerSettings), ("auth", AuthSettings),
+        ("auth.issuers.NAME", IssuerSettings),
         ("limits", LimitSettings), ("endpoints.NAME", Endpoint),
         ("endpoints.NAME.rate_limit", RateLimit), ("endpoints.NAME.timeouts", Timeouts),
         ("endpoints.NAME.breaker", BreakerConfig), ("endpoints.NAME.tools.TOOL", ToolPolicy),

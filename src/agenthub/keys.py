@@ -1,9 +1,10 @@
-"""Who may come in: the admin token and the client keys, as the one gate asks.
+"""Who may come in: the admin token, the client keys, and tokens of issuers, as the one gate asks.
 
 A key reads `ah_<id>_<secret>`. The hub keeps its HMAC-SHA256 and no more, under a secret of this
 home, so that neither a copied database nor a key of another home opens anything. Whatever is
 presented costs one HMAC and one comparison in constant time, known id or not; only a key that was
-found good is remembered, so that a repeated one costs a dictionary's look-up.
+found good is remembered, so that a repeated one costs a dictionary's look-up. What has the shape of
+an access token is no key of the hub's, and is shown to the issuers of the settings.
 Source: rule T3, attacks A01, A02, A62.
 """
 
@@ -14,17 +15,21 @@ from typing import Final
 
 from msgspec import Struct, structs
 
+from agenthub.domain.bearer import OAUTH
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.errors import UnknownTarget
 from agenthub.domain.span import SECOND, Nanoseconds
-from agenthub.ports import Clock, KeyRow, Store
+from agenthub.ports import Clock, KeyRow, Store, TokenIssuer
 
 PREFIX: Final = "ah"
 ID_BYTES: Final = 6
 SECRET_BYTES: Final = 32
 """256 bits: not to be guessed, so no attempt need be counted and nobody can be locked out."""
 TOKEN_MAX: Final = 256
-"""Bytes; longer ones are refused unread."""
+"""Bytes of a key; longer ones are refused unread."""
+ACCESS_TOKEN_MAX: Final = 8 * 1024
+LENT_MAX: Final = 10_000
+"""Principals of issuers whose streams may be open."""
 REMEMBERED: Final = 1_024
 """Good tokens kept at hand; when there are more, all are forgotten and found again."""
 DEFAULT_SCOPES: Final = (Scope.TOOLS, Scope.READ)
@@ -42,7 +47,13 @@ class KeyRing:
     """Every key of this home, and the admin token."""
 
     def __init__(
-        self, rows: Sequence[KeyRow], secret: bytes, admin_token: str, store: Store, clock: Clock
+        self,
+        rows: Sequence[KeyRow],
+        secret: bytes,
+        admin_token: str,
+        store: Store,
+        clock: Clock,
+        issuers: Sequence[TokenIssuer] = (),
     ) -> None:
         self._rows = {row.id: row for row in rows}
         self._secret = secret
@@ -52,9 +63,18 @@ class KeyRing:
         self._store = store
         self._clock = clock
         self._remembered: dict[bytes, _Found] = {}
+        self._issuers = issuers
+        for issuer in issuers:
+            issuer.changed = self._remembered.clear
+        self._lent: dict[str, Nanoseconds] = {}
+        """Until when issuers' principals may stay."""
 
     def authenticate(self, token: bytes) -> Caller | None:
-        """Who holds this token; None for anything that is not good now."""
+        """Who holds this token; None for anything that is not good now.
+
+        Raises:
+            NotYet: An issuer's keys are being fetched.
+        """
         found = self._remembered.get(token)
         if found is None:
             found = self._search(token)
@@ -70,7 +90,11 @@ class KeyRing:
     def holds(self, caller: Caller) -> bool:
         """Whether the key that let this caller in is still good: streams outlive a request."""
         row = self._rows.get(caller.id)
-        return row is None or not (row.revoked or self._is_over(row))
+        if row is not None:
+            return not (row.revoked or self._is_over(row))
+        if caller.id.startswith(OAUTH):
+            return self._clock.wall() < self._lent.get(caller.id, 0)
+        return True
 
     def list(self) -> list[KeyRow]:
         """Revoked and expired ones too; the oldest first."""
@@ -121,6 +145,8 @@ class KeyRing:
         self._remembered.clear()
 
     def _search(self, token: bytes) -> _Found | None:
+        if self._issuers and token.count(b".") == 2 and len(token) <= ACCESS_TOKEN_MAX:
+            return self._borrow(token)
         if len(token) > TOKEN_MAX:
             return None
         digest = self._digest(token)
@@ -137,6 +163,18 @@ class KeyRing:
             None if row.endpoints is None else frozenset(row.endpoints),
         )
         return _Found(caller, None if row.expires_at is None else row.expires_at * SECOND)
+
+    def _borrow(self, token: bytes) -> _Found | None:
+        for issuer in self._issuers:
+            lent = issuer.lend(token)
+            if lent is not None:
+                name, wall = lent.caller.id, self._clock.wall()
+                if len(self._lent) >= LENT_MAX:
+                    self._lent = {who: ends for who, ends in self._lent.items() if ends > wall}
+                if len(self._lent) < LENT_MAX or name in self._lent:
+                    self._lent[name] = max(lent.ends, self._lent.get(name, 0))
+                return _Found(lent.caller, lent.ends)
+        return None
 
     def _is_over(self, row: KeyRow) -> bool:
         return row.expires_at is not None and self._clock.wall() >= row.expires_at * SECOND

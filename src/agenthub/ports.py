@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Raw, Struct
 
+from agenthub.domain.bearer import Lent
 from agenthub.domain.call import Era
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.events import Event
@@ -282,6 +283,24 @@ class CallLog(Protocol):
     """Where each call leaves its line. Batched: `add` costs a list append."""
 
     def add(self, row: CallRow) -> None: ...
+
+
+# ---------------------------------------------------------------- who may come in
+
+
+class NotYet(Exception):
+    """Whether a token is good will be known in a moment: come again."""
+
+
+class TokenIssuer(Protocol):
+    """An authorization server whose access tokens open the hub (OAuth 2.1)."""
+
+    changed: Callable[[], None]
+    """Set by the key ring: called when its keys are others, and what was found good may not be."""
+
+    def lend(self, token: bytes) -> Lent | None:
+        """Who comes with this token; None: it is not this issuer's, or not good. Raises NotYet."""
+        ...
 
 
 # ---------------------------------------------------------------- the world

@@ -92,4 +92,4 @@ def test_the_commands_of_the_readme_and_the_how_tos_work(page, shell):
 def test_the_settings_of_the_docs_are_taken(text, tmp_path):
     file = tmp_path / "agenthub.yaml"
     file.write_text(text)
-    assert set(load(file, {}).endpoints) == set(yaml.safe_load(text)["endpoints"])
+    assert set(load(file, {}).endpoints) == set(yaml.safe_load(text).get("endpoints", {}))

@@ -145,7 +145,8 @@ TRICKS = [
     b"/mcp.", b"/%6dcp", b"/mcp%2f", b"/mcp%2fx", b"/mcp/%2e%2e/api/x", b"/mcp;x", b"/mcp/x;y",
     b"/mcp\\x", b"/MCP", b"/Mcp", b"/api", b"/api/", b"/API/x", b"/metrics/", b"/metrics/x",
     b"/healthz/", b"/healthz/x", b"/healthz;x", b"/healthz%00", b"/\xff", b"/", b"/mcp:x",
-    b"/.well-known/oauth-protected-resource", b"/docs", b"/redoc", b"/readyz//", b"/openapi.json/",
+    b"/.well-known", b"/.well-known/", b"/.well-known/.x", b"/x/.well-known/y",
+    b"/docs", b"/redoc", b"/readyz//", b"/openapi.json/",
 ]  # fmt: skip
 
 
@@ -327,6 +328,7 @@ SHOULD = {
     # address: who comes in, of: nobody, no scope, tools, read, admin
     "/healthz": "nobody none tools read admin",
     "/readyz": "nobody none tools read admin",
+    "/.well-known/x": "nobody none tools read admin",
     "/metrics": "read admin",
     "/openapi.json": "read admin",
     "/mcp": "tools admin",

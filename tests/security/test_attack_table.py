@@ -66,6 +66,13 @@ ATTACKS = {
     ),
     "A18": rows(HUB, "test_a18_odd_names_of_tools_reach_nobody"),
     "A19": rows(HUB, "test_a19_an_address_that_is_no_web_address_is_refused"),
+    "A24": (
+        *rows("inbound/test_access_tokens.py",
+              "test_what_is_not_the_issuers_word_for_this_hub_opens_nothing"),
+        *rows("domain/test_bearer.py", "test_a_token_for_somebody_else_opens_nothing",
+              "test_a_token_of_another_issuer_opens_nothing",
+              "test_a_token_out_of_its_time_opens_nothing"),
+    ),
     "A26": (
         *rows(HUB, "test_a26_a27_code_is_run_for_admins_and_only_when_it_was_saved"),
         *rows(REST, "test_what_would_run_other_code_is_refused", "test_a_shells_signs_are_words"),

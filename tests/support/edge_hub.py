@@ -14,7 +14,10 @@ from agenthub.inbound.gate import Gate
 from agenthub.inbound.listener import Listener
 from agenthub.inbound.web import Web
 from agenthub.keys import KeyRing
+from agenthub.outbound.issuer import Issuer
 from agenthub.settings import AuthSettings, LimitSettings, ServerSettings, Settings
+from agenthub.settings.issuers import terms_of
+from agenthub.tasks import Tasks
 
 ADMIN_TOKEN = "the-admin-token"
 SECRET = b"s" * 32
@@ -74,7 +77,15 @@ class EdgeHub(RestHub):
         self.settings = settings
         self.clock = RealClock()
         self.key_store = KeyStore()
-        self.keys = KeyRing([], SECRET, ADMIN_TOKEN, self.key_store, self.clock)
+        self.tasks = Tasks()
+        self.issuers = [
+            Issuer(
+                terms_of(name, one, settings.server.public_url), one.algorithms, one.jwks_url,
+                self.clock, self.tasks,
+            )
+            for name, one in settings.auth.issuers.items()
+        ]  # fmt: skip
+        self.keys = KeyRing([], SECRET, ADMIN_TOKEN, self.key_store, self.clock, self.issuers)
 
 
 def settings(*, anonymous=False, host="127.0.0.1", port=0, server=(), **limits):

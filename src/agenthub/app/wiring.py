@@ -1,7 +1,7 @@
 """Every object of the hub, made by plain constructors. This file alone knows all classes."""
 
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec import Struct
@@ -21,6 +21,7 @@ from agenthub.keys import KeyRing
 from agenthub.metrics import Gauge, Metrics
 from agenthub.outbound.clock import LoopClock
 from agenthub.outbound.http_connection import HttpLimits
+from agenthub.outbound.issuer import Issuer
 from agenthub.outbound.mcp_http import HttpUpstream
 from agenthub.outbound.mcp_stdio import StdioUpstream
 from agenthub.outbound.nursery import Nursery
@@ -28,6 +29,7 @@ from agenthub.outbound.store import DatabaseStore, open_store
 from agenthub.outbound.telemetry import log_event
 from agenthub.ports import CallLog, Clock, Store, Stored, Upstream, UpstreamWatcher
 from agenthub.settings import Options, Settings
+from agenthub.settings.issuers import terms_of
 from agenthub.settings.references import resolve
 from agenthub.tasks import Tasks
 
@@ -93,6 +95,13 @@ async def open_house(
     )
     gateway.listening = bus.listening
     gateway.answer_span = settings.limits.answer_ms * MILLISECOND
+    issuers = [
+        Issuer(
+            terms_of(name, one, settings.server.public_url), one.algorithms, one.jwks_url, clock,
+            tasks,
+        )
+        for name, one in settings.auth.issuers.items()
+    ]  # fmt: skip
     secrets, rows = memory.stored.secrets, memory.stored.keys
     hub = Hub(
         settings=settings,
@@ -103,19 +112,27 @@ async def open_house(
         store=memory.store,
         bus=bus,
         metrics=metrics,
-        health=Health(catalog, clock, memory.problem),
-        keys=KeyRing(rows, secrets["key-hmac"], memory.admin_token, memory.store, clock),
+        health=Health(catalog, clock, lambda: memory.problem() or _unknown_issuer(issuers)),
+        keys=KeyRing(rows, secrets["key-hmac"], memory.admin_token, memory.store, clock, issuers),
         tasks=tasks,
         session_secret=secrets["session"],
     )
     bus.sinks += [metrics.event, log_event]
     _show(hub)
+    for issuer in issuers:
+        issuer.start()
     async with AsyncExitStack() as closing:
         closing.push_async_callback(nursery.close)
         closing.push_async_callback(tasks.close)
         closing.push_async_callback(catalog.close)
         closing.callback(bus.close)
         yield hub
+
+
+def _unknown_issuer(issuers: Sequence[Issuer]) -> str:
+    """Which issuer's tokens cannot be checked, and why; empty: all can."""
+    problems = (f"auth.issuers.{one.terms.name}: {one.problem}" for one in issuers if one.problem)
+    return next(problems, "")
 
 
 def added(settings: Settings, stored: Stored) -> tuple[Endpoint, ...]:

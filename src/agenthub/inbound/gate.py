@@ -18,9 +18,11 @@ from msgspec import Struct
 
 from agenthub.domain.caller import Caller, Scope
 from agenthub.inbound import rejection as no
+from agenthub.inbound.challenge import Challenge
 from agenthub.inbound.exchange import Headers
 from agenthub.inbound.rejection import Rejection
 from agenthub.keys import KeyRing
+from agenthub.ports import NotYet
 from agenthub.settings import Settings
 
 
@@ -38,6 +40,7 @@ class Need(Enum):
 
 
 NEEDS: Final[Mapping[str, Need]] = {
+    "/.well-known/": Need.NOTHING,
     "/healthz": Need.NOTHING,
     "/readyz": Need.NOTHING,
     "/metrics": Need.READ,
@@ -52,8 +55,9 @@ ANONYMOUS: Final = Caller("anonymous", frozenset({Scope.TOOLS, Scope.READ}))
 NOBODY: Final = Caller("nobody", frozenset())
 _SCOPES: Final = {Need.TOOLS: Scope.TOOLS, Need.READ: Scope.READ}
 
-_CANONICAL = re.compile(rb"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+|/")
-"""A path that has no second spelling: no `%`, `;`, `\\`, empty segment, nor dot at its start."""
+_CANONICAL = re.compile(rb"(?:/\.well-known)?(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+|/")
+"""A path that has no second spelling: no `%`, `;`, `\\`, empty segment, nor dot at its start (but
+of the well-known one)."""
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?")
 _HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::([0-9]{1,5}))?")
 _TOKEN = re.compile(rb"(?i:Bearer) +([\x21-\x7e]+)")
@@ -106,6 +110,7 @@ class Gate:
         self._any_port = {host for host in allowed if _HOST.fullmatch(host) and _bare(host) == host}
         self._origins = {origin.encode() for origin in settings.server.allowed_origins}
         self._addresses: dict[bytes, Address] = {}
+        self._challenge = Challenge(settings)
 
     def check(  # noqa: PLR0911 - one for each rule
         self, method: str, target: bytes, headers: Headers, peer: str
@@ -132,14 +137,17 @@ class Gate:
         if refusal is not None:
             return refusal
         token = _token(fields)
-        caller = self._caller(address, token, headers, peer)
+        try:
+            caller = self._caller(address, token, headers, peer)
+        except NotYet:
+            return no.NOT_YET
         if caller is None:
-            return no.UNAUTHORIZED
+            return self._challenge.unauthorized(address.path, shown=token is not None)
         if address.need is Need.NOBODY:
             return no.NOT_FOUND
         scope = _SCOPES.get(address.need)
         if scope is not None and not caller.may(scope):
-            return no.FORBIDDEN
+            return self._challenge.forbidden(address.path, scope)
         return self._wrong_body(fields) or Admitted(caller, address, fields, peer, token)
 
     def readmits(self, admitted: Admitted, peer: str) -> bool:
@@ -150,7 +158,10 @@ class Gate:
         """
         if admitted.token is None:
             return admitted.peer == peer
-        return self._keys.authenticate(admitted.token) is admitted.caller
+        try:
+            return self._keys.authenticate(admitted.token) is admitted.caller
+        except NotYet:
+            return False
 
     def holds(self, caller: Caller) -> bool:
         """Whether who came in would still come in."""

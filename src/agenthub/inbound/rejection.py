@@ -65,6 +65,9 @@ MISDIRECTED = Rejection(
 )
 HEAD_TOO_LARGE = Rejection(431, "too_large", "The headers are over the limit", close=True)
 BUG = Rejection(500, "internal", "Something went wrong in the hub", close=True)
+NOT_YET = Rejection(
+    503, "overloaded", "The keys that this token is checked with are being fetched", (RETRY_SOON,)
+)
 STOPPING = Rejection(503, "stopping", "The hub is stopping", (RETRY_SOON,), close=True)
 FULL = Rejection(503, "overloaded", "Too many connections are open", (RETRY_SOON,), close=True)
 PIPELINE_FULL = Rejection(

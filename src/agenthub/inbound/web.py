@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agenthub.domain.caller import Caller
 from agenthub.inbound import rejection as no
 from agenthub.inbound.asgi_exchange import AsgiExchange, serve
+from agenthub.inbound.challenge import WELL_KNOWN, Challenge, MetadataDoor
 from agenthub.inbound.edge import SAFE_HEADERS
 from agenthub.inbound.exchange import HotDoor, Request
 from agenthub.inbound.gate import Gate, Need
@@ -37,7 +38,8 @@ class Web:
         self._hub = hub
         self._gate = gate
         self._hot = hot
-        self._probes = HealthDoor(hub.health)
+        self._probes: ASGIApp = HealthDoor(hub.health)
+        self._metadata: ASGIApp = MetadataDoor(Challenge(hub.settings))
         self._rest: ASGIApp | None = None
         self._loading = asyncio.Lock()
 
@@ -79,8 +81,12 @@ class Web:
             exchange = AsgiExchange(request, caller)
             await serve(door, exchange, receive, send, request_id)
             return
-        is_probe = verdict.address.need is Need.NOTHING
-        app = self._probes if is_probe else await self._loaded()
+        if path.startswith(WELL_KNOWN):
+            app = self._metadata
+        elif verdict.address.need is Need.NOTHING:
+            app = self._probes
+        else:
+            app = await self._loaded()
         await app(_admitted(scope, caller, request_id), _Replay(body, receive), send)
 
     async def _read(self, receive: "Receive") -> bytes | Rejection | None:

@@ -16,6 +16,7 @@ from msgspec import Struct, field, structs
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.endpoint_check import BOUNDS, HOUR_MS, MILLION, Bounds, check_endpoint
 from agenthub.domain.errors import BadSetting
+from agenthub.settings.issuers import IssuerSettings, is_safe, wrong_with
 from agenthub.settings.strict_yaml import Node, Scalar, Table, read
 from agenthub.settings.typed import PREFIX, build, where
 
@@ -29,11 +30,16 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Further values of `Host` (name or name:port) beside loopback's; anything else gets 421."""
     allowed_origins: tuple[str, ...] = ()
     """Further values of `Origin` beside the hub's own; anything else gets 403."""
+    public_url: str = ""
+    """The hub's address as clients know it, such as `https://hub.example.com`: tokens of issuers
+    are made out to it."""
 
 
 class AuthSettings(Struct, frozen=True, forbid_unknown_fields=True):
     anonymous_loopback: bool = False
     """Lets callers from loopback in without a key, with the scopes tools and read."""
+    issuers: dict[str, IssuerSettings] = field(default_factory=dict[str, IssuerSettings])
+    """Authorization servers whose tokens are taken, beside the hub's own keys."""
 
 
 class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,6 +149,7 @@ def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
             tree = _overlay(tree, path, variable, environ[variable])
     settings = build(tree, Settings, RANGES)
     _check_server(settings.server, tree)
+    _check_issuers(settings, tree)
     for name, endpoint in settings.endpoints.items():
         try:
             check_endpoint(endpoint)
@@ -193,6 +200,18 @@ def _check_server(server: ServerSettings, tree: Node) -> None:
     for origin in server.allowed_origins:
         if not _ORIGIN.fullmatch(origin):
             wrong = "allowed_origins", f"scheme://host[:port], without a path, got {origin[:64]!r}"
+    if server.public_url and not is_safe(server.public_url):
+        wrong = (
+            "public_url",
+            f"an https address (http on this machine only), got {server.public_url[:64]!r}",
+        )
     if wrong:
         key, what = wrong
         raise BadSetting(f"{where(tree, ('server', key))}: server.{key}: expected {what}")
+
+
+def _check_issuers(settings: Settings, tree: Node) -> None:
+    for name, issuer in settings.auth.issuers.items():
+        for key, what in wrong_with(issuer, settings.server.public_url):
+            path = ("auth", "issuers", name, key)
+            raise BadSetting(f"{where(tree, path)}: {'.'.join(path)}: expected {what}")

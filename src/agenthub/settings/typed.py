@@ -86,6 +86,11 @@ class _Builder:
                 raise _unknown(origin, path, key, fields)
             bounds = self._ranges.get((kind.cls, key))
             values[key] = self.value(child, field.type, (*path, key), bounds)
+        for key, field in fields.items():
+            if field.required and key not in values:
+                raise BadSetting(
+                    f"{table.origin}: {'.'.join(path)}: expected {key}, which is needed"
+                )
         return kind.cls(**values, **name)
 
     def _dict(self, node: Node, kind: inspect.DictType, path: Path) -> dict[str, Any]:
