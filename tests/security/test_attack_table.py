@@ -111,7 +111,8 @@ ATTACKS = {
     ),
     "A48": (
         *rows(HUB, "test_a48_no_secret_is_in_any_output"),
-        *rows("inbound/rest/test_app.py", "test_only_an_admin_hears_what_a_server_said_on_stderr"),
+        *rows("inbound/rest/test_app.py",
+              "TestHealth::test_only_an_admin_hears_what_a_server_said_on_stderr"),
         *rows(HTTP, "test_a48_a_planted_secret_is_in_no_answer_and_no_line"),
     ),
     "A49": (

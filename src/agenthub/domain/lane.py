@@ -265,6 +265,10 @@ class Lane:
 ANSWERED = frozenset({Certainty.DONE_OK, Certainty.DONE_ERR, Certainty.INPUT_REQUIRED})
 """After these the server is alive, so the arguments are no poison."""
 MIN_ATTEMPT: Nanoseconds = 100 * MILLISECOND
-"""No attempt starts with less time than this left (R41)."""
+"""No attempt starts with less time than this left (R41).
+
+A retry must have the tool's usual time too, a first attempt need not: that is a median, so half of
+the calls take less, and only a call that is sent can bring it down again after a slow hour.
+"""
 HARD_CAP: Nanoseconds = 300 * SECOND
 """No call takes longer (R40)."""
