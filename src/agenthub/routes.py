@@ -57,7 +57,7 @@ class Routes:
             if not hops:
                 raise InvalidParams("The server that asked is not there any more: call again")
             return structs.replace(route, hops=hops)
-        if ANSWERS & call.params.keys():
+        if not ANSWERS.isdisjoint(call.params):
             # An answer to a question goes to who asked it, and to nobody else (R34).
             return structs.replace(route, hops=route.hops[:1])
         return route

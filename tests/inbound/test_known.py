@@ -41,7 +41,7 @@ class StillClock:
 class KnowsNothing:
     """known.KnownHeads, with the whole way for everything."""
 
-    def find(self, data, peer):
+    def find(self, data, peer, last):
         return None
 
     def learn(self, *found):

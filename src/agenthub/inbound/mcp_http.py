@@ -91,6 +91,7 @@ class Face:
 
     def __init__(self, house: McpHttp, endpoint: str | None) -> None:
         self._hub = house.hub
+        self._find = house.hub.catalog.find
         self._door = house.door
         self._pulse = house.pulse
         self._subscriptions = house.subscriptions
@@ -104,11 +105,30 @@ class Face:
         heading = heading_of(request)
         if heading.twice:
             refuse(exchange, HeaderMismatch(f"{heading.twice} came twice"))
-            return
-        headers, version = heading.fields, heading.version
-        if request.method == "POST":
-            self._post(exchange, heading)
-        elif request.method not in {"GET", "DELETE"}:
+        elif request.method != "POST":
+            self._other(exchange, heading)
+        else:
+            try:
+                message = read_message(request.body)
+            except (BadJson, InvalidRequest) as error:
+                refuse(exchange, error, getattr(error, "message_id", None))
+                return
+            if self._is_unknown(exchange):
+                self._not_found(exchange, message.id)
+                return
+            version = heading.version
+            if version is not None and version not in OLD:
+                self._modern(exchange, heading, message)
+            elif VERSION_KEY not in message.meta:
+                self._legacy.post(exchange, heading.fields, message)
+            else:
+                wrong = "is missing" if version is None else "is not the version in `_meta`"
+                refuse(exchange, HeaderMismatch(f"MCP-Protocol-Version {wrong}"), message.id)
+
+    def _other(self, exchange: Exchange, heading: Heading) -> None:
+        """No POST."""
+        request, headers, version = exchange.request, heading.fields, heading.version
+        if request.method not in {"GET", "DELETE"}:
             exchange.answer(405, b"", ALLOW)
         elif version == _MODERN:
             exchange.answer(405, b"", ALLOW_POST)
@@ -121,27 +141,9 @@ class Face:
         else:
             self._legacy.end(exchange, headers)
 
-    def _post(self, exchange: Exchange, heading: Heading) -> None:
-        try:
-            message = read_message(exchange.request.body)
-        except (BadJson, InvalidRequest) as error:
-            refuse(exchange, error, getattr(error, "message_id", None))
-            return
-        if self._endpoint is not None and self._is_unknown(exchange):
-            self._not_found(exchange, message.id)
-            return
-        version = heading.version
-        if version is not None and version not in OLD:
-            self._modern(exchange, heading, message)
-        elif VERSION_KEY not in message.meta:
-            self._legacy.post(exchange, heading.fields, message)
-        else:
-            wrong = "is missing" if version is None else "is not the version in `_meta`"
-            refuse(exchange, HeaderMismatch(f"MCP-Protocol-Version {wrong}"), message.id)
-
     def _is_unknown(self, exchange: Exchange) -> bool:
         endpoint = self._endpoint
-        return endpoint is not None and self._hub.catalog.find(endpoint, exchange.caller) is None
+        return endpoint is not None and self._find(endpoint, exchange.caller) is None
 
     @staticmethod
     def _not_found(exchange: Exchange, message_id: bytes) -> None:

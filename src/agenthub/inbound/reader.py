@@ -64,7 +64,7 @@ class Reader:
 
     __slots__ = (
         "_admitted", "_body", "_edge", "_fed", "_headers", "_hot", "_is_11", "_is_offer", "_keeps",
-        "_method", "_more", "_parser", "_peer", "_refusal", "_size", "_taker", "_target",
+        "_known", "_method", "_more", "_parser", "_peer", "_refusal", "_size", "_taker", "_target",
         "is_fresh", "since", "stage",
     )  # fmt: skip
 
@@ -90,6 +90,8 @@ class Reader:
         self._refusal: Rejection | None = None
         self._hot: tuple[Admitted, Request, HotDoor] | None = None
         """The request that ended last, if it was for a hot door."""
+        self._known: Known | None = None
+        """The head that was found last."""
         self._body = b""
         self._more: list[bytes] = []
         self._size = 0
@@ -99,9 +101,11 @@ class Reader:
         if stage is _DEAF:
             return
         if stage is _IDLE:
-            found = self._edge.known.find(data, self._peer)
-            if found is not None:
-                self._repeat(*found)
+            edge = self._edge
+            known = self._known = edge.known.find(data, self._peer, self._known)
+            if known is not None:
+                self.since = edge.now
+                self._taker.take(self._repeated(known, data))
                 return
             self._enter(_HEAD)
         self._read(data)
@@ -216,12 +220,11 @@ class Reader:
         if self.stage is _DEAF:
             raise _Stop
 
-    def _repeat(self, known: Known, body: bytes) -> None:
+    def _repeated(self, known: Known, data: bytes) -> Turn:
         """A request that is known but for its body."""
-        first = known.request
+        first, body = known.request, data[len(known.head) :]
         request = Request(first.method, first.path, first.query, first.headers, body, first.notes)
-        self.since = self._edge.now
-        self._taker.take(Turn(self._taker, request, known.admitted.caller, known.door))
+        return Turn(self._taker, request, known.admitted.caller, known.door)
 
     # ------------------------------------------------------------ what is not as it should be
 
