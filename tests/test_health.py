@@ -21,12 +21,12 @@ def mute(fake):
     fake.mute = True
 
 
-class Storage:
-    problem = ""
+class Hub:
+    problems = ()
 
 
-def health_of(hub, storage=None):
-    return Health(hub.catalog, hub.clock, lambda: (storage or Storage).problem)
+def health_of(hub, own=Hub):
+    return Health(hub.catalog, hub.clock, lambda: own.problems)
 
 
 def of(health, name):
@@ -189,15 +189,15 @@ class TestHub:
             assert health_of(hub).report().status == "down"
 
     @virtual_time()
-    async def test_a_storage_that_cannot_be_written_degrades_it(self):
+    async def test_a_problem_of_its_own_degrades_it(self):
         async with house("a") as hub:
-            storage = Storage()
-            health = health_of(hub, storage)
+            own = Hub()
+            health = health_of(hub, own)
             assert health.report().status == "ok"
-            storage.problem = "The disk is full."
+            own.problems = ("The disk is full.",)
             report = health.report()
             assert report.status == "degraded"
-            assert report.reasons(in_full=False) == ("nothing can be written: The disk is full.",)
+            assert report.reasons(in_full=False) == ("The disk is full.",)
 
 
 class TestOnce:

@@ -62,6 +62,8 @@ class Gateway:
         self.idempotency = Idempotency()
         self.listening: Callable[[], bool] = lambda: False
         """Whether anyone wants an event for each call."""
+        self.takes_streams = True
+        """Whether there is room for streams that stay open (R45)."""
         self._crowded = int(calls_in_flight * FAIR_FROM)
         self._stopping = False
         self._due: Nanoseconds = NEVER
@@ -132,6 +134,12 @@ class Gateway:
                 else "The hub has as many calls in flight as it takes"
             )
             raise Overloaded(words, retry_after_ms=int(1000 * (0.75 + self.clock.chance() / 2)))
+
+    def bear(self, places: int, *, streams: bool) -> None:
+        """Take so many calls at a time from now on; those that are under way go on."""
+        self.places, self.takes_streams = places, streams
+        if not self._stopping:
+            self._crowded = int(places * FAIR_FROM)
 
     async def drain(self, span: Nanoseconds) -> int:
         """Take no more calls, and wait for those under way; then cancel what is left of them.

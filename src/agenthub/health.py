@@ -8,7 +8,7 @@ A server is
     degraded  part of it works: a fallback answers, a tool is stopped, it is being tried again
     down      calls to it fail now
 
-The hub is `ok`; `degraded` when a server is not well or nothing can be written; `down` when every
+The hub is `ok`; `degraded` when a server is not well or it has a problem itself; `down` when every
 server is.
 """
 
@@ -58,24 +58,26 @@ class HealthReport(Struct, frozen=True):
 class Health:
     """Says how all are, as often as it is asked."""
 
-    def __init__(self, catalog: Catalog, clock: Clock, storage_problem: Callable[[], str]) -> None:
+    def __init__(
+        self, catalog: Catalog, clock: Clock, problems: Callable[[], tuple[str, ...]]
+    ) -> None:
+        """`problems`: what is wrong with the hub itself, in words."""
         self._catalog = catalog
         self._clock = clock
-        self._storage_problem = storage_problem
+        self._problems = problems
         self._report: HealthReport | None = None
         self._of: tuple[object, ...] = ()
         self._made_at: Nanoseconds = 0
 
     def report(self) -> HealthReport:
-        now, servers, storage = self._clock.now(), self._catalog.servers(), self._storage_problem()
-        of = (self._catalog.version, storage, *(server.version for server in servers))
+        now, servers, own = self._clock.now(), self._catalog.servers(), self._problems()
+        of = (self._catalog.version, own, *(server.version for server in servers))
         if self._report is None or of != self._of or now - self._made_at > FRESH:
-            self._report, self._of, self._made_at = self._compute(servers, storage), of, now
+            self._report, self._of, self._made_at = self._compute(servers, own), of, now
         return self._report
 
-    def _compute(self, servers: list[Server], storage: str) -> HealthReport:
+    def _compute(self, servers: list[Server], own: tuple[str, ...]) -> HealthReport:
         found = {server.name: self._server(server) for server in servers}
-        own = (f"nothing can be written: {storage}",) if storage else ()
         on = [one for one in found.values() if one.status != "off"]
         status = "degraded" if own or any(one.status in SICK for one in on) else "ok"
         if on and all(one.status == "down" for one in on):

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from agenthub.bus import EventBus
 from agenthub.catalog import Catalog
+from agenthub.domain.strain import Strain
 from agenthub.gateway import Gateway
 from agenthub.health import Health
 from agenthub.keys import KeyRing
@@ -28,6 +29,7 @@ class Hub(Struct, frozen=True):
     bus: EventBus
     metrics: Metrics
     health: Health
+    strain: Strain
     keys: KeyRing
     tasks: Tasks
     session_secret: bytes

@@ -202,6 +202,18 @@ async def test_a_stop_ends_all_with_their_results_and_lets_no_new_one_begin():
 
 
 @virtual_time()
+async def test_a_hub_without_memory_opens_no_stream_and_keeps_those_that_are_open():
+    """R45."""
+    async with doors("calc") as hub:
+        asked = await hub(listen(toolsListChanged=True))
+        hub.gateway.bear(10, streams=False)
+        assert (await hub(listen())).code == -31005
+        assert asked.streaming
+        hub.gateway.bear(10, streams=True)
+        assert (await hub(listen())).streaming
+
+
+@virtual_time()
 async def test_hanging_up_frees_the_place(monkeypatch):
     """A61."""
     monkeypatch.setattr(subscriptions, "PER_CALLER", 1)

@@ -20,6 +20,7 @@ from agenthub.app.address import url_of
 from agenthub.app.config_watch import ConfigWatch
 from agenthub.app.garbage import Garbage
 from agenthub.app.stop import Stop
+from agenthub.app.strain_watch import StrainWatch, memory_reader
 from agenthub.app.wiring import open_hub
 from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.hub import Hub
@@ -61,7 +62,9 @@ async def open_listening(options: Options, stop: Stop) -> AsyncGenerator[Listeni
             hub.catalog.start()
             _heed(options, hub, watch, stop)
             log.info("Listening", extra={"url": url, "home": options.home, "pid": os.getpid()})
-            with closing(Garbage(hub.clock, lambda: not hub.gateway.in_flight)):
+            strained = StrainWatch(hub.clock, hub.strain, hub.gateway, memory_reader())
+            garbage = Garbage(hub.clock, lambda: not hub.gateway.in_flight)
+            with closing(strained), closing(garbage):
                 yield Listening(hub, url, opened.is_new)
             log.info("Stopping", extra={"calls_in_flight": len(hub.gateway.in_flight)})
         finally:

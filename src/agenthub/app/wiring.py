@@ -13,7 +13,8 @@ from agenthub.bus import Counts, EventBus
 from agenthub.catalog import Catalog
 from agenthub.domain.circuit_breaker import State
 from agenthub.domain.endpoint import Endpoint
-from agenthub.domain.span import MILLISECOND
+from agenthub.domain.span import MILLISECOND, SECOND
+from agenthub.domain.strain import Strain
 from agenthub.gateway import Gateway
 from agenthub.health import Health
 from agenthub.hub import Hub
@@ -102,6 +103,7 @@ async def open_house(
         )
         for name, one in settings.auth.issuers.items()
     ]  # fmt: skip
+    strain = Strain(settings.limits.calls_in_flight)
     secrets, rows = memory.stored.secrets, memory.stored.keys
     hub = Hub(
         settings=settings,
@@ -112,7 +114,8 @@ async def open_house(
         store=memory.store,
         bus=bus,
         metrics=metrics,
-        health=Health(catalog, clock, lambda: memory.problem() or _unknown_issuer(issuers)),
+        health=Health(catalog, clock, lambda: _problems(memory, strain, issuers)),
+        strain=strain,
         keys=KeyRing(rows, secrets["key-hmac"], memory.admin_token, memory.store, clock, issuers),
         tasks=tasks,
         session_secret=secrets["session"],
@@ -129,10 +132,12 @@ async def open_house(
         yield hub
 
 
-def _unknown_issuer(issuers: Sequence[Issuer]) -> str:
-    """Which issuer's tokens cannot be checked, and why; empty: all can."""
-    problems = (f"auth.issuers.{one.terms.name}: {one.problem}" for one in issuers if one.problem)
-    return next(problems, "")
+def _problems(memory: Memory, strain: Strain, issuers: Sequence[Issuer]) -> tuple[str, ...]:
+    """What is wrong with the hub itself."""
+    storage = memory.problem()
+    found = [f"nothing can be written: {storage}"] if storage else []
+    found += [f"auth.issuers.{one.terms.name}: {one.problem}" for one in issuers if one.problem]
+    return (*found, strain.problem) if strain.problem else tuple(found)
 
 
 def added(settings: Settings, stored: Stored) -> tuple[Endpoint, ...]:
@@ -161,7 +166,11 @@ def connector(
 def _show(hub: Hub) -> None:
     """What is not counted but is so now."""
     add, catalog = hub.metrics.gauge, hub.catalog
+    strain = hub.strain
     add(Gauge("calls_in_flight", "Calls in flight.", "", lambda: {"": len(hub.gateway.in_flight)}))
+    add(Gauge("call_places", "Calls in flight that are borne.", "", lambda: {"": strain.places}))
+    add(Gauge("loop_lag_seconds", "Lag of the loop.", "", lambda: {"": strain.lag / SECOND}))
+    add(Gauge("memory_ratio", "Used memory.", "", lambda: {"": strain.memory / 1_000}))
     add(
         Gauge(
             "server_up", "Whether calls to a server can succeed now.", "endpoint",

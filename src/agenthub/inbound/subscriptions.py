@@ -248,6 +248,8 @@ class Subscriptions:
     def _check_room(self, caller: Caller) -> None:
         if self._closed:
             raise Overloaded("The hub is about to stop")
+        if not self.hub.gateway.takes_streams:
+            raise Overloaded("The hub is short of memory")
         if self._held[caller.id] >= PER_CALLER:
             raise Overloaded(f"{PER_CALLER} subscriptions of this key are open already")
 
