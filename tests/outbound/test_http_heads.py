@@ -25,7 +25,7 @@ def test_a_head_that_was_read_once_is_known():
     heads.learn(ANSWER, 200, JSON)
     plain = heads.find(ANSWER[:-2] + b"[]")
     assert plain is not None
-    assert (ANSWER[plain.body_at :], plain.headers) == (b"{}", JSON)
+    assert (ANSWER[len(plain.head) :], plain.headers) == (b"{}", JSON)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,20 @@ def test_only_the_same_head_with_all_of_its_body_is_found(data: bytes):
     heads = Heads()
     heads.learn(ANSWER, 200, JSON)
     assert heads.find(data) is None
+
+
+def test_the_head_that_was_found_last_stands_for_no_other():
+    heads = Heads()
+    other = ANSWER.replace(b"OK", b"Fine")
+    heads.learn(ANSWER, 200, JSON)
+    heads.learn(other, 200, JSON)
+    for data in (ANSWER, ANSWER, other, ANSWER):
+        found = heads.find(data)
+        assert found is not None
+        assert data.startswith(found.head)
+        assert heads.find(data + b" ") is None
+    assert heads.find(ANSWER.replace(b"OK", b"No")) is None
+    assert heads.find(ANSWER) is not None
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ class Connection(asyncio.Protocol):
                 if plain is not None and self.flushed and not self._paused:
                     self.asker = None
                     self._owner.free(self)
-                    asker.answered(plain.headers, data[plain.body_at :])
+                    asker.answered(plain.headers, data[len(plain.head) :])
                     return
                 self._expect()
         elif self.draining:

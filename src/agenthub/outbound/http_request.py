@@ -20,6 +20,7 @@ from agenthub.domain.endpoint_check import check_header_value
 from agenthub.domain.span import Nanoseconds
 from agenthub.outbound.mcp_message import (
     MODERN,
+    left_ms,
     meta_of,
     plain_meta,
     put_name,
@@ -144,28 +145,31 @@ class RequestHead:
         params: dict[str, object] = dict(outgoing.params)
         if outgoing.name:
             put_name(params, outgoing)
-        plain = plain_meta(outgoing, now) if era is _MODERN and params else None
-        if plain is not None:
-            encoded = b'%b,"_meta":%b}' % (_encode(params)[:-1], plain)
-        else:
-            if meta := meta_of(message_id, outgoing, era, now):
-                params["_meta"] = meta
-            encoded = _encode(params)
-        body = b'{"jsonrpc":"2.0","id":%d,"method":%b,"params":%b}' % (
-            message_id,
-            _encode(method),
-            encoded,
-        )
-        named = b""
+        opening, named = _opening(method), b""
         if era is _MODERN:
             named = _named(method, outgoing.name)
             if outgoing.headers:
                 named += _extra(outgoing.headers)
+        plain = plain_meta(outgoing) if era is _MODERN and params else None
+        if plain is not None:
+            body = b'{"jsonrpc":"2.0","id":%d%b%b%b%d}}}' % (
+                message_id, opening, _encode(params)[:-1], plain, left_ms(outgoing, now),
+            )  # fmt: skip
+        else:
+            if meta := meta_of(message_id, outgoing, era, now):
+                params["_meta"] = meta
+            body = b'{"jsonrpc":"2.0","id":%d%b%b}' % (message_id, opening, _encode(params))
         return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._post, named, len(body), body)
 
 
 def _whole(head: bytes, named: bytes, body: bytes) -> bytes:
     return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, named, len(body), body)
+
+
+@lru_cache(64)
+def _opening(method: str) -> bytes:
+    """What stands between a request's id and its params."""
+    return b',"method":%b,"params":' % _encode(method)
 
 
 @lru_cache(1024)

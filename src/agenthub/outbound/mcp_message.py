@@ -249,24 +249,24 @@ def meta_of(message_id: int, outgoing: Outgoing, era: Era, now: Nanoseconds) -> 
     return meta
 
 
-def plain_meta(outgoing: Outgoing, now: Nanoseconds) -> bytes | None:
-    """`meta_of` for a modern server, as JSON, where nothing is passed on and little was said.
+def plain_meta(outgoing: Outgoing) -> bytes | None:
+    """`meta_of` for a modern server, as the last member of its object, up to the time left.
 
-    Its text is then that of other calls, but for the time that is left: 1 us less than to encode
-    it anew.
+    None where something is passed on or much was said; else the text is that of other calls, which
+    costs 1 us less than to encode it anew. To be followed by `left_ms` and three braces, for it,
+    the params and the message.
     """
     capabilities, client_info = outgoing.capabilities, outgoing.client_info
     if outgoing.meta or len(capabilities) + len(client_info) > PLAIN_MAX:
         return None
-    return b"%b%d}" % (_plain_meta(capabilities, client_info), left_ms(outgoing, now))
+    return _plain_meta(capabilities, client_info)
 
 
 @lru_cache(64)
 def _plain_meta(capabilities: bytes, client_info: bytes) -> bytes:
-    """Up to the milliseconds."""
     meta = meta_of(0, Outgoing("", "", {}, {}, 0, capabilities, client_info), Era.MODERN, 0)
     del meta[DEADLINE_MS]
-    return b'%b,"%b":' % (_encode(meta)[:-1], DEADLINE_MS.encode())
+    return b',"_meta":%b,"%b":' % (_encode(meta)[:-1], DEADLINE_MS.encode())
 
 
 def left_ms(outgoing: Outgoing, now: Nanoseconds) -> int:
