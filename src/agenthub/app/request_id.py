@@ -17,4 +17,5 @@ def _minted() -> Iterator[str]:
     length = 2 * BYTES
     while True:
         pool = os.urandom(BYTES * BATCH).hex()
-        yield from (pool[start : start + length] for start in range(0, len(pool), length))
+        for start in range(0, len(pool), length):
+            yield pool[start : start + length]
