@@ -9,7 +9,13 @@ from agenthub.domain.breaker_config import BreakerConfig
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.circuit_breaker import State
 from agenthub.domain.endpoint import Timeouts
-from agenthub.domain.errors import BadSetting, Conflict, StorageFailed, UnknownTarget
+from agenthub.domain.errors import (
+    BadSetting,
+    Conflict,
+    StorageFailed,
+    ToolChanged,
+    UnknownTarget,
+)
 from agenthub.domain.events import BreakerChanged, ClockEvent, ServerChanged
 from agenthub.domain.outcome import Cause
 from agenthub.domain.span import SECOND
@@ -433,3 +439,118 @@ async def test_whoever_waits_is_seated_when_there_are_more_seats():
         await hub.catalog.replace("a", server("a", concurrency=2))
         await passes(SECOND + ms(1))
         assert [len(heard.answers) for heard in ends] == [1, 1]
+
+
+# ---------------------------------------------------------------- approval
+
+
+async def changes(hub, name, *tools):
+    hub[name].tools = {tool_: tool(tool_, title="new") for tool_ in tools}
+    hub[name].watcher.changed("notifications/tools/list_changed", b"{}")
+    await passes(SECOND)
+
+
+def waiting(hub, name):
+    server = next(one for one in hub.catalog.all_servers() if one.name == name)
+    return {one.name: one.now.digest for one in server.pending_tools()}
+
+
+def details(hub, state):
+    return [(e.endpoint, e.detail) for e in hub.events.of(ServerChanged) if e.state == state]
+
+
+@virtual_time()
+async def test_what_waits_for_approval_is_told_once_for_each_definition():
+    async with house("a") as hub:
+        await changes(hub, "a", "add", "mail")
+        assert details(hub, "pending") == [("a", "add (changed), mail (new)")]
+        await changes(hub, "a", "add", "mail")
+        assert len(details(hub, "pending")) == 1
+        await changes(hub, "a", "add", "mail", "sub")
+        assert details(hub, "pending")[1:] == [("a", "sub (new)")]
+        await hub.catalog.replace("a", server("a", url="http://other.test/mcp"))
+        await passes(SECOND)
+        assert len(details(hub, "pending")) == 2, "a new connection is no news"
+
+
+@virtual_time()
+async def test_an_approval_is_told_to_clients_and_to_who_listens():
+    async with house("a") as hub:
+        await changes(hub, "a", "add", "mail")
+        heard, version = hearing(hub), hub.catalog.version
+        shown = hub.catalog.get("a").version
+        await hub.catalog.approve("a", waiting(hub, "a"))
+        assert heard == [("a", "notifications/tools/list_changed")]
+        assert hub.catalog.version > version
+        assert hub.catalog.get("a").version > shown
+        assert details(hub, "approved") == [("a", "add, mail")]
+        assert b"mail" in hub.catalog.get("a").shown(Kind.TOOLS, prefixed=False)
+
+
+@virtual_time()
+async def test_what_is_not_what_was_looked_at_is_not_approved():
+    async with house("a") as hub:
+        await changes(hub, "a", "add", "mail")
+        looked = waiting(hub, "a")
+        for name, why in (("add", ToolChanged), ("x", UnknownTarget)):
+            with pytest.raises(why):
+                await hub.catalog.approve("a", {**looked, name: bytes(32)})
+        with pytest.raises(UnknownTarget):
+            await hub.catalog.approve("nobody", looked)
+        assert hub.catalog.get("a").withheld == {"add", "mail"}
+
+
+@virtual_time()
+async def test_the_tools_of_a_twin_are_approved_under_its_own_name():
+    async with house(server("a", fallback_url="http://t.test/mcp")) as hub:
+        await changes(hub, "a.fallback", "add")
+        assert waiting(hub, "a") == {}
+        hops = hub.catalog.routes.find(hub.call("a", "add")).hops
+        assert [hop.lane.endpoint.name for hop in hops] == ["a"]
+        await hub.catalog.approve("a.fallback", waiting(hub, "a.fallback"))
+        hops = hub.catalog.routes.find(hub.call("a", "add")).hops
+        assert [hop.lane.endpoint.name for hop in hops] == ["a", "a.fallback"]
+        assert ("a.fallback", "add") in hub.store.pins
+
+
+@virtual_time()
+async def test_another_address_keeps_what_was_approved():
+    async with house("a") as hub:
+        hub.prepare["a"] = lambda fake: fake.tools.update(add=tool("add", title="new"))
+        await hub.catalog.replace("a", server("a", url="http://other.test/mcp"))
+        await passes(SECOND)
+        assert hub.catalog.get("a").withheld == {"add"}
+
+
+@virtual_time()
+async def test_a_server_that_becomes_trusted_has_its_new_tools_approved():
+    async with house("a") as hub:
+        await changes(hub, "a", "mail")
+        await hub.catalog.replace("a", server("a", trust=True))
+        await settled()
+        assert hub.catalog.get("a").pending == {}
+        assert ("a", "mail") in hub.store.pins
+
+
+@virtual_time()
+async def test_a_server_that_was_removed_is_approved_anew():
+    async with house("a") as hub:
+        await hub.catalog.add(server("b"))
+        await passes(SECOND)
+        await hub.catalog.remove("b")
+        hub.prepare["b"] = lambda fake: fake.tools.update(add=tool("add", title="new"))
+        await hub.catalog.add(server("b"))
+        await passes(SECOND)
+        assert hub.catalog.get("b").pending == {}
+
+
+@virtual_time()
+async def test_a_name_that_looks_like_another_is_refused():
+    """A31."""
+    async with house("git", "my-server") as hub:
+        with pytest.raises(BadSetting, match="looks like 'my-server'"):
+            await hub.catalog.add(server("my_server"))
+        with pytest.raises(BadSetting, match="looks like 'my-server'"):
+            await hub.catalog.reload((server("rny-server"),), FILE)
+        await hub.catalog.add(server("git2"))
+        assert names(hub) == ["git", "git2", "my-server"]

@@ -537,7 +537,7 @@ async def test_f04_a_server_that_stands_still_is_noticed_within_a_second_of_a_ti
 
 @virtual_time()
 async def test_one_tool_that_hangs_is_no_sick_server():
-    async with house("calculator") as hub:
+    async with house(server("calculator", trust=True)) as hub:
         fake = hub["calculator"]
         fake.tools["slow"] = tool("slow")
         fake.watcher.changed("notifications/tools/list_changed", b"{}")

@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec import structs
-from support.fake_upstream import error
+from support.fake_upstream import error, tool
 from support.house import house, server
 from support.virtual_time import passes, virtual_time
 
@@ -119,7 +119,7 @@ class TestServer:
     @virtual_time()
     async def test_one_with_a_tool_that_is_stopped_is_degraded_and_names_it(self):
         """F28."""
-        async with house(server("git", attempts=1)) as hub:
+        async with house(server("git", attempts=1, trust=True)) as hub:
             health = health_of(hub)
             names = ("log", "add", "diff", "tag")
             for name in names:
@@ -141,6 +141,27 @@ class TestServer:
             assert of(health, "git") == (
                 "degraded", "the circuit of add, diff, log and 1 more is open",
             )  # fmt: skip
+
+    @virtual_time()
+    async def test_one_with_a_tool_that_changed_is_degraded_and_names_it(self):
+        async with house("git") as hub:
+            health, fake = health_of(hub), hub["git"]
+            fake.tools = {"add": tool("add", title="new"), "mail": tool("mail")}
+            fake.watcher.changed("notifications/tools/list_changed", b"{}")
+            await passes(SECOND)
+            assert of(health, "git") == ("degraded", "changed, and not approved: add")
+            assert health.report().status == "degraded"
+            digests = {one.name: one.now.digest for one in hub.catalog.get("git").pending_tools()}
+            await hub.catalog.approve("git", {"add": digests["add"]})
+            assert of(health, "git") == ("ok", ""), "a new tool that is not there yet hurts nobody"
+
+    @virtual_time()
+    async def test_one_with_a_tool_that_changed_and_is_used_all_the_same_is_ok(self):
+        async with house(server("git", pinning="flag")) as hub:
+            hub["git"].tools = {"add": tool("add", title="new")}
+            hub["git"].watcher.changed("notifications/tools/list_changed", b"{}")
+            await passes(SECOND)
+            assert of(health_of(hub), "git") == ("ok", "")
 
     @virtual_time()
     async def test_one_that_works_and_complains_is_degraded(self):

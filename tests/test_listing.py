@@ -4,14 +4,14 @@ import pytest
 from msgspec import Raw
 from support.fake_upstream import tool
 
+from agenthub.domain.pinning import Pin
 from agenthub.listing import (
     ITEMS_MAX,
     Kind,
     Listing,
     ToolFacts,
-    definition_hash,
     name_of,
-    pins,
+    pin_of,
     render,
     sorted_items,
 )
@@ -68,11 +68,14 @@ def test_what_is_beyond_the_limit_is_dropped_and_said():
     [
         (Raw(b"7"), "Expected `object`"),
         (Raw(b'{"name": 7}'), "Expected `str`"),
-        (Raw(b'{"name": "x", "title": "\xff", "inputSchema": {}}'), "can't decode"),
+        (Raw(b'{"name": "x", "title": "\xff", "inputSchema": {}}'), "not UTF-8"),
         (
             Raw(b'{"name":"x","inputSchema":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001),
             "recursion",
         ),
+        (Raw(b'{"name":"x","description":"a","inputSchema":{},"description":"b"}'), "same key"),
+        (raw(name="x", inputSchema=OBJECT, Description="b"), "looks like 'description'"),
+        (tool("x", outputSchema={"$ref": "http://evil.test/schema"}), "outputSchema: $ref"),
         (tool("../x"), "1 to 128"),
         (tool("a" * 129), "1 to 128"),
         (tool("\u202eadd"), "1 to 128"),
@@ -112,38 +115,39 @@ def test_other_meta_stays_as_it_is(meta):
 # ---------------------------------------------------------------- what calls need to know
 
 
-def test_a_tool_without_annotations_has_none():
-    assert ToolFacts(tool("x"), None).annotations == {}
-    assert ToolFacts(tool("x", annotations=[1]), None).annotations == {}
-    assert ToolFacts(tool("x", annotations={"readOnlyHint": True}), None).annotations == {
-        "readOnlyHint": True
-    }
+def test_without_a_pin_no_annotation_is_heard():
+    assert ToolFacts(tool("x", annotations={"readOnlyHint": True}), None).heard == {}
 
 
-def test_a_definition_that_is_not_the_pinned_one_is_known_as_such():
-    known = ToolFacts(tool("x", description="adds"), None)
-    assert known.pinned
-    assert ToolFacts(tool("x", description="adds"), known.definition).pinned
-    assert not ToolFacts(tool("x", description="adds and mails it"), known.definition).pinned
+@pytest.mark.parametrize("annotations", [None, [1], "x"])
+def test_a_tool_without_annotations_has_none(annotations):
+    item = tool("x", annotations=annotations)
+    assert ToolFacts(item, pin_of(item)).heard == {}
+
+
+def test_the_annotations_of_the_approved_definition_are_heard():
+    item = tool("x", annotations={"readOnlyHint": True, "title": "t"})
+    assert ToolFacts(item, pin_of(item)).heard == {"readOnlyHint": True, "title": "t"}
+
+
+READS, HARMLESS = {"readOnlyHint": True}, {"readOnlyHint": True, "idempotentHint": True}
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"name": "y"}, {"description": "d"}, {"inputSchema": {"type": "object", "a": 1}},
-        {"outputSchema": OBJECT}, {"annotations": {"readOnlyHint": True}}, {"title": "t"},
-        {"icons": [1]},
-    ],
+    ("approved", "now", "heard"),
+    [({}, READS, {}), (READS, {}, {}), (READS, HARMLESS, READS), (HARMLESS, READS, READS),
+     (READS, {"readOnlyHint": 1}, {}), ({"readOnlyHint": "true"}, READS, {})],
 )  # fmt: skip
-def test_all_that_a_tool_promises_is_in_the_hash(change):
-    base = {"name": "x", "inputSchema": OBJECT}
-    assert definition_hash(base) != definition_hash(base | change)
+def test_of_a_changed_definition_only_what_was_approved_is_heard(approved, now, heard):
+    """R30: from then on, and in the other direction too."""
+    pin = pin_of(tool("x", annotations=approved))
+    assert ToolFacts(tool("x", description="other", annotations=now), pin).heard == heard
 
 
-def test_order_and_meta_are_not_in_the_hash():
-    assert definition_hash({"name": "x", "title": "t"}) == definition_hash(
-        {"title": "t", "_meta": {"a": 1}, "name": "x"}
-    )
+def test_of_a_pin_without_its_definition_nothing_is_heard_after_a_change():
+    old = pin_of(tool("x", annotations=READS)).digest
+    assert ToolFacts(tool("x", title="t", annotations=READS), Pin(old)).heard == {}
+    assert ToolFacts(tool("x", annotations=READS), Pin(old)).heard == READS
 
 
 def test_the_shape_is_that_of_both_schemas_and_nothing_else():
@@ -165,20 +169,12 @@ def test_headers_are_taken_from_the_schema():
     assert list(ToolFacts(tool("x", schema), None).headers) == ["mcp-param-tenant"]
 
 
-def test_pins_are_the_hashes_of_all_tools():
-    listing = Listing(tools=[tool("a"), tool("b", title="t")])
-    assert pins(listing) == {
-        "a": definition_hash({"name": "a", "inputSchema": OBJECT}),
-        "b": definition_hash({"name": "b", "inputSchema": OBJECT, "title": "t"}),
-    }
-
-
 # ---------------------------------------------------------------- how it is shown
 
 
 def test_one_servers_own_items_are_shown_as_they_came():
     items = [raw(name="a"), Raw(b'{ "name": "b" }')]
-    assert render(Listing(prompts=items), Kind.PROMPTS, "", "") == b'{"name": "a"},{ "name": "b" }'
+    assert render(items, Kind.PROMPTS, "", "") == b'{"name": "a"},{ "name": "b" }'
 
 
 def test_among_many_servers_names_have_prefixes():
@@ -186,12 +182,20 @@ def test_among_many_servers_names_have_prefixes():
         tools=[tool("add")], prompts=[raw(name="hi")], resources=[raw(uri="file:///a", name="a")],
         templates=[raw(uriTemplate="file:///{p}", name="t")],
     )  # fmt: skip
-    assert shown(render(listing, Kind.TOOLS, "calc", ""))[0]["name"] == "calc__add"
-    assert shown(render(listing, Kind.PROMPTS, "calc", ""))[0]["name"] == "calc__hi"
-    resource = shown(render(listing, Kind.RESOURCES, "calc", ""))[0]
+    assert shown(render(listing.tools, Kind.TOOLS, "calc", ""))[0]["name"] == "calc__add"
+    assert shown(render(listing.prompts, Kind.PROMPTS, "calc", ""))[0]["name"] == "calc__hi"
+    resource = shown(render(listing.resources, Kind.RESOURCES, "calc", ""))[0]
     assert resource == {"uri": "agenthub://calc/file:///a", "name": "a"}
-    template = shown(render(listing, Kind.TEMPLATES, "calc", ""))[0]
+    template = shown(render(listing.templates, Kind.TEMPLATES, "calc", ""))[0]
     assert template["uriTemplate"] == "agenthub://calc/file:///{p}"
+
+
+def test_what_nobody_would_see_is_not_passed_on():
+    """A29: prompts and resources have descriptions, too."""
+    for kind, named in ((Kind.TOOLS, "name"), (Kind.PROMPTS, "name"), (Kind.RESOURCES, "uri")):
+        item = raw(**{named: "a", "description": "ad\u200bds\u202e", "_meta": {"title": "\u200b"}})
+        (seen,) = shown(render([item], kind, "", ""))
+        assert seen == {named: "a", "description": "adds", "_meta": {"title": "\u200b"}}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +203,7 @@ def test_among_many_servers_names_have_prefixes():
 )
 def test_what_is_away_is_marked_and_says_why(meta, kept):
     listing = Listing(tools=[tool("add", **meta)])
-    (item,) = shown(render(listing, Kind.TOOLS, "", "circuit open"))
+    (item,) = shown(render(listing.tools, Kind.TOOLS, "", "circuit open"))
     assert item["name"] == "add"
     assert item["_meta"] == {**kept, "io.agenthub/unavailable": "circuit open"}
 

@@ -1,4 +1,5 @@
 import msgspec
+import pytest
 from support.fake_store import FakeStore
 from support.fake_upstream import tool
 from support.house import house, server
@@ -8,7 +9,7 @@ from agenthub.domain.circuit_breaker import State
 from agenthub.domain.errors import StorageFailed
 from agenthub.domain.events import ServerChanged
 from agenthub.domain.span import SECOND
-from agenthub.listing import Kind, Listing
+from agenthub.listing import Kind, Listing, pin_of
 from agenthub.ports import BreakerRow
 
 
@@ -28,21 +29,80 @@ async def test_lists_and_pins_survive_a_restart_of_the_hub():
     async with house("calculator", store=store, prepare={"calculator": mute}) as hub:
         kept = hub.catalog.get("calculator")
         assert b'"add"' in kept.shown(Kind.TOOLS, prefixed=False)
-        assert kept.facts("add").pinned
-        assert ("calculator", "add") in store.pins
+        assert kept.pending == {}
+        assert store.pins == {("calculator", "add"): pin_of(tool("add"))}
+
+
+def changed(fake):
+    fake.tools = {"add": tool("add", annotations={"readOnlyHint": True})}
 
 
 @virtual_time()
-async def test_a_definition_that_changed_over_a_restart_is_not_pinned():
+async def test_a_definition_that_changed_over_a_restart_waits_for_approval():
     store = FakeStore()
     async with house("calculator", store=store):
         pass
+    async with house("calculator", store=store, prepare={"calculator": changed}) as hub:
+        assert hub.catalog.get("calculator").withheld == {"add"}
 
-    def change(fake):
-        fake.tools = {"add": tool("add", annotations={"readOnlyHint": True})}
 
-    async with house("calculator", store=store, prepare={"calculator": change}) as hub:
-        assert not hub.catalog.get("calculator").facts("add").pinned
+@virtual_time()
+async def test_pins_outlive_lists_that_cannot_be_read():
+    store = FakeStore()
+    async with house("calculator", store=store):
+        pass
+    store.lists["calculator"] = b"no JSON"
+    async with house("calculator", store=store, prepare={"calculator": changed}) as hub:
+        assert hub.catalog.get("calculator").withheld == {"add"}
+
+
+@virtual_time()
+async def test_an_approval_survives_a_restart():
+    store = FakeStore()
+    async with house("calculator", store=store):
+        pass
+    async with house("calculator", store=store, prepare={"calculator": changed}) as hub:
+        (waiting,) = hub.catalog.get("calculator").pending_tools()
+        await hub.catalog.approve("calculator", {"add": waiting.now.digest})
+    async with house("calculator", store=store, prepare={"calculator": changed}) as hub:
+        assert hub.catalog.get("calculator").pending == {}
+
+
+@virtual_time()
+async def test_an_approval_that_cannot_be_kept_is_none():
+    store = FakeStore()
+    async with house("calculator", store=store):
+        pass
+    async with house("calculator", store=store, prepare={"calculator": changed}) as hub:
+        (waiting,) = hub.catalog.get("calculator").pending_tools()
+        store.broken = True
+        with pytest.raises(StorageFailed):
+            await hub.catalog.approve("calculator", {"add": waiting.now.digest})
+        assert hub.catalog.get("calculator").withheld == {"add"}
+
+
+@virtual_time()
+async def test_pins_that_could_not_be_written_are_written_with_the_next_list():
+    async with house(server("calculator", trust=True)) as hub:
+        fake, memory = hub["calculator"], hub.catalog._memory
+        for name in ("sub", "mul"):
+            hub.store.broken = True
+            fake.tools[name] = tool(name)
+            fake.watcher.changed("notifications/tools/list_changed", b"{}")
+            await passes(SECOND)
+        assert list(memory._unkept["calculator"]) == ["sub", "mul"]
+        hub.store.broken = False
+        fake.watcher.changed("notifications/tools/list_changed", b"{}")
+        await passes(SECOND)
+        assert memory._unkept == {}
+        assert {name for _, name in hub.store.pins} == {"add", "sub", "mul"}
+        hub.store.broken = True
+        fake.tools["div"] = tool("div")
+        fake.watcher.changed("notifications/tools/list_changed", b"{}")
+        await passes(SECOND)
+        hub.store.broken = False
+        await memory.delete("calculator")
+        assert memory._unkept == {}
 
 
 @virtual_time()

@@ -7,7 +7,7 @@ from support.virtual_time import passes, virtual_time
 from agenthub import routes
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.endpoint import ToolPolicy
-from agenthub.domain.errors import InvalidParams, UnknownTarget
+from agenthub.domain.errors import InvalidParams, ToolChanged, UnknownTarget
 from agenthub.domain.span import SECOND
 
 OTHER = {"type": "object", "required": ["x"]}
@@ -160,7 +160,7 @@ async def test_an_answer_to_a_servers_question_goes_to_no_other(key):
 
 @virtual_time()
 async def test_a_route_is_made_once_and_anew_after_a_change():
-    async with house("calculator") as hub:
+    async with house(server("calculator", pinning="flag")) as hub:
         find = hub.catalog.routes.find
         first = find(hub.call("calculator", "add"))
         assert find(hub.call("calculator", "add")) is first
@@ -179,3 +179,68 @@ async def test_routes_take_no_memory_without_end(monkeypatch):
         for name in tools:
             way(hub, name)
             assert len(hub.catalog.routes._ready) <= 3
+
+
+# ---------------------------------------------------------------- what was not approved
+
+
+async def changes(hub, name="calculator", **tools):
+    hub[name].tools = {tool_: tool(tool_, **more) for tool_, more in tools.items()}
+    hub[name].watcher.changed("notifications/tools/list_changed", b"{}")
+    await passes(SECOND)
+
+
+@virtual_time()
+async def test_a_tool_that_is_not_what_was_approved_has_no_route():
+    async with house("calculator", prepare={"calculator": has(add={"type": "object"})}) as hub:
+        assert await hub.result("calculator", "add")
+        await changes(hub, add={"title": "t"}, mail={})
+        for name, what in (("add", "changed since it was approved"), ("mail", "is new")):
+            error = await hub.error("calculator", name)
+            assert isinstance(error, ToolChanged)
+            assert (error.code, error.executed, error.server, error.tool) == (
+                -31010, "no", "calculator", name,
+            )  # fmt: skip
+            assert what in str(error)
+        assert hub["calculator"].executed("add") == 1
+        assert not hub["calculator"].executed("mail")
+        assert [row.outcome for row in hub.rows] == ["ok", "tool_changed", "tool_changed"]
+
+
+@virtual_time()
+async def test_approval_makes_a_route():
+    async with house("calculator") as hub:
+        await changes(hub, add={"title": "t"})
+        assert isinstance(await hub.error("calculator", "add"), ToolChanged)
+        (waiting,) = hub.catalog.get("calculator").pending_tools()
+        await hub.catalog.approve("calculator", {"add": waiting.now.digest})
+        assert await hub.result("calculator", "add")
+
+
+@virtual_time()
+async def test_a_route_that_was_ready_goes_when_its_tool_changes():
+    async with house("calculator") as hub:
+        find = hub.catalog.routes.find
+        assert find(hub.call("calculator", "add")) is find(hub.call("calculator", "add"))
+        await changes(hub, add={"title": "t"})
+        with pytest.raises(ToolChanged):
+            find(hub.call("calculator", "add"))
+        await changes(hub, add={})
+        assert find(hub.call("calculator", "add")).hops
+
+
+@virtual_time()
+async def test_settings_that_let_it_pass_make_a_route():
+    async with house("calculator") as hub:
+        await changes(hub, add={"title": "t"})
+        assert isinstance(await hub.error("calculator", "add"), ToolChanged)
+        await hub.catalog.replace("calculator", server("calculator", pinning="flag"))
+        assert await hub.result("calculator", "add")
+
+
+@virtual_time()
+async def test_a_fallback_whose_tool_is_not_what_was_approved_does_not_stand_in():
+    async with house(server("calculator", fallbacks=("b", "c")), server("b"), server("c")) as hub:
+        await changes(hub, "b", add={"description": "and mails it"})
+        hops = hub.catalog.routes.find(hub.call("calculator", "add")).hops
+        assert [hop.lane.endpoint.name for hop in hops] == ["calculator", "c"]

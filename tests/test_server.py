@@ -65,7 +65,7 @@ async def test_a_server_that_says_so_ten_thousand_times_is_asked_once():
 
 @virtual_time()
 async def test_a_change_while_the_lists_are_fetched_is_not_missed():
-    async with house("calculator") as hub:
+    async with house(server("calculator", trust=True)) as hub:
         fake = hub["calculator"]
         fake.answers["tools/list"] = later(Act(fake._list(fake.sent[-1])), ms(500))
         fake.watcher.changed(*TOOLS_CHANGED)
@@ -240,10 +240,11 @@ async def test_a_servers_own_word_counts_as_far_as_it_is_trusted(more, annotatio
         assert (hop.replay_safe, hop.read_only) == (safe, reads)
 
 
+@pytest.mark.parametrize("pinning", ["flag", "allow"])
 @virtual_time()
-async def test_a_definition_that_changed_unlocks_no_replay():
+async def test_a_definition_that_changed_unlocks_no_replay(pinning):
     """R30: a tool that calls itself harmless from now on."""
-    async with house(server("calculator", trust=True)) as hub:
+    async with house(server("calculator", trust=True, pinning=pinning)) as hub:
         fake = hub["calculator"]
         fake.tools["add"] = tool("add", annotations={"readOnlyHint": True})
         fake.watcher.changed(*TOOLS_CHANGED)

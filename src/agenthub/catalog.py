@@ -22,7 +22,7 @@ from agenthub.domain.endpoint_check import check_endpoint
 from agenthub.domain.errors import BadSetting, Conflict, HubError, UnknownTarget
 from agenthub.domain.events import BreakerChanged, ClockEvent, ServerChanged
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds, milliseconds
-from agenthub.domain.target import TWIN, check_fallbacks
+from agenthub.domain.target import TWIN, check_fallbacks, check_unlike
 from agenthub.listing import Kind
 from agenthub.memory import Memory
 from agenthub.ports import Clock, Observer, Store, Stored, Timer, Upstream
@@ -170,6 +170,7 @@ class Catalog:
         async with self._changing:
             if endpoint.name in self._servers:
                 raise Conflict(f"There is a server named {endpoint.name!r} already")
+            check_unlike(endpoint.name, self._servers)
             check_fallbacks(self._endpoints() | {endpoint.name: endpoint})
             await self._store.put_endpoint(endpoint)
             return self._change(endpoint)
@@ -209,6 +210,20 @@ class Catalog:
         async with self._changing:
             await self._replace(name, structs.replace(self.get(name).endpoint, breaker=config))
 
+    async def approve(self, name: str, digests: Mapping[str, bytes]) -> None:
+        """Let a server's tools be used as they were looked at, by their digests. Kept.
+
+        `name` may be that of a fallback known by its address only. Raises UnknownTarget,
+        ToolChanged for a definition that is another by now, or StorageFailed.
+        """
+        async with self._changing:
+            server = self._servers.get(name)
+            if server is None:
+                raise UnknownTarget(f"There is no server named {name[:64]!r}", server=name[:64])
+            await self._memory.approve(server, digests)
+            self._changed_lists(server, frozenset({Kind.TOOLS}))
+            self._tell(name, "approved", ", ".join(sorted(digests)))
+
     async def reload(self, endpoints: Sequence[Endpoint], file: str) -> None:
         """Take what the configuration file says now: all of it, or nothing.
 
@@ -230,6 +245,8 @@ class Catalog:
                     del endpoints_then[name]
                 else:
                     endpoints_then[name] = before
+            for name in wanted:
+                check_unlike(name, endpoints_then)
             check_fallbacks(endpoints_then)
             known = self._endpoints()
             self._file = file
@@ -268,6 +285,8 @@ class Catalog:
             new_twin = self._servers.get(endpoint.name + TWIN)
             if twin and new_twin:
                 new_twin.succeed(twin)
+        if server.listing is not None:
+            self._memory.listed(server)  # other settings may approve other tools
         self._changed_lists(server, frozenset(Kind))
         self._tell(endpoint.name, state)
         return server

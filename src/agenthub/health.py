@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from agenthub.catalog import Catalog
 from agenthub.domain.circuit_breaker import State
+from agenthub.domain.pinning import Standing
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.domain.target import fallback_order
 from agenthub.ports import Clock
@@ -26,6 +27,7 @@ from agenthub.server import Server
 FRESH: Nanoseconds = SECOND
 """A report is computed anew after a change, and after this span: not all that changes is told."""
 REASON_MAX = 500
+CHANGED = Standing.CHANGED
 SICK = frozenset({"degraded", "down"})
 
 
@@ -130,8 +132,15 @@ def _in_part(server: Server, problem: str) -> tuple[str, str]:
         if tool.breaker and tool.breaker.state in {State.OPEN, State.FORCED_OPEN}
     )
     if stopped:
-        more = f" and {len(stopped) - 3} more" if len(stopped) > 3 else ""
-        return "degraded", f"the circuit of {', '.join(stopped[:3])}{more} is open"
+        return "degraded", f"the circuit of {_some(stopped)} is open"
+    changed = [name for name in sorted(server.withheld) if server.pending[name] is CHANGED]
+    if changed:
+        return "degraded", f"changed, and not approved: {_some(changed)}"
     if problem:
         return "degraded", problem[:REASON_MAX]
     return "ok", ""
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

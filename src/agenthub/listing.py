@@ -4,7 +4,6 @@ The items are kept as raw JSON, byte for byte; only what the hub must know of th
 is shown is rendered once per change, so that a list costs a join of ready pieces.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, cast
@@ -13,10 +12,12 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from agenthub.domain import target
-from agenthub.wire import jsonrpc, mcp_headers, schema
+from agenthub.domain.pinning import Pin, heard
+from agenthub.wire import definition, jsonrpc, mcp_headers, schema, strict_json, suspicion
 
 ITEMS_MAX = 10_000
 """Of one kind, from one server; what is beyond is dropped and said."""
+ITEM_BYTES_MAX = 2 * 1024 * 1024
 OUR_META = "io.agenthub/"
 
 
@@ -84,12 +85,14 @@ def sorted_items(kind: Kind, items: Iterable[Raw]) -> tuple[list[Raw], dict[str,
     excluded: dict[str, str] = {}
     for number, raw in enumerate(items):
         try:
+            if len(bytes(raw)) > ITEM_BYTES_MAX:
+                raise ValueError(f"larger than {ITEM_BYTES_MAX} bytes")  # noqa: TRY301
             name = name_of(kind, raw)
-            whole = _object.decode(raw)
+            whole = strict_json.parse(bytes(raw))
             if kind is Kind.TOOLS:
                 _check_tool(name, whole)
             item = _without_ours(raw, whole)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, strict_json.BadJson) as error:
             excluded[f"{kind.key} #{number + 1}"] = str(error)[:200]
             continue
         if name in kept:
@@ -122,11 +125,15 @@ def _check_tool(name: str, tool: Mapping[str, Any]) -> None:
     """Raise ValueError for a tool that no client should be offered (A18, A32)."""
     if not target.is_tool_name(name):
         raise ValueError("the name is not 1 to 128 of A-Z a-z 0-9 _ . -")
+    definition.check_members(tool)
     found = tool.get("inputSchema")
     if not isinstance(found, dict):
         raise ValueError(f"{name}: inputSchema is not an object")  # noqa: TRY004 - bad data
     input_schema = cast("dict[str, Any]", found)
     schema.inspect(input_schema)
+    if isinstance(tool.get("outputSchema"), dict):
+        # Clients hold results against it; what it refers to is fetched by none of them either.
+        schema.inspect(tool["outputSchema"], "outputSchema")
     mcp_headers.param_headers(input_schema)
 
 
@@ -136,17 +143,15 @@ def _check_tool(name: str, tool: Mapping[str, Any]) -> None:
 class ToolFacts:
     """What a call needs to know of a tool. The schema is compiled with the first call."""
 
-    __slots__ = ("_schema", "_validator", "annotations", "definition", "headers", "pinned", "shape")
+    __slots__ = ("_schema", "_validator", "headers", "heard", "shape")
 
-    def __init__(self, item: Raw, pin: bytes | None) -> None:
+    def __init__(self, item: Raw, pin: Pin | None) -> None:
         tool = _object.decode(item)
-        self.annotations: Mapping[str, Any] = _mapping(tool.get("annotations"))
-        self.definition = definition_hash(tool)
-        self.pinned = pin is None or pin == self.definition
-        """Whether this is the definition first seen; only then are its annotations heard (R30)."""
+        self.heard: Mapping[str, Any] = _heard(tool, pin)
+        """The annotations that count: those of the approved definition (R30)."""
         self._schema: dict[str, Any] = tool["inputSchema"]
         self.headers: Mapping[str, Any] = mcp_headers.param_headers(self._schema)
-        self.shape = _digest([self._schema, tool.get("outputSchema")])
+        self.shape = definition.digest_of([self._schema, tool.get("outputSchema")])
         """Of input and output schema: a fallback's tool must have the same (R39)."""
         self._validator: schema.Validator | None = None
 
@@ -157,20 +162,19 @@ class ToolFacts:
         return self._validator.check(arguments)
 
 
-def definition_hash(tool: Mapping[str, Any]) -> bytes:
-    """SHA-256 of what a tool promises, canonical (T1)."""
-    keys = ("name", "description", "inputSchema", "outputSchema", "annotations", "title", "icons")
-    return _digest([tool.get(key) for key in keys])
+def _heard(tool: Mapping[str, Any], pin: Pin | None) -> Mapping[str, Any]:
+    if pin is None:
+        return {}
+    now = definition.annotations(tool)
+    if pin.digest == definition.digest(tool):
+        return now
+    return heard(definition.annotations(pin.definition), now) if pin.definition else {}
 
 
-def pins(listing: Listing) -> dict[str, bytes]:
-    """Each tool's definition hash."""
-    tools = (_object.decode(item) for item in listing.tools)
-    return {tool["name"]: definition_hash(tool) for tool in tools}
-
-
-def _digest(value: object) -> bytes:
-    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).digest()
+def pin_of(item: Raw) -> Pin:
+    """The tool's definition, as it is now."""
+    tool = _object.decode(item)
+    return Pin(definition.digest(tool), definition.canonical(tool))
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -180,23 +184,23 @@ def _mapping(value: object) -> Mapping[str, Any]:
 # ---------------------------------------------------------------- showing
 
 
-def render(listing: Listing, kind: Kind, prefix: str, unavailable: str) -> bytes:
-    """The items joined by commas, ready for a list's array.
+def render(items: Iterable[Raw], kind: Kind, prefix: str, unavailable: str) -> bytes:
+    """The items as clients get them, joined by commas, ready for a list's array.
 
     `prefix` is the endpoint's name where names of many servers meet, else empty; `unavailable`
     is the reason why calls would fail now, told in each item's `_meta`, else empty.
     """
-    items = listing.items(kind)
+    shown = (suspicion.visible_item(bytes(item)) for item in items)
     if not prefix and not unavailable:
-        return b",".join(bytes(item) for item in items)
-    return b",".join(_render_item(kind, item, prefix, unavailable) for item in items)
+        return b",".join(shown)
+    return b",".join(_render_item(kind, item, prefix, unavailable) for item in shown)
 
 
-def _render_item(kind: Kind, item: Raw, prefix: str, unavailable: str) -> bytes:
+def _render_item(kind: Kind, item: bytes, prefix: str, unavailable: str) -> bytes:
     members = _raw_object.decode(item)
     changed: dict[str, bytes] = {}
     if prefix:
-        name = name_of(kind, item)
+        name = name_of(kind, Raw(item))
         shown = (
             target.join(prefix, name)
             if kind in {Kind.TOOLS, Kind.PROMPTS}
@@ -207,4 +211,4 @@ def _render_item(kind: Kind, item: Raw, prefix: str, unavailable: str) -> bytes:
         meta = _meta_of(members)
         meta[OUR_META + "unavailable"] = Raw(msgspec.json.encode(unavailable))
         changed["_meta"] = msgspec.json.encode(meta)
-    return jsonrpc.with_members(bytes(item), changed)
+    return jsonrpc.with_members(item, changed)

@@ -12,6 +12,7 @@ import msgspec
 
 from agenthub.domain.errors import HubError
 from agenthub.domain.events import BreakerChanged
+from agenthub.domain.pinning import Pin
 from agenthub.listing import Listing
 from agenthub.ports import BreakerRow, Clock, Store, Stored
 from agenthub.server import Server
@@ -32,14 +33,16 @@ class Memory:
         self._unsaved: dict[str, Server] = {}
         self._saving = asyncio.Lock()
         self._lists: Mapping[str, bytes] = {}
-        self._pins: Mapping[str, Mapping[str, bytes]] = {}
+        self._pins: Mapping[str, Mapping[str, Pin]] = {}
+        self._unkept: dict[str, Mapping[str, Pin]] = {}
+        """Pins that could not be written."""
         self._breakers: Mapping[str, list[BreakerRow]] = {}
 
     # ------------------------------------------------------------ giving back
 
     def take(self, stored: Stored) -> None:
         """What the database had at start; held until `forget`."""
-        pins: dict[str, dict[str, bytes]] = defaultdict(dict)
+        pins: dict[str, dict[str, Pin]] = defaultdict(dict)
         for (server, tool), pin in stored.pins.items():
             pins[server][tool] = pin
         breakers: dict[str, list[BreakerRow]] = defaultdict(list)
@@ -54,30 +57,40 @@ class Memory:
         """Give a new server what was kept of the one with its name."""
         for row in self._breakers.get(server.name, ()):
             server.restore_breaker(row.key.partition("/")[2], row.data)
-        data = self._lists.get(server.name)
-        if data is None:
-            return
+        listing, pins = None, self._pins.get(server.name, {})
         try:
-            listing = msgspec.json.decode(data, type=Listing)
-            server.restore(listing, self._pins.get(server.name, {}))
+            if (data := self._lists.get(server.name)) is not None:
+                listing = msgspec.json.decode(data, type=Listing)
         except ValueError:  # msgspec's errors are such
             self._tell(server.name, "its kept lists were unreadable")
+        if listing is not None or pins:
+            server.restore(listing, pins)
 
     # ------------------------------------------------------------ keeping
 
     def listed(self, server: Server) -> bool:
-        """Its lists are new. Pins what is new in them (T1); returns whether anything was."""
+        """Its lists are new. Pins what nobody has to approve; returns whether anything was."""
         fresh = server.pin()
         self._tasks.start(self._keep_lists(server, fresh), f"keep lists of {server.name}")
         return bool(fresh)
 
-    async def _keep_lists(self, server: Server, fresh: Mapping[str, bytes]) -> None:
+    async def _keep_lists(self, server: Server, fresh: Mapping[str, Pin]) -> None:
+        name = server.name
+        pins = {**self._unkept.pop(name, {}), **fresh}
         try:
-            await self._store.put_list(server.name, msgspec.json.encode(server.listing))
-            if fresh:
-                await self._store.put_pins(server.name, fresh)
+            await self._store.put_list(name, msgspec.json.encode(server.listing), pins)
         except HubError as error:
-            self._tell(server.name, f"its lists could not be kept: {error}")
+            self._unkept[name] = {**pins, **self._unkept.get(name, {})}
+            self._tell(name, f"its lists could not be kept: {error}")
+
+    async def approve(self, server: Server, digests: Mapping[str, bytes]) -> None:
+        """Pin tools as they were looked at.
+
+        Raises UnknownTarget, ToolChanged, StorageFailed; then nothing has changed.
+        """
+        pins = server.look(digests)
+        await self._store.put_pins(server.name, pins)
+        server.approve(pins)
 
     def breaker_changed(self, server: Server, event: BreakerChanged) -> None:
         self._unsaved[server.name] = server
@@ -115,4 +128,5 @@ class Memory:
     async def delete(self, name: str) -> None:
         """Forget a server, and what was kept of it. Raises StorageFailed."""
         self._unsaved.pop(name, None)
+        self._unkept.pop(name, None)
         await self._store.delete_endpoint(name)

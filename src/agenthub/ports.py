@@ -14,6 +14,7 @@ from agenthub.domain.call import Era
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.events import Event
 from agenthub.domain.outcome import Cause, Reply
+from agenthub.domain.pinning import Pin
 from agenthub.domain.span import Nanoseconds
 
 # ---------------------------------------------------------------- upstream servers
@@ -248,8 +249,8 @@ class Stored(Struct, frozen=True):
     breakers: tuple[BreakerRow, ...]
     lists: Mapping[str, bytes]
     """The last-known-good lists, per endpoint: JSON of `catalog.Listing`."""
-    pins: Mapping[tuple[str, str], bytes]
-    """(endpoint, tool) → SHA-256 of the definition first seen."""
+    pins: Mapping[tuple[str, str], Pin]
+    """(endpoint, tool) → its definition as it was approved."""
     secrets: Mapping[str, bytes]
     """Named random secrets of this hub: `key-hmac`, `session`."""
 
@@ -268,8 +269,11 @@ class Store(Protocol):
         ...
 
     async def put_key(self, row: KeyRow) -> None: ...
-    async def put_list(self, endpoint: str, data: bytes) -> None: ...
-    async def put_pins(self, endpoint: str, pins: Mapping[str, bytes]) -> None: ...
+    async def put_list(self, endpoint: str, data: bytes, pins: Mapping[str, Pin]) -> None:
+        """Its lists, and the pins that came with them: both or neither."""
+        ...
+
+    async def put_pins(self, endpoint: str, pins: Mapping[str, Pin]) -> None: ...
     async def put_breakers(self, rows: Sequence[BreakerRow]) -> None: ...
     async def calls(self, which: CallFilter) -> CallPage: ...
     async def transitions(self, endpoint: str, limit: int) -> Sequence[Mapping[str, object]]:

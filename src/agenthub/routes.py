@@ -11,8 +11,9 @@ from msgspec import Struct, structs
 
 from agenthub.domain.call import ANSWERS, Call
 from agenthub.domain.endpoint import ToolPolicy
-from agenthub.domain.errors import InvalidParams, UnknownTarget
+from agenthub.domain.errors import InvalidParams, ToolChanged, UnknownTarget
 from agenthub.domain.journey import Hop
+from agenthub.domain.pinning import Standing
 from agenthub.domain.target import fallback_order
 from agenthub.listing import ToolFacts
 from agenthub.server import READS, Server
@@ -49,6 +50,7 @@ class Routes:
 
         Raises:
             UnknownTarget: No such server or tool, for this caller.
+            ToolChanged: The tool is not what was approved.
             InvalidParams: The arguments do not fit the tool's schema (A33).
         """
         route = self._find(call)
@@ -80,6 +82,8 @@ class Routes:
 
     def _make(self, server: Server, call: Call) -> Route:
         _check_enabled(server, call)
+        if standing := server.pending.get(call.name):
+            _check_approved(server, call, standing)
         facts = server.facts(call.name)
         if facts is None:
             if server.listing is None:
@@ -112,6 +116,8 @@ class Routes:
                 continue
             there = (policy.fallback_name if policy else None) or call.name
             other = server.facts(there)
+            if there in server.withheld:
+                continue
             if facts and other and _serves(facts, other, policy):
                 hops.append(server.hop(call.method, there, policy, other))
         return tuple(hops)
@@ -122,6 +128,16 @@ def _check_enabled(server: Server, call: Call) -> None:
         raise UnknownTarget(
             f"The server {server.name} is switched off", server=server.name, request_id=call.id
         )
+
+
+def _check_approved(server: Server, call: Call, standing: Standing) -> None:
+    """Raises ToolChanged for a tool that is withheld until somebody approves it (T1)."""
+    if call.name in server.withheld:
+        what = "changed since it was approved" if standing is Standing.CHANGED else "is new"
+        raise ToolChanged(
+            f"The definition of {call.name} {what}; it has to be approved first",
+            server=server.name, tool=call.name, request_id=call.id,
+        )  # fmt: skip
 
 
 def _serves(primary: ToolFacts, other: ToolFacts, policy: ToolPolicy | None) -> bool:

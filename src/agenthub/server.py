@@ -10,7 +10,7 @@ another took its place) it says nothing more; the calls under way end on it.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Raw, Struct
 
@@ -20,11 +20,12 @@ from agenthub.domain.events import ServerChanged
 from agenthub.domain.journey import Hop
 from agenthub.domain.lane import HARD_CAP, Lane
 from agenthub.domain.outcome import Ending, Reply
+from agenthub.domain.pinning import Pin, Standing
 from agenthub.domain.replay import read_only, replay_safe
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.inquiry import NO_SUCH_METHOD, Inquiry
 from agenthub.listing import Kind, Listing, ToolFacts
-from agenthub.offer import Offer
+from agenthub.offer import Offer, OfferedTool, PendingTool
 from agenthub.ports import Clock, Observer, Upstream, UpstreamState
 from agenthub.probe import Probe
 from agenthub.tasks import Tasks
@@ -69,7 +70,9 @@ class Server:
         self.version = 0
         """Grows with every change of what is shown."""
         self._house = house
-        self._offer = Offer(house.clock.now())
+        self._offer = Offer(endpoint, house.clock.now())
+        self._told: Mapping[str, bytes] = {}
+        """Which tools were told to wait for approval, each with its digest."""
         self._refreshing: asyncio.Task[object] | None = None
         self._again = False
         self._retry_at: Nanoseconds | None = None
@@ -93,7 +96,7 @@ class Server:
         """The server as a station of a call's way: all that the gateway gets of it."""
         if method in READS:
             return Hop(self.lane, name, self._upstream, replay_safe=True, read_only=True)
-        heard = facts.annotations if facts and facts.pinned else None
+        heard = facts.heard if facts else None
         trusted = self.endpoint.trust
         return Hop(
             self.lane, name, self._upstream,
@@ -125,11 +128,13 @@ class Server:
         """Take settings that need no new connection; returns waiters who now have a seat."""
         self.endpoint = endpoint
         self.version += 1
+        self._offer.reconfigure(endpoint)
         return self.lane.reconfigure(endpoint, self._house.clock.now())
 
     def succeed(self, old: "Server") -> None:
         """Take over from the same server with other settings: what it offers, and its guards."""
-        self._offer = old._offer  # noqa: SLF001 - of this class
+        self._offer, self._told = old._offer, old._told  # noqa: SLF001 - of this class
+        self._offer.reconfigure(self.endpoint)
         clock = self._house.clock
         now, wall = clock.now(), clock.wall()
         bucket, limit = old.lane.bucket, self.endpoint.rate_limit
@@ -189,7 +194,11 @@ class Server:
         """The last-known-good lists; None: nothing was ever heard."""
         return self._offer.listing
 
-    def restore(self, listing: Listing, pins: Mapping[str, bytes]) -> None:
+    @property
+    def instructions(self) -> str:
+        return self._offer.instructions
+
+    def restore(self, listing: Listing | None, pins: Mapping[str, Pin]) -> None:
         """Take what was kept over a restart, the lists as old as they are."""
         self._offer.restore(listing, pins, self._house.clock)
         self.version += 1
@@ -214,9 +223,46 @@ class Server:
         state = self.state
         return "" if state.connected or not state.problem else state.problem
 
-    def pin(self) -> Mapping[str, bytes]:
-        """Remember the definitions of tools that were not there before; returns those."""
+    def tools(self) -> Sequence[OfferedTool]:
+        """Its tools as clients get them, also while they are away."""
+        return self._offer.tools() if self.endpoint.enabled else ()
+
+    # ------------------------------------------------------------ approval
+
+    @property
+    def pending(self) -> Mapping[str, Standing]:
+        """Tools that wait for approval."""
+        return self._offer.pending
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """Those of them that are neither offered nor called until then."""
+        return self._offer.withheld
+
+    def pending_tools(self) -> Sequence[PendingTool]:
+        return self._offer.pending_tools()
+
+    def pin(self) -> Mapping[str, Pin]:
+        """Approve what needs nobody's approval; returns the pins that are new."""
         return self._offer.pin()
+
+    def look(self, digests: Mapping[str, bytes]) -> Mapping[str, Pin]:
+        """See `Offer.look`."""
+        return self._offer.look(digests)
+
+    def approve(self, pins: Mapping[str, Pin]) -> None:
+        self._offer.approve(pins)
+        self.version += 1
+
+    def _tell_pending(self) -> None:
+        """Once for each definition that waits for approval."""
+        pending = {tool.name: tool.now.digest for tool in self._offer.pending_tools()}
+        news = [name for name, digest in pending.items() if self._told.get(name) != digest]
+        self._told = pending
+        if news:
+            self._tell(
+                "pending", ", ".join(f"{name} ({self.pending[name].value})" for name in news)
+            )
 
     def _grace_is_over(self) -> bool:
         gone = self._house.clock.now() - self._offer.good_at
@@ -257,6 +303,7 @@ class Server:
         self.version += 1
         self._house.on_listed(self, others)
         self._tell("listed", f"{len(listing.tools)} tools")
+        self._tell_pending()
 
     async def ask(self, method: str, params: Mapping[str, Raw], span: Nanoseconds) -> Reply:
         """A question of the hub's own; see `inquiry.METHODS` for what may be asked."""

@@ -31,6 +31,12 @@ def refusal(endpoint: Endpoint) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("pinning", ["allow", "flag", "quarantine"])
+def test_pinning_is_one_of_three(pinning):
+    check_endpoint(http(pinning=pinning))
+    assert refusal(http(pinning=pinning + "\x00")).startswith("pinning: expected allow, flag, ")
+
+
 @pytest.mark.parametrize(
     "endpoint",
     [

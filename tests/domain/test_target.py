@@ -9,10 +9,12 @@ from agenthub.domain.endpoint_check import check_name
 from agenthub.domain.errors import BadSetting
 from agenthub.domain.target import (
     check_fallbacks,
+    check_unlike,
     fallback_order,
     is_tool_name,
     join,
     join_uri,
+    owner,
     split,
     split_uri,
 )
@@ -148,3 +150,32 @@ def test_nobody_stands_in_for_himself_even_in_a_circle():
 def test_a_chain_is_followed_three_steps():
     found = servers(a="b", b="c", c="d", d="e", e="")
     assert fallback_order(found, "a") == ("b", "c", "d")
+
+
+# ---------------------------------------------------------------- names that look alike
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("a-b", "a_b"), ("file0", "fileo"), ("mail1", "maill"), ("farm", "farrn"), ("w3", "vv3"),
+     ("rn0_1", "mo-l")],
+)  # fmt: skip
+def test_a_name_that_looks_like_another_is_refused(name, other):
+    for one, two in ((name, other), (other, name)):
+        with pytest.raises(BadSetting, match="looks like"):
+            check_unlike(one, ["x", two])
+
+
+@given(endpoints, endpoints)
+def test_a_name_is_like_itself_and_like_no_other_that_differs_in_more(one, other):
+    check_unlike(one, [one])
+    check_unlike(one, [other + "-x" * (len(one) + 3)])
+
+
+@pytest.mark.parametrize("other", ["gita", "gi", "got", "", "git.fallback"])
+def test_names_that_differ_are_fine(other):
+    check_unlike("git", [other])
+
+
+def test_a_twin_belongs_to_its_server():
+    assert (owner("git.fallback"), owner("git")) == ("git", "git")

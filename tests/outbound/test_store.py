@@ -12,8 +12,11 @@ from support.store_rows import call_row, key_row, until
 from agenthub.domain.circuit_breaker import BreakerConfig
 from agenthub.domain.endpoint import Endpoint, RateLimit, ToolPolicy
 from agenthub.domain.errors import StorageFailed
+from agenthub.domain.pinning import Pin
 from agenthub.outbound.store import open_store
 from agenthub.ports import BreakerRow, CallFilter
+
+OLD, ADD, SUB = Pin(b"0" * 32, b"{}"), Pin(b"1" * 32, b'{"name":"add"}'), Pin(b"2" * 32)
 
 
 @pytest.fixture
@@ -65,9 +68,8 @@ async def test_what_was_put_is_there_after_a_restart(home):
         await store.put_endpoint(endpoint)
         for key in keys:
             await store.put_key(key)
-        await store.put_list("calculator", b'{"tools":[]}')
-        await store.put_pins("calculator", {"add": b"\x01" * 32})
-        await store.put_pins("calculator", {"sub": b"\x02" * 32})
+        await store.put_list("calculator", b'{"tools":[]}', {"add": OLD, "sub": SUB})
+        await store.put_pins("calculator", {"add": ADD})
         await store.put_breakers(
             [BreakerRow("calculator", b"{}"), BreakerRow("calculator/add", b"1")]
         )
@@ -76,7 +78,7 @@ async def test_what_was_put_is_there_after_a_restart(home):
     assert set(kept.keys) == set(keys)
     assert kept.breakers == (BreakerRow("calculator", b"{}"), BreakerRow("calculator/add", b"1"))
     assert kept.lists == {"calculator": b'{"tools":[]}'}
-    assert kept.pins == {("calculator", "add"): b"\x01" * 32, ("calculator", "sub"): b"\x02" * 32}
+    assert kept.pins == {("calculator", "add"): ADD, ("calculator", "sub"): SUB}
     assert kept.secrets == secrets
 
 
@@ -85,8 +87,7 @@ async def test_deleting_a_server_takes_what_belongs_to_it_and_nothing_else(home)
         for name in ("a", "a0", "ab"):
             await store.put_endpoint(Endpoint(name=name, url="http://x/"))
             await store.put_breakers([BreakerRow(name, b"{}"), BreakerRow(f"{name}/t", b"{}")])
-            await store.put_list(name, b"{}")
-            await store.put_pins(name, {"t": b"1"})
+            await store.put_list(name, b"{}", {"t": ADD})
             await store.put_transition(name, b'{"n":1}')
         store.call_log.add(call_row(endpoint="a"))
         await store.delete_endpoint("a")
@@ -244,7 +245,7 @@ async def test_rows_past_their_days_go_but_numbers_are_never_used_again(home):
 
 async def test_files_are_for_the_owner_only(store, home):
     """A54."""
-    await store.put_list("a", b"{}")
+    await store.put_list("a", b"{}", {})
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in home.iterdir()}
     assert modes.pop("agenthub.db-wal") == 0o600
     assert set(modes.values()) == {0o600}

@@ -16,6 +16,7 @@ from support.store_rows import call_row, until
 
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import StorageFailed
+from agenthub.domain.pinning import Pin
 from agenthub.outbound import database_process
 from agenthub.outbound.store import open_store
 from agenthub.ports import CallFilter
@@ -175,25 +176,25 @@ class TestStop:
         async with open_store(home) as store:
             pass
         with pytest.raises(StorageFailed, match="stops"):
-            await store.put_list("a", b"{}")
+            await store.put_list("a", b"{}", {})
 
 
 class TestDisk:
     async def test_a_full_disk_refuses_changes_keeps_rows_and_heals(self, store):
         """A file size limit stands for the full disk: SQLite sees a failed write."""
         pid = store._process.pid
-        await store.put_list("before", b"{}")
+        await store.put_list("before", b"{}", {})
         _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
         with pytest.raises(StorageFailed):
-            await store.put_list("during", b"{}" * 10_000)
+            await store.put_list("during", b"{}" * 10_000, {})
         for n in range(10):
             store.call_log.add(call_row(n))
         store.call_log.flush()
         await until(lambda: store.problem != "")
         assert await store._process.read("listings") == [("before", b"{}")]
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
-        await store.put_list("after", b"{}")
+        await store.put_list("after", b"{}", {})
         await until(lambda: store.call_log.waiting == 0)
         assert store.problem == ""
         assert set((await store.load()).lists) == {"before", "after"}
@@ -209,15 +210,15 @@ class TestDisk:
                 file.write_bytes(b"")
                 file.chmod(0o600)
             with pytest.raises(StorageFailed, match=how):
-                await store.put_list("a", b"{}")
+                await store.put_list("a", b"{}", {})
             assert file.exists() == (how == "replaced")
             aside.rename(file)
-            await store.put_list("a", b"{}")
+            await store.put_list("a", b"{}", {})
 
     async def test_another_program_that_locks_the_file_is_waited_for(self, store, home):
         with closing(sqlite3.connect(home / "agenthub.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            write = asyncio.ensure_future(store.put_list("a", b"{}"))
+            write = asyncio.ensure_future(store.put_list("a", b"{}", {}))
             await asyncio.wait([write], timeout=0.1)
             assert not write.done()
             other.execute("ROLLBACK")
@@ -229,13 +230,17 @@ class TestDisk:
             os.kill(store._process.pid, signal.SIGKILL)
             await until(lambda: "deleted while the hub ran" in store.problem)
             with pytest.raises(StorageFailed, match="deleted while the hub ran"):
-                await store.put_list("a", b"{}")
+                await store.put_list("a", b"{}", {})
             store.call_log.add(call_row())
             store.call_log.flush()
             aside.rename(home / "agenthub.db")
             await until(lambda: store.problem == "")
-            await store.put_list("a", b"{}")
+            await store.put_list("a", b"{}", {})
         assert numbers(home) == [1]
+
+
+SCHEMA = Path(database_process.SCRIPT).with_name("schema")
+KNOWN = len(list(SCHEMA.glob("[0-9]*.sql")))
 
 
 class TestMigration:
@@ -247,12 +252,12 @@ class TestMigration:
         shutil.copytree(script.parent / "schema", tmp_path / "later" / "schema")
         shutil.copy(script, tmp_path / "later")
         monkeypatch.setattr(database_process, "SCRIPT", tmp_path / "later" / script.name)
-        return tmp_path / "later" / "schema" / "0002_later.sql"
+        return tmp_path / "later" / "schema" / "9999_later.sql"
 
     @pytest.fixture
     async def older(self, home):
         async with open_store(home) as store:
-            await store.put_list("kept", b"{}")
+            await store.put_list("kept", b"{}", {})
 
     def version(self, home):
         with closing(sqlite3.connect(home / "agenthub.db")) as db:
@@ -264,14 +269,27 @@ class TestMigration:
         later.write_text("CREATE TABLE later (x INTEGER) STRICT; INSERT INTO later VALUES (7);")
         async with open_store(home) as store:
             assert (await store.load()).lists == {"kept": b"{}"}
-        assert self.version(home) == 2
+        assert self.version(home) == KNOWN + 1
         with closing(sqlite3.connect(home / "agenthub.db")) as db:
             assert db.execute("SELECT x FROM later").fetchall() == [(7,)]
+
+    async def test_a_home_of_the_first_version_is_brought_forward(self, home):
+        home.mkdir(mode=0o700)
+        file = home / "agenthub.db"
+        file.touch(0o600)
+        with closing(sqlite3.connect(file)) as db, db:
+            db.executescript((SCHEMA / "0001_first.sql").read_text())
+            db.execute("INSERT INTO pin VALUES ('calculator', 'add', x'07')")
+            db.execute("PRAGMA application_id = 0x41474842")
+            db.execute("PRAGMA user_version = 1")
+        async with open_store(home) as store:
+            assert (await store.load()).pins == {("calculator", "add"): Pin(b"\x07", b"")}
+        assert self.version(home) == KNOWN
 
     async def test_a_step_that_fails_changes_nothing(self, home, older, later):
         later.write_text("CREATE TABLE later (x INTEGER) STRICT; SELECT nonsense FROM nowhere;")
         assert await refusal(home) == "The database failed: OperationalError."
-        assert self.version(home) == 1
+        assert self.version(home) == KNOWN
         with closing(sqlite3.connect(home / "agenthub.db")) as db:
             assert db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'later'").fetchall() == []
 
@@ -313,7 +331,7 @@ class TestFile:
     async def test_a_damaged_page_is_refused(self, home):
         async with open_store(home) as store:
             for n in range(50):
-                await store.put_list(f"server-{n}", os.urandom(1_000))
+                await store.put_list(f"server-{n}", os.urandom(1_000), {})
         file = home / "agenthub.db"
         data = bytearray(file.read_bytes())
         data[20_000:60_000] = b"\xff" * 40_000
@@ -359,7 +377,7 @@ class TestFile:
             )
         async with open_store(home) as store:
             with pytest.raises(StorageFailed):
-                await store.put_list("a", b"{}")
+                await store.put_list("a", b"{}", {})
 
 
 class TestHome:

@@ -54,12 +54,16 @@ class FakeStore:
         await self._write("put_key")
         self.keys[row.id] = row
 
-    async def put_list(self, endpoint, data):
+    async def put_list(self, endpoint, data, pins):
         await self._write("put_list")
         self.lists[endpoint] = data
+        self._pin(endpoint, pins)
 
     async def put_pins(self, endpoint, pins):
         await self._write("put_pins")
+        self._pin(endpoint, pins)
+
+    def _pin(self, endpoint, pins):
         self.pins |= {(endpoint, tool): pin for tool, pin in pins.items()}
 
     async def put_breakers(self, rows):

@@ -13,13 +13,16 @@ from agenthub.domain.call import Era
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.circuit_breaker import CircuitBreaker
 from agenthub.domain.endpoint import Endpoint
-from agenthub.domain.errors import Conflict, UnknownTarget
+from agenthub.domain.errors import Conflict, ToolChanged, UnknownTarget
 from agenthub.domain.outcome import Ending, Reply
+from agenthub.domain.pinning import Standing
 from agenthub.domain.span import SECOND
 from agenthub.health import HealthReport
 from agenthub.inbound.rest import create_rest
 from agenthub.metrics import Metrics
+from agenthub.offer import OfferedTool
 from agenthub.ports import CallPage, KeyRow, UpstreamState
+from agenthub.wire.suspicion import suspicions
 
 ADMIN = Caller("admin", frozenset({Scope.ADMIN}))
 READER = Caller("reader", frozenset({Scope.READ}))
@@ -61,9 +64,29 @@ class RestServer:
         self.state = UpstreamState(connected=True, era=Era.MODERN, version="x")
         self.listing = Part(tools=[Raw(t) for t in tools], listed_at_s=7, excluded={"bad": "why"})
         self.why = ""
+        self.waiting = []
+        """Its `PendingTool`s."""
 
     def unavailable(self):
         return self.why
+
+    @property
+    def pending(self):
+        return {tool.name: tool.standing for tool in self.waiting}
+
+    def pending_tools(self):
+        return self.waiting
+
+    def tools(self):
+        if self.listing is None or not self.endpoint.enabled:
+            return []
+        return [
+            OfferedTool(
+                msgspec.json.decode(tool)["name"], bytes(tool),
+                *(Standing.APPROVED, suspicions(msgspec.json.decode(tool))),
+            )
+            for tool in self.listing.tools
+        ]  # fmt: skip
 
 
 class RestCatalog:
@@ -75,8 +98,17 @@ class RestCatalog:
     def servers(self, caller=None):
         return [self.all[n] for n in sorted(self.all) if caller is None or caller.sees(n)]
 
+    def all_servers(self):
+        return list(self.all.values())
+
     def find(self, name, caller):
         return self.all.get(name) if caller.sees(name) else None
+
+    async def approve(self, name, digests):
+        waiting = self.all[name].waiting
+        if any(tool.now.digest != digests.get(tool.name, tool.now.digest) for tool in waiting):
+            raise ToolChanged
+        waiting[:] = [tool for tool in waiting if tool.name not in digests]
 
     async def add(self, endpoint):
         async with self.changing:

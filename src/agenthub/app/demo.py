@@ -1,13 +1,15 @@
 """The demo servers, which ship with the package: what a hub shows when nothing is configured.
 
 They are not kept: they come with each start, until a server is configured. What is changed at one
-of them is kept as a server of that name, as with any other, and outweighs what stands here.
+of them is kept as a server of that name, as with any other, and outweighs what stands here. Their
+tools change with the package and need no approval.
 """
 
 import sys
 from collections.abc import Iterable
 
 from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.pinning import ALLOW
 
 CALCULATOR, TWIN, FLAKY = "calculator", "calculator-twin", "flaky"
 NAMES = frozenset({CALCULATOR, TWIN, FLAKY})
@@ -16,9 +18,11 @@ NAMES = frozenset({CALCULATOR, TWIN, FLAKY})
 def demo_endpoints() -> tuple[Endpoint, ...]:
     """A calculator, another one that answers when it cannot, and one that fails when told to."""
     return (
-        Endpoint(CALCULATOR, command=_module("calculator"), fallbacks=(TWIN,), trust=True),
-        Endpoint(TWIN, command=_module("calculator"), trust=True),
-        Endpoint(FLAKY, command=_module("flaky")),
+        Endpoint(
+            CALCULATOR, command=_module("calculator"), fallbacks=(TWIN,), trust=True, pinning=ALLOW
+        ),
+        Endpoint(TWIN, command=_module("calculator"), trust=True, pinning=ALLOW),
+        Endpoint(FLAKY, command=_module("flaky"), pinning=ALLOW),
     )
 
 

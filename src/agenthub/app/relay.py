@@ -17,6 +17,7 @@ from agenthub.app.relay_words import Muffled, PlainGateway
 from agenthub.app.wiring import Memory, open_house
 from agenthub.domain.endpoint import Endpoint, Timeouts
 from agenthub.domain.errors import HubError
+from agenthub.domain.pinning import ALLOW, Pin
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.hub import Hub
 from agenthub.ports import BreakerRow, CallFilter, CallPage, CallRow, KeyRow, Stored
@@ -63,6 +64,7 @@ def _way(url: str, token: str) -> Endpoint:
         rate_limit=None,
         concurrency=PLACES,
         attempts=1,
+        pinning=ALLOW,
         validate_arguments=False,
         timeouts=Timeouts(idle_ms=LONGEST_MS, call_ms=LONGEST_MS),
     )
@@ -96,9 +98,9 @@ class Nowhere:
 
     async def put_key(self, row: KeyRow) -> None: ...
 
-    async def put_list(self, endpoint: str, data: bytes) -> None: ...
+    async def put_list(self, endpoint: str, data: bytes, pins: Mapping[str, Pin]) -> None: ...
 
-    async def put_pins(self, endpoint: str, pins: Mapping[str, bytes]) -> None: ...
+    async def put_pins(self, endpoint: str, pins: Mapping[str, Pin]) -> None: ...
 
     async def put_breakers(self, rows: Sequence[BreakerRow]) -> None: ...
 

@@ -17,5 +17,4 @@ def _minted() -> Iterator[str]:
     length = 2 * BYTES
     while True:
         pool = os.urandom(BYTES * BATCH).hex()
-        for start in range(0, len(pool), length):
-            yield pool[start : start + length]
+        yield from (pool[start : start + length] for start in range(0, len(pool), length))

@@ -189,6 +189,12 @@ def _show(hub: Hub) -> None:
             },
         )
     )  # fmt: skip
+    add(
+        Gauge(
+            "tools_pending", "Tools that wait for approval.", "endpoint",
+            lambda: {server.name: len(server.pending) for server in catalog.servers()},
+        )
+    )  # fmt: skip
 
 
 def _show_log(metrics: Metrics, store: DatabaseStore) -> None:

@@ -47,6 +47,7 @@ WHAT_TO_DO = {
     "outcome_unknown": "Look whether it was done before you call it again.",
     "unknown_target": "`agenthub list` and `agenthub tools` show what there is.",
     "invalid_params": "`agenthub tools SERVER --json` shows what is expected.",
+    "tool_changed": "`agenthub approve SERVER` shows what is other now.",
     "poisoned": "`agenthub doctor SERVER` shows how it died.",
     "interactive_unsupported": "Call it from a client that can answer.",
 }
@@ -101,6 +102,15 @@ class HubAccess:
     def tools(self, endpoint: str | None = None) -> list[Json]:
         query = "" if endpoint is None else "?" + urlencode({"endpoint": endpoint})
         return self._get("/api/tools" + query)["tools"]
+
+    def pending(self, endpoint: str | None = None) -> list[Json]:
+        """Tools that wait for approval; a server's with those of its fallback."""
+        query = "" if endpoint is None else "?" + urlencode({"endpoint": endpoint})
+        return self._get("/api/tools/pending" + query)["pending"]
+
+    def approve(self, endpoint: str, digests: Mapping[str, str]) -> None:
+        wish = {"endpoint": endpoint, "tools": dict(digests)}
+        self._ask(Request("POST", "/api/tools/approve", wish))
 
     def call(self, server: str, tool: str, arguments: Json) -> Json:
         body: Json = {"server": server, "tool": tool, "arguments": arguments}

@@ -22,6 +22,7 @@ class Wanted(NamedTuple):
     burst: int | None = None
     no_limit: bool = False
     trust: bool = False
+    pinning: str | None = None
     cwd: str | None = None
     concurrency: int | None = None
     timeout_s: float | None = None
@@ -45,6 +46,8 @@ def record(wanted: Wanted) -> dict[str, Any]:
     made |= _fallbacks(wanted) | _limits(wanted)
     if wanted.trust:
         made["trust"] = True
+    if wanted.pinning is not None:
+        made["pinning"] = wanted.pinning
     return made
 
 

@@ -16,6 +16,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "disable": ("servers:disable", "Switch a server off, and keep its settings."),
     "tools": ("tools:tools", "Show the tools of all servers, or of one."),
     "call": ("tools:call", "Call a tool."),
+    "approve": ("approval:approve", "Approve tools whose definition changed, or that are new."),
     "check": ("check:check", "Show each server's era, limits, breaker and state."),
     "doctor": ("check:doctor", "Find out why a server is sick, and what to do."),
     "connect": ("connect:connect", "Print or write the entry that connects a client."),

@@ -47,6 +47,11 @@ hub's environment, and is kept nowhere."""
 @click.option(
     "--trust", is_flag=True, help="Believe the server when it says that a tool may run twice."
 )
+@click.option(
+    "--pinning",
+    type=click.Choice(["allow", "flag", "quarantine"]),
+    help="What becomes of a tool that changes, or is new, later (quarantine).",
+)
 @click.option("--cwd", metavar="DIR", help="The command's working directory.")
 @click.option("--concurrency", type=int, metavar="N", help="Calls in flight (32; a command: 8).")
 @click.option("--timeout", "timeout_s", type=float, metavar="S", help="Of a whole call (60 s).")

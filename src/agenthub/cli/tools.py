@@ -8,6 +8,7 @@ from typing import Any, cast
 import click
 
 from agenthub.cli.access import HubAccess, hub_at
+from agenthub.cli.approval import oddities, show_pending
 from agenthub.cli.arguments import Schema, arguments, object_of
 from agenthub.cli.content import text_of
 from agenthub.cli.ending import FAILED, Failed
@@ -19,14 +20,20 @@ from agenthub.cli.terminal import note, plain, progress
 
 @click.command()
 @click.argument("server", required=False)
+@click.option("--pending", is_flag=True, help="Those that wait for approval instead.")
 @json_option
 @home_option
-def tools(home: Path, server: str | None, *, as_json: bool) -> None:
+def tools(home: Path, server: str | None, *, pending: bool, as_json: bool) -> None:
     """Show the tools of all servers, or of one.
 
-    --json: {"tools": [{"endpoint", "name", "unavailable", "definition"}]}; `unavailable` says why
-    a call would fail now, `definition` is the server's own.
+    --json: {"tools": [{"endpoint", "name", "unavailable", "standing", "suspicions",
+    "definition"}]}; `unavailable` says why a call would fail now. With --pending: {"pending":
+    [{"endpoint", "name", "standing", "withheld", "digest", "suspicions", "diff", …}]}.
     """
+    if pending:
+        with hub_at(home) as hub:
+            show_pending(hub.pending(server), as_json=as_json)
+        return
     with hub_at(home, connect=None if server is None else [server]) as hub:
         views = hub.tools(server)
     if as_json:
@@ -45,8 +52,8 @@ def _row(view: dict[str, Any]) -> list[str]:
     properties = object_of(schema.get("properties"))
     takes = " ".join(name if name in needed else f"[{name}]" for name in properties)
     does = str(definition.get("description") or definition.get("title") or "")
-    why = view.get("unavailable")
     first = does.strip().partition("\n")[0]
+    why = ", ".join(filter(None, [view.get("unavailable"), oddities(view)]))
     return [view["endpoint"], view["name"], takes, f"({why}) {first}" if why else first]
 
 

@@ -57,6 +57,10 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """Short for one more fallback that is known by its address only; it comes first."""
     trust: bool = False
     """Whether the server's own annotations may unlock a replay."""
+    pinning: str = "quarantine"
+    """What becomes of a tool whose definition changed since it was approved, or that came later.
+    `quarantine`: it is not offered, and a call to it is refused. `flag`: it is used, and told.
+    `allow`: it is used. A trusted server's new tools are approved when they come."""
     same_backend: bool = False
     """Whether the fallbacks act on the same data, so that idempotent holds across them (R28)."""
     enabled: bool = True

@@ -70,6 +70,8 @@ URL_MAX: Final = 8_192
 COMMAND_MAX_BYTES: Final = 96 * 1024
 """Of program, arguments and environment together: they travel to the new process in one piece."""
 REFERENCE: Final = "${"
+POLICIES: Final = ("allow", "flag", "quarantine")
+"""Of pinning."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9-])?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
@@ -108,6 +110,10 @@ def check_endpoint(endpoint: Endpoint) -> None:
     _check_headers(endpoint)
     _check_fallbacks(endpoint)
     _check_numbers("", endpoint)
+    if endpoint.pinning not in POLICIES:
+        raise BadSetting(
+            f"pinning: expected {', '.join(POLICIES)}, got {_shown(endpoint.pinning)!r}"
+        )
     if endpoint.rate_limit is not None:
         _check_numbers("rate_limit.", endpoint.rate_limit)
     _check_numbers("timeouts.", endpoint.timeouts)

@@ -28,7 +28,8 @@ class BreakerChanged(Event, frozen=True, tag="breaker"):
 class ServerChanged(Event, frozen=True, tag="server"):
     endpoint: str
     state: str
-    """`connected`, `lost`, `unreachable`, `added`, `changed`, `removed`, `listed`."""
+    """`connected`, `lost`, `unreachable`, `added`, `changed`, `removed`, `listed`; `pending`: tools
+    wait for approval; `approved`: they do not any more."""
     detail: str = ""
 
 

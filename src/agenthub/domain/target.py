@@ -10,7 +10,7 @@ expand a template before or after, and the server's own URI comes out.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from agenthub.domain.endpoint import Endpoint
@@ -54,6 +54,32 @@ def split_uri(uri: str) -> tuple[str, str] | None:
         return None
     endpoint, found, own = uri[len(SCHEME) :].partition("/")
     return (endpoint, own) if endpoint and found and own else None
+
+
+def owner(name: str) -> str:
+    """The server whose record a server of this name belongs to: its own, or its primary's."""
+    return name.removesuffix(TWIN)
+
+
+# ---------------------------------------------------------------- names that look alike
+
+
+def check_unlike(name: str, others: Iterable[str]) -> None:
+    """Raises BadSetting if a reader may take the name for one of the others (A31).
+
+    Source: the skeletons of Unicode TS 39, as far as a server's name has such characters.
+    """
+    skeleton = _skeleton(name)
+    for other in others:
+        if other != name and _skeleton(other) == skeleton:
+            raise BadSetting(f"name: {name!r} looks like {other!r}; choose one that does not")
+
+
+def _skeleton(name: str) -> str:
+    return name.translate(_ALIKE).replace("rn", "m").replace("vv", "w")
+
+
+_ALIKE = str.maketrans({"0": "o", "1": "l", "_": "-"})
 
 
 # ---------------------------------------------------------------- fallbacks

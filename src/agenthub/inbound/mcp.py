@@ -230,7 +230,7 @@ class McpDoor:
 
     def instructions(self, context: Context) -> str:
         """One server's own; for many, each under its name, bounded."""
-        said = [(s.name, s.listing.instructions) for s in self.faces(context) if s.listing]
+        said = [(s.name, s.instructions) for s in self.faces(context) if s.listing]
         if context.endpoint is not None:
             return said[0][1] if said else ""
         return "\n\n".join(

@@ -66,9 +66,9 @@ class Turn(Struct, eq=False):
             return
         assert not self.is_begun, "An answer was begun already"
         line, size = self.line, len(body)
-        lines = JSON_LINE if body else b""
-        if headers:
-            lines = lines_of(headers) + (b"" if _has(headers, b"content-type") else lines)
+        lines = lines_of(headers) if headers else b""
+        if body and not (headers and _has(headers, b"content-type")):
+            lines += JSON_LINE
         send = line.hold
         if line.is_last:
             lines += b"connection: close\r\n"

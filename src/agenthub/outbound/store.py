@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.pinning import Pin
 from agenthub.outbound.call_log import BatchedCallLog
 from agenthub.outbound.database_process import DatabaseProcess, Keeping, Row
 from agenthub.outbound.home import only_hub, refuse_loose_file, secure_home
@@ -57,7 +58,7 @@ class DatabaseStore:
             keys=tuple(_key(row) for row in await read("keys")),
             breakers=tuple(BreakerRow(*row) for row in await read("breakers")),
             lists=dict(await read("listings")),
-            pins={(name, tool): digest for name, tool, digest in await read("pins")},
+            pins={(name, tool): Pin(*pin) for name, tool, *pin in await read("pins")},
             secrets=known | dict(missing),
         )
 
@@ -77,13 +78,14 @@ class DatabaseStore:
         )  # fmt: skip
         await self._process.change(("put_key", [values]))
 
-    async def put_list(self, endpoint: str, data: bytes) -> None:
-        await self._process.change(("put_listing", [(endpoint, data)]))
+    async def put_list(self, endpoint: str, data: bytes, pins: Mapping[str, Pin]) -> None:
+        await self._process.change(
+            ("put_listing", [(endpoint, data)]), ("put_pin", _pin_rows(endpoint, pins))
+        )
 
-    async def put_pins(self, endpoint: str, pins: Mapping[str, bytes]) -> None:
+    async def put_pins(self, endpoint: str, pins: Mapping[str, Pin]) -> None:
         """Adds and replaces; a pin stays when its tool is gone, for a tool may come back."""
-        rows = [(endpoint, tool, digest) for tool, digest in pins.items()]
-        await self._process.change(("put_pin", rows))
+        await self._process.change(("put_pin", _pin_rows(endpoint, pins)))
 
     async def put_breakers(self, rows: Sequence[BreakerRow]) -> None:
         await self._process.change(("put_breaker", [(row.key, row.data) for row in rows]))
@@ -159,6 +161,10 @@ async def open_store(
                     "Call rows could not be kept",
                     extra={"rows": process.unkept, "problem": process.problem},
                 )
+
+
+def _pin_rows(endpoint: str, pins: Mapping[str, Pin]) -> list[Row]:
+    return [(endpoint, tool, pin.digest, pin.definition) for tool, pin in pins.items()]
 
 
 def _text(names: tuple[str, ...]) -> str:

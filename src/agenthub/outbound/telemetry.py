@@ -23,6 +23,8 @@ log = logging.getLogger("agenthub")
 LOG_LEVEL: Final = "AGENTHUB_LOG"
 """The environment variable that says what is logged."""
 LEVELS: Final = ("debug", "info", "warning", "error")
+GRAVE: Final = frozenset({"lost", "unreachable", "pending"})
+"""What somebody should look at, of what a server becomes."""
 VALUE_MAX: Final = 500
 TRACE_MAX: Final = 8_000
 
@@ -82,7 +84,7 @@ def log_event(event: Event) -> None:
     """A sink of the bus."""
     match event:
         case ServerChanged():
-            level = logging.WARNING if event.state in {"lost", "unreachable"} else logging.INFO
+            level = logging.WARNING if event.state in GRAVE else logging.INFO
             tell(level, f"Server {event.state}", endpoint=event.endpoint, detail=event.detail)
         case BreakerChanged():
             level = logging.INFO if event.after == "closed" else logging.WARNING

@@ -116,12 +116,12 @@ class Validator:
         return True
 
 
-def inspect(schema: dict[str, Any]) -> None:
-    """Raise ValueError for a schema that no argument should be held against."""
-    compile_schema(schema)
+def inspect(schema: dict[str, Any], what: str = "inputSchema") -> None:
+    """Raise ValueError for a schema that nothing should be held against."""
+    compile_schema(schema, what)
 
 
-def compile_schema(schema: dict[str, Any]) -> Validator:
+def compile_schema(schema: dict[str, Any], what: str = "inputSchema") -> Validator:
     """Raises ValueError for what is no schema, costs too much, or refers to something outside."""
     try:
         shape = take_apart(schema)
@@ -132,7 +132,7 @@ def compile_schema(schema: dict[str, Any]) -> Validator:
         return _compile_patterns(encoded)
     except ValueError as error:
         text = str(error).partition("\n")[0]
-        raise ValueError(f"inputSchema: {text[:PROBLEM_MAX]}") from None
+        raise ValueError(f"{what}: {text[:PROBLEM_MAX]}") from None
 
 
 def _check_size(encoded: bytes) -> None:

@@ -35,6 +35,8 @@ ROUTES = [
     ("GET", "/api/keys", "admin"),
     ("POST", "/api/keys", "admin"),
     ("DELETE", "/api/keys/k0", "admin"),
+    ("GET", "/api/tools/pending", "read"),
+    ("POST", "/api/tools/approve", "admin"),
     ("GET", "/api/check", "read"),
     ("GET", "/metrics", "read"),
 ]
@@ -65,7 +67,7 @@ VALUE = st.recursive(
 )  # fmt: skip
 FIELDS = """name url command env headers fallbacks fallback_url rate_limit breaker timeouts tools
 tool server arguments deadline_ms idempotency_key reason ttl_s scopes endpoints failure_threshold
-recovery_timeout_ms""".split()  # noqa: SIM905 - they read better so
+recovery_timeout_ms endpoint pinning""".split()  # noqa: SIM905 - they read better so
 BODY = st.dictionaries(st.sampled_from(FIELDS), VALUE, max_size=5) | VALUE
 NAME = st.just("calculator") | st.sampled_from(
     ["other", "nothing", "'", "%00", "..%2f", "a" * 300, "%F0%9F%92%A9"]

@@ -8,7 +8,17 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from agenthub.domain.errors import HubError
-from agenthub.inbound.rest import answer, breakers, calls, endpoints, events, keys, overview, tools
+from agenthub.inbound.rest import (
+    answer,
+    approval,
+    breakers,
+    calls,
+    endpoints,
+    events,
+    keys,
+    overview,
+    tools,
+)
 from agenthub.inbound.rest.describe import describe
 from agenthub.inbound.rest.needs import RestHub
 from agenthub.inbound.rest.request import known_parameters
@@ -27,7 +37,7 @@ def create(hub: RestHub) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.hub = hub
-    for part in (endpoints, tools, breakers, calls, events, keys, overview):
+    for part in (endpoints, tools, approval, breakers, calls, events, keys, overview):
         app.include_router(part.router)
     app.add_exception_handler(HubError, answer.on_hub_error)
     app.add_exception_handler(RequestValidationError, answer.on_validation_error)

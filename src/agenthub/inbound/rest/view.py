@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Raw, Struct, field, structs
 
 from agenthub.domain.breaker_config import BreakerConfig
@@ -50,6 +49,8 @@ class EndpointView(Struct, frozen=True):
     restarts: int
     stderr: Sequence[str]
     tools_count: int
+    tools_pending: int
+    """Tools that wait for approval; see `/api/tools/pending`."""
     excluded: Mapping[str, str]
     """Tools that are not offered, and why."""
     listed_at_s: int | None
@@ -70,8 +71,13 @@ class ToolView(Struct, frozen=True):
     """As its own server calls it; `/mcp` offers it as `endpoint__name`."""
     unavailable: str
     """Why a call would fail now; empty when it would not."""
+    standing: str
+    """`approved`; or `changed` or `new`, and used all the same, by the server's setting."""
+    suspicions: Sequence[str]
+    """What is odd in its texts: `hidden_characters`, `terminal_escapes`, `html_comment`, `markup`,
+    `instructions`, `long_text`."""
     definition: Raw
-    """As the server gave it."""
+    """As clients get it: the server's own, without what nobody would see."""
 
 
 class ToolList(Struct, frozen=True):
@@ -195,6 +201,7 @@ def endpoint_view(
         restarts=state.restarts,
         stderr=state.stderr if in_full else (),
         tools_count=len(listing.tools) if listing else 0,
+        tools_pending=len(server.pending),
         excluded=listing.excluded if listing else {},
         listed_at_s=listing.listed_at_s if listing else None,
         breaker=breaker_view(hub, server),
@@ -206,17 +213,13 @@ def _with_defaults(endpoint: Endpoint) -> Any:
     return structs.asdict(endpoint)
 
 
-class _Named(Struct):
-    name: str
-
-
 def tool_views(server: RestServer) -> list[ToolView]:
-    if server.listing is None or not server.endpoint.enabled:
-        return []
     why = server.unavailable()
     return [
-        ToolView(server.name, msgspec.json.decode(tool, type=_Named).name, why, Raw(tool))
-        for tool in server.listing.tools
+        ToolView(
+            server.name, tool.name, why, tool.standing.value, tool.suspicions, Raw(tool.definition)
+        )
+        for tool in server.tools()
     ]
 
 

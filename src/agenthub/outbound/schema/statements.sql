@@ -28,7 +28,8 @@ INSERT INTO client_key VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) 
 INSERT INTO listing VALUES (?1, ?2) ON CONFLICT (endpoint) DO UPDATE SET data = ?2;
 
 -- name: put_pin
-INSERT INTO pin VALUES (?1, ?2, ?3) ON CONFLICT (endpoint, tool) DO UPDATE SET digest = ?3;
+INSERT INTO pin VALUES (?1, ?2, ?3, ?4) ON CONFLICT (endpoint, tool) DO UPDATE SET digest = ?3,
+    definition = ?4;
 
 -- name: put_breaker
 INSERT INTO breaker VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET data = ?2;
@@ -58,7 +59,7 @@ SELECT key, data FROM breaker ORDER BY key;
 SELECT endpoint, data FROM listing ORDER BY endpoint;
 
 -- name: pins
-SELECT endpoint, tool, digest FROM pin ORDER BY endpoint, tool;
+SELECT endpoint, tool, digest, definition FROM pin ORDER BY endpoint, tool;
 
 -- name: secrets
 SELECT name, value FROM secret;

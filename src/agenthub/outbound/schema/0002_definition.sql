@@ -1,0 +1,2 @@
+-- What was approved can be shown beside what there is now. Empty: approved before this was kept.
+ALTER TABLE pin ADD COLUMN definition BLOB NOT NULL DEFAULT x'';
