@@ -1,13 +1,19 @@
-"""P14 to P18 of the rule set, whatever servers, clients and clocks do, in random orders.
+"""P14 to P18 of the rule set: a machine does anything to a hub with two servers, in any order.
 
-A story is drawn by a seed: servers that fail in every way, clients that go, settings that change,
-a process that stands still. The fakes' journals are the judges.
+Servers fail in every way, turn their coats and move, clients go, settings change, the wall clock
+jumps, the process stands still; what is ready runs in an order drawn by a seed. The servers
+(fakes) are the judges: what they carried out is set against what the callers were told.
 """
 
 import asyncio
-import random
+import functools
+from dataclasses import dataclass
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import Raw, structs
 from support.fake_upstream import (
     BUSY,
     GARBAGE,
@@ -22,167 +28,290 @@ from support.fake_upstream import (
     status,
     tool,
 )  # fmt: skip
-from support.house import ANNA, BERT, Heard, house, ms, server
-from support.virtual_time import passes, run, settled
+from support.house import ANNA, BERT, Heard, House, house, ms, server
+from support.virtual_time import VirtualLoop, passes
 
+from agenthub.catalog import GRACE
+from agenthub.domain.call import Call
 from agenthub.domain.endpoint import RateLimit
 from agenthub.domain.errors import HubError
 from agenthub.domain.outcome import Cause
-from agenthub.domain.retry import RETRIES_MIN
+from agenthub.domain.retry import RETRIES_MIN, TOKENS_MAX
 from agenthub.domain.span import SECOND
 from agenthub.gateway import SWEEP
+from agenthub.passage import Passage
 
-SEEDS = 200
+LATE = ms(250)
+SEATS_MAX = 8
+NAMES = ("main", "spare")
 TOOLS = {
     "pay": tool("pay"),
     "look": tool("look", annotations={"readOnlyHint": True}),
     "put": tool("put", annotations={"idempotentHint": True}),
 }
-LATE = ms(250)
+COATS = {
+    "pay": tool("pay", annotations={"readOnlyHint": True, "idempotentHint": True}),
+    "look": tool("look", annotations={"readOnlyHint": False}),
+    "put": tool("put", annotations={"readOnlyHint": True}),
+}
+"""What a server says of its tools after it was trusted with others (R30)."""
+WELL = (OK, TOOL_ERROR, error(-32602, runs=False))
+SICK = (
+    REFUSED, BUSY, GARBAGE, lost(loss=0), status(502, runs=True), status(503),
+    status(503, retry_after_ms=300),
+)  # fmt: skip
+"""Failures of the server: each costs its retry budget."""
+ODD = (
+    HANGS, error(-32603),
+    Act(lost(loss=0).reply, notes=(("notifications/progress", b"{}"),)),
+)  # fmt: skip
+
+names = st.sampled_from(NAMES)
+tools = st.sampled_from(list(TOOLS))
+callers = st.sampled_from((ANNA, BERT))
+spans = st.one_of(st.integers(1, SECOND), st.integers(1, 8 * SECOND))
+ACTS = (*WELL, *SICK, *ODD)
+acts = st.tuples(
+    st.sampled_from(range(len(ACTS))), st.one_of(st.just(ms(1)), st.integers(1, 3 * SECOND))
+)
+"""By number, so that a failing story can be read: (which of ACTS, after so long)."""
+scripts = st.lists(acts, min_size=1, max_size=12)
 
 
-class Story:
-    """A hub with two trusted servers, `main` with `spare` behind it."""
+@dataclass(eq=False)
+class Told:
+    """A call, and what its caller was told."""
 
-    def __init__(self, hub, chance):
-        self.hub = hub
-        self.chance = chance
-        self.calls = []
-        """(call, receiver, passage)."""
-        self.numbers = iter(range(10**6))
-        self.stood_still = False
-        self.retries = 0
+    call: Call
+    heard: Heard
+    request: tuple
+    """What must not run twice: this call, or a caller's key."""
+    passage: Passage | None = None
+    """None: it was refused before it began."""
+    may_be_late: int = 0
+    """Monotonic: the process stood still until then."""
 
-    def act(self, _outgoing):
-        draw = self.chance.choice
-        act = draw((
-            OK, OK, OK, OK, TOOL_ERROR, REFUSED, lost(), lost(), BUSY, HANGS, GARBAGE,
-            status(503), status(503, retry_after_ms=300), status(502), error(-32603), error(-32602),
-            Act(lost().reply, runs=True, notes=(("notifications/progress", b"{}"),)),
-        ))  # fmt: skip
-        return later(act, self.chance.randrange(ms(1), 3 * SECOND)) if act.reply else act
 
-    def call(self):
-        name = self.chance.choice(list(TOOLS))
-        key = self.chance.choice((None, None, None, "key"))
-        facts = {
-            "caller": self.chance.choice((ANNA, BERT)), "key": key,
-            "seconds": self.chance.choice((0.05, 0.5, 3, 20, 60)),
-            "n": "same" if key else next(self.numbers),
-        }  # fmt: skip
+class Judge:
+    """Stands inside one fake server, and sees each attempt as it comes."""
 
-        call, heard = self.hub.call("main", name, **facts), Heard()
-        ended = heard.finished
+    def __init__(self, waist, fake):
+        self.waist, self.fake = waist, fake
+        self.script = []
+        """What the next attempts meet; then all goes well."""
+        self.before = {}
+        """By call: the last act that it met here."""
+        self.again = set()
+        self.retries = self.successes = 0
+
+    def act(self, outgoing):
+        which, span = self.script.pop(0) if self.script else (0, OK.after)
+        act = ACTS[which] if ACTS[which].reply is None else later(ACTS[which], span)
+        number = int(bytes(outgoing.meta["number"]))
+        if number in self.before:
+            self.retried(outgoing, self.before[number])
+        self.before[number] = ACTS[which]
+        self.successes += ACTS[which] in WELL
+        if act.runs:
+            self.waist.ran(number, self.fake.endpoint.name)
+        return act
+
+    def retried(self, outgoing, met):
+        """P16: a few at a time, and a bucket of tokens, which successes fill slowly."""
+        self.again.add(id(outgoing))
+        flying = sum(id(one.outgoing) in self.again for one in self.fake.flying)
+        if flying + 1 > max(RETRIES_MIN, SEATS_MAX // 5):
+            self.waist.wrong.append(f"P16: {flying + 1} retries at a time")
+        if met in SICK:
+            self.retries += 1
+        if self.retries * 10 > TOKENS_MAX // 2 - 1 + self.successes:
+            self.waist.wrong.append(f"P16: {self.retries} retries")
+
+
+class Waist(RuleBasedStateMachine):
+    @initialize(
+        seed=st.integers(0, 9_999), trusted=st.sampled_from(((), ("main",), NAMES, NAMES)),
+        same_backend=st.sampled_from((False, False, True)), attempts=st.integers(1, 3),
+        places=st.integers(2, 40), limit=st.sampled_from((None, RateLimit(rps=20, burst=30))),
+    )  # fmt: skip
+    def begin(self, seed, trusted, same_backend, attempts, places, limit):
+        self.runner = asyncio.Runner(loop_factory=functools.partial(VirtualLoop, seed))
+        self.wrong, self.calls, self.where, self.judges = [], [], {}, {}
+        self.trusted, self.same_backend = trusted, same_backend
+        self.main = server(
+            "main", trust="main" in trusted, fallbacks=("spare",), rate_limit=limit,
+            attempts=attempts, same_backend=same_backend, concurrency=6,
+        )  # fmt: skip
+        spare = server("spare", trust="spare" in trusted, attempts=attempts, concurrency=4)
+        self.opened = house(
+            self.main, spare, prepare=dict.fromkeys(NAMES, self.move_in), calls_in_flight=places
+        )
+        self.hub: House = self.run(self.opened.__aenter__())
+
+    def run(self, coroutine):
+        async def inside():
+            return await coroutine
+
+        return self.runner.run(inside())
+
+    def move_in(self, fake):
+        fake.tools = dict(TOOLS)
+        judge = self.judges[fake.endpoint.name] = Judge(self, fake)
+        fake.answers = dict.fromkeys(TOOLS, judge.act)
+
+    # What happens
+
+    @rule(
+        tool_=tools, caller=callers, key=st.sampled_from((None, None, None, "key")),
+        seconds=st.sampled_from((0.05, 0.5, 3, 20, 60)), count=st.integers(1, 8),
+    )  # fmt: skip
+    def call(self, tool_, caller, key, seconds, count):
+        async def begin():
+            for _ in range(count):
+                self.begin_one(tool_, caller, key, seconds)
+
+        self.run(begin())
+
+    def begin_one(self, tool_, caller, key, seconds):
+        number = len(self.calls)
+        call = self.hub.call("main", tool_, caller=caller, key=key, seconds=seconds)
+        call = structs.replace(call, meta={"number": Raw(str(number).encode())})
+        told = Told(call, Heard(), (tool_, caller.id, key) if key else (tool_, number))
+        ended = told.heard.finished
 
         def finished(answer):
-            heard.at = self.hub.clock.now()
+            if self.hub.clock.now() > max(call.deadline, told.may_be_late) + LATE:
+                self.wrong.append("P17: a deadline was exceeded")
+            if answer.error and answer.error.executed == "no" and told.request in self.where:
+                self.wrong.append("R32: it did run")
             ended(answer)
 
-        heard.finished = finished
+        told.heard.finished = finished
+        self.calls.append(told)
         try:
-            passage = self.hub.gateway.start(call, heard)
+            told.passage = self.hub.gateway.start(call, told.heard)
         except HubError:
+            told.passage = None
+
+    @rule(tool_=tools, caller=callers, script=scripts)
+    def call_meets(self, tool_, caller, script):
+        """A lone call, and a server that has just this for it."""
+        self.judges["main"].script = script
+        self.call(tool_, caller, None, 20, 1)
+        self.run(passes(5 * SECOND))
+
+    @precondition(lambda self: self.calls)
+    @rule(which=st.integers(0, 10**6))
+    def client_goes(self, which):
+        passage = self.calls[which % len(self.calls)].passage
+
+        async def cancel():
+            if passage:
+                passage.cancel(Cause.CLIENT)
+
+        self.run(cancel())
+
+    @rule(name=names, script=scripts)
+    def server_will(self, name, script):
+        self.judges[name].script = script
+
+    @rule(name=names)
+    def server_dies_or_is_back(self, name):
+        async def turn():
+            fake = self.hub[name]
+            (fake.die if fake.alive else fake.revive)()
+
+        self.run(turn())
+
+    @rule(tool_=tools, names=st.sampled_from((("main",), ("spare",), NAMES)), script=scripts)
+    def server_turns_its_coat(self, tool_, names, script):
+        """And whoever asks for that tool meets trouble."""
+
+        async def turn():
+            for name in names:
+                fake = self.hub[name]
+                fake.tools[tool_] = COATS[tool_]
+                fake.watcher.changed("notifications/tools/list_changed", b"{}")
+            await passes(SECOND)
+
+        self.run(turn())
+        self.call_meets(tool_, ANNA, script)
+
+    @rule(seats=st.integers(1, SEATS_MAX))
+    def settings_change(self, seats):
+        self.main = structs.replace(self.main, concurrency=seats)
+        self.run(self.hub.catalog.replace("main", self.main))
+
+    @rule(port=st.integers(1, 9))
+    def server_moves(self, port):
+        self.main = structs.replace(self.main, url=f"http://main.test:{port}/mcp")
+        self.run(self.hub.catalog.replace("main", self.main))
+
+    @rule(step=st.sampled_from((-3_600, 3_600, 10**9)))
+    def wall_clock_is_set(self, step):
+        self.hub.clock.wall_step += step * SECOND
+
+    @rule(seconds=st.sampled_from((1, 20, 60)))
+    def process_stands_still(self, seconds):
+        loop = self.runner.get_loop()
+        loop.stand_still(seconds * SECOND)
+        for told in self.calls:
+            if not told.heard.answers:
+                told.may_be_late = loop.now + GRACE
+
+    @rule(span=spans)
+    def time_passes(self, span):
+        self.run(passes(span))
+
+    # What must hold
+
+    def ran(self, number, name):
+        """P14, P15: what is not known to be safe runs once, whatever became of it."""
+        request = self.calls[number].request
+        where = self.where.setdefault(request, [])
+        where.append(name)
+        if len(where) == 1:
             return
-        self.calls.append((call, heard, passage))
+        if where.count(name) > 1 and not (name in self.trusted and request[0] in {"look", "put"}):
+            self.wrong.append(f"P14, P15: {request} ran {where}")
+        if len(set(where)) > 1:
+            shared = request[0] == "put" and self.same_backend
+            if not (self.trusted == NAMES and (request[0] == "look" or shared)):
+                self.wrong.append(f"P14, P15: {request} ran {where}")
 
-    async def step(self):
-        what, fake = self.chance.randrange(20), self.hub[self.chance.choice(("main", "spare"))]
-        if what < 10:
-            for _ in range(self.chance.randrange(1, 8)):
-                self.call()
-        elif what < 13 and self.calls:
-            self.chance.choice(self.calls)[2].cancel(Cause.CLIENT)
-        elif what == 13 and fake.alive:
-            fake.die()
-        elif what == 14 and not fake.alive:
-            fake.revive()
-        elif what == 15:
-            self.hub.clock.wall_step += self.chance.choice((-3600, 3600, 10**9)) * SECOND
-        elif what == 16 and self.chance.random() < 0.3:
-            asyncio.get_running_loop().stand_still(60 * SECOND)
-            self.stood_still = True
-        elif what == 17:
-            await self.hub.catalog.replace("main", main(concurrency=self.chance.randrange(1, 9)))
-        else:
-            await passes(self.chance.randrange(1, 4 * SECOND))
-        for one in self.hub.catalog.all_servers():
-            # With so few seats the share of 20 % is below the least that is allowed.
-            assert one.lane.budget._running <= RETRIES_MIN, "P16"
-            self.retries = max(self.retries, one.lane.budget._running)
+    @invariant()
+    def nothing_went_wrong(self):
+        assert not self.wrong
 
-    async def end(self):
-        """Everything that is under way ends by itself."""
-        await passes(70 * SECOND)
-        await settled()
-
-    def judge(self):
-        for call, heard, _ in self.calls:
-            assert len(heard.answers) == 1, "each call ends once"
-            if not self.stood_still:
-                assert heard.at - call.deadline <= LATE, "P17"
-        for (name, arguments), where in self.ran().items():
-            if name == "pay" and b"same" not in arguments:
-                assert len(where) == 1, f"P14, P15: {where}"
-            if name == "put" and b"same" not in arguments:
-                assert len(set(where)) == 1, "idempotent on one server is not so on two"
-        assert self.hub.at_rest(), "P18"
-        for one in self.hub.catalog.all_servers():
-            assert (one.lane.budget._running, one.lane.seats.waiting) == (0, 0), "P18"
+    @rule()
+    def all_comes_to_rest(self):
+        """P18: whatever happened, it ends by itself, and then nothing is held."""
+        self.run(passes(70 * SECOND))
+        servers = self.hub.catalog.all_servers()
+        for _ in range(10):  # A question of the hub's own to a sick server takes a millisecond.
+            if any(one.lane.breaker.in_flight for one in servers):
+                self.run(passes(ms(1)))
+        for told in self.calls:
+            assert len(told.heard.answers) == (told.passage is not None), "each call ends once"
+        assert self.hub.at_rest()
+        for one in servers:
+            assert one.lane.budget._running == 0
+            assert one.lane.seats.waiting == 0
         assert self.hub.gateway._timer is None
 
-    def ran(self):
-        """Where each request was carried out, by tool and arguments."""
-        found = {}
-        for name in ("main", "spare"):
-            for fake in self.hub.upstreams[name]:
-                for method, tool_, params in fake.journal:
-                    if method == "tools/call":
-                        key = (tool_, bytes(params["arguments"]))
-                        found.setdefault(key, []).append(name)
-        return found
-
-
-def main(**more):
-    limit = RateLimit(rps=20, burst=30)
-    return server("main", trust=True, fallbacks=("spare",), rate_limit=limit, **more)
-
-
-async def story(seed):
-    chance = random.Random(seed)
-
-    def prepare(fake):
-        fake.tools = dict(TOOLS)
-
-    servers = (main(concurrency=6), server("spare", trust=True, concurrency=4))
-    async with house(
-        *servers, prepare={"main": prepare, "spare": prepare}, calls_in_flight=40
-    ) as hub:
-        told = Story(hub, chance)
-        for name in ("main", "spare"):
-            hub[name].answers |= dict.fromkeys(TOOLS, told.act)
-        for _ in range(40):
-            await told.step()
-        for name in ("main", "spare"):
-            hub[name].answers.clear()
-            if not hub[name].alive:
-                hub[name].revive()
-        await told.end()
-        told.judge()
-        return len(told.calls), told.retries
-
-
-@pytest.mark.parametrize("part", range(4))
-def test_whatever_happens_the_properties_hold(part):
-    calls = retries = 0
-    for seed in range(part, SEEDS, 4):
+    def teardown(self):
+        if not hasattr(self, "hub"):
+            return
         try:
-            began, retried = run(lambda seed=seed: story(seed), seed)
-        except BaseException as failure:
-            failure.add_note(f"seed {seed}")
-            raise
-        calls, retries = calls + began, max(retries, retried)
-    assert calls > 1_000, "stories in which something happens"
-    assert retries > 0
+            self.all_comes_to_rest()
+            self.nothing_went_wrong()
+        finally:
+            self.run(self.opened.__aexit__(None, None, None))
+            self.runner.close()
+
+
+TestWaist = pytest.mark.timeout(300)(Waist.TestCase)
+TestWaist.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 
 
 def test_the_sweep_leaves_room_for_the_bound():
