@@ -86,7 +86,7 @@ def build() -> tuple[Gateway, Rows, Upstream]:
     )
     catalog.load([endpoint], Stored((), (), (), {}, {}, {}))
     catalog.get("echo").restore(Listing(tools=[TOOL]), {})
-    return Gateway(catalog, clock, rows, Nobody(), metrics, 1_000), rows, upstream
+    return Gateway(catalog, clock, rows, Nobody(), Nobody(), metrics, 1_000), rows, upstream
 
 
 def calls(gateway: Gateway, count: int) -> list[Call]:

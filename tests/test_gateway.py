@@ -31,10 +31,12 @@ from agenthub.domain.errors import (
     Overloaded,
     Poisoned,
     RateLimited,
+    StorageFailed,
     UnknownTarget,
     UpstreamUnavailable,
 )  # fmt: skip
 from agenthub.domain.events import CallEnded, ClockEvent
+from agenthub.domain.idempotency import KEPT_S
 from agenthub.domain.outcome import Cause
 from agenthub.domain.span import SECOND
 from agenthub.gateway import SWEEP
@@ -788,6 +790,196 @@ async def test_r33_what_surely_did_not_run_may_be_tried_again():
         assert isinstance(await hub.error("calculator", "add", key="k"), UpstreamUnavailable)
         assert (await hub.ask("calculator", "add", key="k")).reply.code == -32602
         assert await hub.result("calculator", "add", key="k") == FIVE
+
+
+@virtual_time()
+async def test_r33_a_call_without_a_key_costs_no_write():
+    async with house("calculator") as hub:
+        await many(hub, 20)
+        assert hub.claims.writes == []
+
+
+@virtual_time()
+async def test_r33_nothing_is_sent_before_the_key_is_durable():
+    async with house("calculator") as hub:
+        hub.claims.delay = SECOND
+        heard, _ = hub.begin("calculator", "add", key="k")
+        await passes(SECOND - ms(1))
+        assert hub["calculator"].executed("add") == 0
+        assert len(hub.claims.rows) == 1
+        await passes(ms(10))
+        assert heard.answer.reply.result == FIVE
+        assert heard.answer.attempts == 1
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_r33_what_becomes_of_it_is_handed_over_before_anybody_hears_it():
+    async with house("calculator") as hub:
+        heard, order = Heard(), hub.claims.writes
+        heard.finished = lambda _: order.append("heard")
+        hub.gateway.start(hub.call("calculator", "add", key="k"), heard)
+        await passes(SECOND)
+        assert order == ["claim", "finish", "heard"]
+
+
+@virtual_time()
+async def test_r33_without_its_record_a_call_is_not_run():
+    """Locked, full or gone: the call may be tried again later; those without a key go on."""
+    async with house("calculator") as hub:
+        hub.claims.broken = True
+        answer = await hub.ask("calculator", "add", key="k")
+        assert isinstance(answer.error, StorageFailed)
+        assert (answer.error.executed, answer.error.retryable) == ("no", True)
+        assert (answer.error.server, answer.error.tool) == ("calculator", "add")
+        assert answer.error.request_id == hub.rows[-1].id
+        assert hub.rows[-1].outcome == "storage_failed"
+        assert await hub.result("calculator", "add") == FIVE
+        hub.claims.broken = False
+        assert await hub.result("calculator", "add", key="k") == FIVE
+        assert hub["calculator"].executed("add") == 2
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_r33_a_record_that_came_too_late_is_taken_back():
+    async with house("calculator") as hub:
+        hub.claims.lost = True
+        assert isinstance(await hub.error("calculator", "add", key="k"), StorageFailed)
+        assert hub.claims.rows == {}
+
+
+@virtual_time()
+async def test_r33_a_call_that_ends_while_its_key_is_written_down_is_not_run():
+    async with house("calculator") as hub:
+        hub.claims.delay = SECOND
+        gone, passage = hub.begin("calculator", "add", key="gone")
+        late, _ = hub.begin("calculator", "add", key="late", seconds=0.5)
+        passage.cancel(Cause.CLIENT)
+        await passes(2 * SECOND)
+        for heard in (gone, late):
+            assert isinstance(heard.answer.error, DeadlineExceeded)
+            assert heard.answer.error.executed == "no"
+        assert hub["calculator"].executed("add") == 0
+        assert hub.claims.rows == {}
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_r33_what_a_guard_refuses_does_not_use_its_key_up():
+    limit = RateLimit(rps=1, burst=1)
+    async with house(server("calculator", rate_limit=limit)) as hub:
+        await hub.result("calculator", "add")
+        assert isinstance(await hub.error("calculator", "add", key="k"), RateLimited)
+        assert hub.claims.rows == {}
+        await passes(SECOND)
+        assert await hub.result("calculator", "add", key="k") == FIVE
+
+
+@virtual_time()
+async def test_r33_the_guards_see_the_time_after_the_writing():
+    """A token that came while the key was written down counts."""
+    limit = RateLimit(rps=1, burst=1)
+    async with house(server("calculator", rate_limit=limit)) as hub:
+        await hub.result("calculator", "add")
+        hub.claims.delay = 2 * SECOND
+        assert await hub.result("calculator", "add", key="k") == FIVE
+
+
+@virtual_time()
+async def test_r33_a_key_lives_for_a_day_whatever_the_wall_clock_does():
+    async with house("calculator") as hub:
+        await hub.result("calculator", "add", key="k")
+        for step in (0, 10**9 * SECOND, -(10**9) * SECOND):
+            hub.clock.wall_step = step
+            assert await hub.result("calculator", "add", key="k") == FIVE
+        await passes((KEPT_S - 2) * SECOND)
+        assert await hub.result("calculator", "add", key="k") == FIVE
+        assert hub["calculator"].executed("add") == 1
+        await passes(3 * SECOND)
+        assert await hub.result("calculator", "add", key="k") == FIVE
+        assert hub["calculator"].executed("add") == 2
+        assert len(hub.claims.rows) == 1
+
+
+@virtual_time()
+async def test_r33_after_a_crash_what_was_answered_is_answered_and_the_rest_is_unknown():
+    async with house("calculator") as hub:
+        claims = hub.claims
+        await hub.result("calculator", "add", key="done", a=1)
+        hub["calculator"].answers["add"] = HANGS
+        hub.begin("calculator", "add", key="under way", a=1)
+        await passes(SECOND)
+        assert hub["calculator"].executed("add") == 2
+        kept = {scope: list(row) for scope, row in claims.rows.items()}
+    # The end of the first house is a tidy one; what it wrote at its end is taken back here.
+    claims.rows = kept
+    async with house("calculator", claims=claims) as hub:
+        claims.clock = hub.clock
+        claims.writes.clear()
+        answer = await hub.ask("calculator", "add", key="done", a=1)
+        assert (answer.reply.result, answer.served_by, answer.attempts) == (FIVE, "calculator", 0)
+        unknown = await hub.error("calculator", "add", key="under way", a=1)
+        assert isinstance(unknown, OutcomeUnknown)
+        assert (unknown.executed, unknown.server, unknown.tool) == ("unknown", "calculator", "add")
+        assert unknown.request_id == hub.rows[-1].id
+        for key in ("done", "under way"):
+            conflict = await hub.error("calculator", "add", key=key, a=2)
+            assert isinstance(conflict, IdempotencyConflict)
+        assert hub["calculator"].executed("add") == 0
+        assert claims.rows == kept
+        assert set(claims.writes) == {"claim"}
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_r33_a_tool_error_and_who_served_it_are_kept_too():
+    twins = (server("calculator", fallbacks=("spare",), attempts=1), server("spare"))
+    async with house(*twins) as hub:
+        hub["calculator"].answers["add"] = REFUSED
+        hub["spare"].answers["add"] = TOOL_ERROR
+        first, again = [await hub.ask("calculator", "add", key="k") for _ in range(2)]
+        assert again.reply == first.reply
+        assert again.served_by == "spare"
+        assert hub["spare"].executed("add") == 1
+
+
+@virtual_time()
+async def test_r33_an_answer_without_room_is_not_kept_but_that_it_ran_is():
+    async with house("calculator") as hub:
+        hub.claims.bytes_max = 10
+        assert await hub.result("calculator", "add", key="k") == FIVE
+        unknown = await hub.error("calculator", "add", key="k")
+        assert isinstance(unknown, OutcomeUnknown)
+        assert unknown.executed == "yes"
+        assert hub["calculator"].executed("add") == 1
+
+
+@virtual_time()
+async def test_r33_beyond_the_number_of_keys_a_call_is_refused_not_run_unrecorded():
+    async with house("calculator") as hub:
+        hub.claims.claims_max = 2
+        for key in "ab":
+            await hub.result("calculator", "add", key=key)
+        full = await hub.error("calculator", "add", key="c")
+        assert isinstance(full, Overloaded)
+        assert await hub.result("calculator", "add", key="c", caller=BERT) == FIVE
+        assert await hub.result("calculator", "add", key="a") == FIVE
+        assert hub["calculator"].executed("add") == 3
+
+
+@virtual_time(seeds=50)
+async def test_g6_of_two_hundred_with_one_key_one_runs():
+    async with house("calculator") as hub:
+        hub["calculator"].answers["add"] = later(OK, ms(20))
+        asked = [many(hub, 2, key="k", a=1) for _ in range(95)]
+        other = many(hub, 10, key="k", a=2)
+        *answers, conflicts = await asyncio.gather(*asked, other)
+        told = outcomes(answer for some in (*answers, conflicts) for answer in some)
+        assert set(told) == {"ok", "IdempotencyConflict"}
+        assert sum(told.values()) == 200
+        assert hub["calculator"].executed("add") == 1
+        assert hub.at_rest()
 
 
 @virtual_time()

@@ -1,7 +1,8 @@
 """The way of a call through the hub. Every call takes it, by every door; there is no other.
 
-    door ─ start(call) ─► shed? ─► known idempotency key? ─► Journey (domain/journey.py)
-                                                               │ SEND
+    door ─ start(call) ─► shed? ─► idempotency key? ──────► Journey (domain/journey.py)
+                                     │ write it down first       │ SEND
+                                   ClaimLog                      │
                           Passage ◄── finished / notified ── Upstream
 
 `Passage` (passage.py) drives one `Journey` with callbacks: no task, no await, so that a call over
@@ -10,7 +11,7 @@ HTTP on both sides costs microseconds. `open` is the same for whoever would rath
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from agenthub.catalog import Catalog
@@ -22,8 +23,8 @@ from agenthub.domain.journey import Journey
 from agenthub.domain.outcome import Cause
 from agenthub.domain.span import MICROSECOND, MILLISECOND, SECOND, Nanoseconds
 from agenthub.metrics import OTHER, Metrics
-from agenthub.passage import Passage, Receiver, Stream
-from agenthub.ports import CallLog, CallRow, Clock, Observer, Timer
+from agenthub.passage import Answer, Passage, Receiver
+from agenthub.ports import CallLog, CallRow, ClaimLog, Clock, Observer, Question, Timer
 
 FAIR_FROM = 0.8
 """Share of the places in use from which on no caller may hold more than an equal share (R44)."""
@@ -39,11 +40,12 @@ CLEAN_UP: Nanoseconds = 5 * SECOND
 class Gateway:
     """Relays calls: shed, guard, send, repeat where that is safe, log."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of the hub that a call meets
         self,
         catalog: Catalog,
         clock: Clock,
         log: CallLog,
+        claim_log: ClaimLog,
         observer: Observer,
         metrics: Metrics,
         calls_in_flight: int,
@@ -51,6 +53,7 @@ class Gateway:
         self.catalog = catalog
         self.clock = clock
         self.log = log
+        self.claim_log = claim_log
         self.observer = observer
         self.metrics = metrics
         self.places = calls_in_flight
@@ -60,6 +63,7 @@ class Gateway:
         self.held: dict[str, int] = {}
         """Places in use, by caller."""
         self.idempotency = Idempotency()
+        self.epoch = clock.wall() - clock.now()
         self.listening: Callable[[], bool] = lambda: False
         """Whether anyone wants an event for each call."""
         self.takes_streams = True
@@ -86,7 +90,7 @@ class Gateway:
             route = self.catalog.routes.find(call)
             way = Journey(call, route.hops, None)
             passage = Passage(call, self.clock.now(), self, receiver, way)
-            joined = call.idempotency_key is not None and not passage.claim()
+            first = passage.begin if call.idempotency_key is None else passage.claim()
         except HubError as error:
             self._refused(call, error)
             raise
@@ -95,14 +99,11 @@ class Gateway:
         self.held[caller] = self.held.get(caller, 0) + 1
         if call.deadline < self._due:
             self._set_timer(call.deadline)
-        if joined:
-            passage.join()
-        else:
-            passage.begin()
+        first()
         return passage
 
     @asynccontextmanager
-    async def open(self, call: Call) -> AsyncGenerator[Stream]:
+    async def open(self, call: Call) -> AsyncGenerator["Stream"]:
         """The same for whoever awaits: notifications, then the answer. Leaving cancels.
 
         Raises:
@@ -247,3 +248,52 @@ class Gateway:
                 due = passage.deadline
         if due < self._due:
             self._set_timer(due)
+
+
+class Stream(AsyncIterator[tuple[str, bytes]]):
+    """A call's notifications (method, raw params), and then its answer, for those who await."""
+
+    BACKLOG = 1000
+    """Notifications that may wait; beyond it the oldest are dropped."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=self.BACKLOG)
+        self._answer: Answer | None = None
+        self._news = asyncio.Event()
+
+    def notified(self, method: str, params: bytes) -> None:
+        self._waiting.append((method, params))
+        self._news.set()
+
+    def asked(self, question: Question) -> None:
+        raise NotImplementedError("whoever awaits declares no capability to be asked")
+
+    def finished(self, answer: Answer) -> None:
+        self._answer = answer
+        self._news.set()
+
+    async def __anext__(self) -> tuple[str, bytes]:
+        while not self._waiting:
+            if self._answer is not None:
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        return self._waiting.popleft()
+
+    async def end(self) -> Answer:
+        """The end of the call; what was notified before is dropped if nobody took it."""
+        async for _ in self:
+            pass
+        assert self._answer is not None, "the notifications end with the answer"
+        return self._answer
+
+    async def answer(self) -> Answer:
+        """As `end`.
+
+        Raises:
+            HubError: The hub refused the call, or no server answered.
+        """
+        answer = await self.end()
+        if answer.error is not None:
+            raise answer.error
+        return answer

@@ -5,19 +5,25 @@ begin ─► journey ─ WAIT ─► a seat ─► seated ───┼─► jou
 └─ SLEEP ─► timer ─► woke ───────┘
 """
 
-import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct, structs
 
 from agenthub.catalog import Catalog
 from agenthub.domain.call import Call
-from agenthub.domain.errors import HubError, IdempotencyConflict, OutcomeUnknown
+from agenthub.domain.errors import HubError, OutcomeUnknown
 from agenthub.domain.events import CallEnded
-from agenthub.domain.idempotency import Claim, Entry, Idempotency
+from agenthub.domain.idempotency import (
+    Earlier,
+    Entry,
+    Idempotency,
+    answer_of,
+    claim_of,
+    kept,
+    may_be_asked_again,
+)
 from agenthub.domain.journey import Journey, Step
 from agenthub.domain.outcome import Cause, Ending, Reply
 from agenthub.domain.span import MICROSECOND, MILLISECOND, Nanoseconds
@@ -26,6 +32,7 @@ from agenthub.ports import (
     Attempt,
     CallLog,
     CallRow,
+    ClaimLog,
     Clock,
     Observer,
     Outgoing,
@@ -81,6 +88,9 @@ class House(Protocol):
     idempotency: Idempotency
     answer_span: Nanoseconds
     """How long a client may take to answer a question."""
+    claim_log: ClaimLog
+    epoch: Nanoseconds
+    """Wall time when the monotonic clock was at zero, as it seemed at the hub's start."""
 
     def listening(self) -> bool: ...
     def may_park(self, passage: "Passage") -> bool:
@@ -107,15 +117,21 @@ class Passage(Struct, eq=False):
     _timer: Timer | None = None
     _cause: Cause | None = None
     _entry: Entry | None = None
+    """Of the call's key, if it is this call's to use."""
+    _repeats: bool = False
+    """Whether an earlier call has the key; then this one writes nothing."""
     _over: bool = False
     _open: set[int | str] | None = None
     """Ids of the questions that the client has not answered; None: none was ever asked."""
     _parked_until: Nanoseconds = 0
 
     def begin(self) -> None:
+        self._start(self.started)
+
+    def _start(self, now: Nanoseconds) -> None:
         journey = self._journey
         journey.waiter = self
-        self._do(journey.start(self.started, self._house.clock.chance()))
+        self._do(journey.start(now, self._house.clock.chance()))
 
     def cancel(self, cause: Cause) -> None:
         """End it: the upstream is told, the receiver hears the outcome. Idempotent."""
@@ -271,7 +287,7 @@ class Passage(Struct, eq=False):
         house.leave(self)
         self._note(answer)
         if self._entry is not None:
-            house.idempotency.finish(self._entry, answer, house.clock.now())
+            self._release(self._entry, answer)
         self._journey.waiter = None  # This passage: a circle would be left for the collector.
         try:
             self._receiver.finished(answer)
@@ -306,19 +322,53 @@ class Passage(Struct, eq=False):
 
     # ------------------------------------------------------------ idempotency keys (R33)
 
-    def claim(self) -> bool:
-        """Claim the call's key. False: another call has it, and its answer will be this one's.
+    def claim(self) -> Callable[[], None]:
+        """Claim the call's key; returns what to do first. Raises IdempotencyConflict."""
+        house = self._house
+        claim = claim_of(self.call, house.epoch + self.started)
+        self._entry = house.idempotency.enter(claim)
+        return self._record if self._entry.claim is claim else self._join
 
-        Raises IdempotencyConflict.
-        """
-        house, call = self._house, self.call
-        scope = (call.caller.id, call.endpoint, call.name, call.idempotency_key)
-        claim, self._entry = house.idempotency.claim(scope, call.digest(), self.started)
-        if claim is Claim.CONFLICT:
-            raise IdempotencyConflict
-        return claim is Claim.NEW
+    def _record(self) -> None:
+        """Write the key down. Nothing is sent before that is durable."""
+        assert self._entry is not None, "a key that was claimed"
+        self._house.claim_log.claim(self._entry.claim, self._recorded)
 
-    def join(self) -> None:
+    def _recorded(self, found: Earlier | HubError | None) -> None:
+        entry = self._entry
+        if self._over or entry is None:
+            return
+        if isinstance(found, HubError):
+            self._fail(found)
+            return
+        try:
+            earlier = None if found is None else answer_of(found, entry.claim)
+        except HubError as error:
+            self._repeats = True
+            self._fail(error)
+            return
+        if earlier is None:
+            self._start(self._house.clock.now())
+        else:
+            self._repeats = True
+            self._end(Answer(earlier.reply, None, earlier.served_by, 0))
+
+    def _fail(self, error: HubError) -> None:
+        call = self.call
+        error.server, error.tool, error.request_id = call.endpoint, call.name, call.id
+        self._end(Answer(None, error, "", 0))
+
+    def _release(self, entry: Entry, answer: Answer) -> None:
+        """Keep the answer, before anybody hears it; those who joined hear it now."""
+        house, claim = self._house, entry.claim
+        if not self._repeats:
+            if may_be_asked_again(answer):
+                house.claim_log.forget(claim)
+            elif (found := kept(answer)) is not None:
+                house.claim_log.finish(claim, found)
+        house.idempotency.finish(entry, answer)
+
+    def _join(self) -> None:
         """Wait for the call that has the key; its answer, which may be there, is this one's."""
         entry, self._entry = self._entry, None
         assert entry is not None, "a key that was claimed"
@@ -344,52 +394,3 @@ def _outcome(answer: Answer, cause: Cause | None) -> tuple[str, int, int]:
     if reply.result_type == "input_required":
         return "input_required", 0, len(reply.result)
     return ("tool_error" if reply.is_error else "ok"), 0, len(reply.result)
-
-
-class Stream(AsyncIterator[tuple[str, bytes]]):
-    """A call's notifications (method, raw params), and then its answer, for those who await."""
-
-    BACKLOG = 1000
-    """Notifications that may wait; beyond it the oldest are dropped."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=self.BACKLOG)
-        self._answer: Answer | None = None
-        self._news = asyncio.Event()
-
-    def notified(self, method: str, params: bytes) -> None:
-        self._waiting.append((method, params))
-        self._news.set()
-
-    def asked(self, question: Question) -> None:
-        raise NotImplementedError("whoever awaits declares no capability to be asked")
-
-    def finished(self, answer: Answer) -> None:
-        self._answer = answer
-        self._news.set()
-
-    async def __anext__(self) -> tuple[str, bytes]:
-        while not self._waiting:
-            if self._answer is not None:
-                raise StopAsyncIteration
-            self._news.clear()
-            await self._news.wait()
-        return self._waiting.popleft()
-
-    async def end(self) -> Answer:
-        """The end of the call; what was notified before is dropped if nobody took it."""
-        async for _ in self:
-            pass
-        assert self._answer is not None, "the notifications end with the answer"
-        return self._answer
-
-    async def answer(self) -> Answer:
-        """As `end`.
-
-        Raises:
-            HubError: The hub refused the call, or no server answered.
-        """
-        answer = await self.end()
-        if answer.error is not None:
-            raise answer.error
-        return answer

@@ -12,7 +12,9 @@ from msgspec import Raw, Struct
 from agenthub.domain.bearer import Lent
 from agenthub.domain.call import Era
 from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.errors import HubError
 from agenthub.domain.events import Event
+from agenthub.domain.idempotency import Claim, Earlier
 from agenthub.domain.outcome import Cause, Reply
 from agenthub.domain.pinning import Pin
 from agenthub.domain.span import Nanoseconds
@@ -287,6 +289,29 @@ class CallLog(Protocol):
     """Where each call leaves its line. Batched: `add` costs a list append."""
 
     def add(self, row: CallRow) -> None: ...
+
+
+class ClaimLog(Protocol):
+    """Idempotency keys over a restart (R33). Durable, bounded, kept for a day.
+
+    What is handed over is carried out in its order, also when the database dies in between.
+    """
+
+    def claim(self, claim: Claim, told: Callable[[Earlier | HubError | None], None]) -> None:
+        """Write it down, unless its scope has a claim already. Calls back once, maybe at once.
+
+        With None: it is durable. With `Earlier`: the one that was there. With a `HubError`: it was
+        not written in time, or there is no room; forget it, for it may be written yet.
+        """
+        ...
+
+    def finish(self, claim: Claim, answer: bytes) -> None:
+        """What to keep of its answer; what cannot be written is told in the hub's log."""
+        ...
+
+    def forget(self, claim: Claim) -> None:
+        """It surely did not run: its key may be used again. Does nothing if it is not there."""
+        ...
 
 
 # ---------------------------------------------------------------- who may come in

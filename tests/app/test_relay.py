@@ -6,6 +6,7 @@ import os
 from contextlib import asynccontextmanager, closing
 
 import pytest
+from support.claims import asked, claim
 
 from agenthub.app import one_client, relay
 from agenthub.app.hub_file import find
@@ -157,3 +158,4 @@ async def test_it_keeps_nothing():
     assert (await nowhere.calls(CallFilter())).rows == ()
     assert await nowhere.transitions("x", 1) == ()
     assert (await nowhere.load()).endpoints == ()
+    assert [await asked(nowhere, claim()) for _ in range(2)] == [None, None]

@@ -26,6 +26,12 @@ def hub_error(code, message, data):
     )
 
 
+def plain(hub):
+    return PlainGateway(
+        hub.catalog, hub.clock, hub.rows, hub.claims, hub.events, hub.metrics, 10
+    )  # fmt: skip
+
+
 async def asked(answer):
     """The answer of the small hub, when the running one answers so."""
     record = server("hub", attempts=1, breaker=BreakerConfig(failure_threshold=2))
@@ -33,9 +39,7 @@ async def asked(answer):
         made = hub.catalog.get("hub")._upstream
         hub.catalog.get("hub")._upstream = Muffled(made)
         hub.catalog.routes.clear()
-        gateway = PlainGateway(
-            hub.catalog, hub.clock, hub.rows, hub.events, hub.metrics, 10
-        )  # fmt: skip
+        gateway = plain(hub)
         hub["hub"].answers["add"] = answer
         answers = []
         for _ in range(5):
@@ -95,3 +99,15 @@ async def test_an_error_of_the_wrong_shape_is_passed_on_as_it_is():
     odd = msgspec.structs.replace(made.reply, error=b"[]")
     answer = await asked(msgspec.structs.replace(made, reply=odd))
     assert answer.reply.error == b"[]"
+
+
+@virtual_time()
+async def test_an_idempotency_key_goes_on_to_the_running_hub_and_is_kept_there_alone():
+    async with house("hub") as hub:
+        call = hub.call("hub", "add", key='k"')
+        plain(hub).start(call, Heard())
+        assert bytes(hub["hub"].sent[-1].meta["io.agenthub/idempotencyKey"]) == b'"k\\""'
+        plain(hub).start(hub.call("hub", "add"), Heard())
+        assert hub["hub"].sent[-1].meta == {}
+        assert hub.claims.writes == []
+        await passes(SECOND)

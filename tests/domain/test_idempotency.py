@@ -1,19 +1,49 @@
-"""Idempotency keys: one run, one answer, within bounds."""
+"""Idempotency keys: one run, one answer, and what is kept of it."""
 
+import msgspec
 import pytest
-from msgspec import Struct
+from msgspec import Raw, Struct
 
-from agenthub.domain.errors import HubError, OutcomeUnknown, RateLimited
-from agenthub.domain.idempotency import ENTRY_BYTES, KEPT, Claim, Idempotency
-from agenthub.domain.outcome import Ending, Reply
+from agenthub.domain.call import Call
+from agenthub.domain.caller import Caller
+from agenthub.domain.errors import (
+    HubError,
+    IdempotencyConflict,
+    OutcomeUnknown,
+    RateLimited,
+    UpstreamProtocol,
+)
+from agenthub.domain.idempotency import (
+    ANSWER_BYTES_MAX,
+    KEPT_S,
+    NOT_KEPT,
+    Earlier,
+    Idempotency,
+    Kept,
+    answer_of,
+    claim_of,
+    kept,
+    may_be_asked_again,
+)
+from agenthub.domain.outcome import Ending, Reply, ResultHead
+from agenthub.domain.span import SECOND
 
-SCOPE = ("anna", "files", "read", "key-1")
-NOW = 1_000
+NOW = 1_800_000_000 * SECOND
 
 
 class Answer(Struct):
     reply: Reply | None = None
     error: HubError | None = None
+    served_by: str = "files"
+
+
+def claim(*, caller="anna", server="files", name="read", key="k", a=1, call_id="c-1", now=NOW):
+    params = {"arguments": Raw(msgspec.json.encode({"a": a}))}
+    call = Call(
+        call_id, Caller(caller, frozenset()), "mcp", server, "tools/call", name, params, {},
+        now, idempotency_key=key,
+    )  # fmt: skip
+    return claim_of(call, now)
 
 
 def result(body=b'{"n":1}', **facts):
@@ -24,130 +54,115 @@ def failed(code, **facts):
     return Answer(Reply(Ending.ERROR, code=code, error=b"{}", **facts))
 
 
-def run(keys, scope=SCOPE, answer=None, now=NOW):
-    claim, entry = keys.claim(scope, b"digest", now)
-    assert claim is Claim.NEW
-    keys.finish(entry, answer or result(), now)
+def earlier(first, answer):
+    return Earlier(first.call_id, first.digest, answer)
 
 
-def heard(keys, entry):
-    answers = []
-    keys.join(entry, answers.append)
-    return answers
+class TestScope:
+    def test_it_is_the_same_for_the_same_names_and_holds_none_of_them(self):
+        first, second = claim(), claim(call_id="c-2", a=2, now=NOW + SECOND)
+        assert first.scope == second.scope
+        assert len(first.scope) == 32
+        assert (first.caller, first.call_id, first.at_s) == ("anna", "c-1", 1_800_000_000)
+        assert second.at_s == first.at_s + 1
+
+    @pytest.mark.parametrize("other", ["caller", "server", "name", "key"])
+    def test_another_callers_servers_or_tools_key_is_another_one(self, other):
+        """A46."""
+        assert claim(**{other: "other"}).scope != claim().scope
+
+    def test_names_cannot_be_made_to_run_into_each_other(self):
+        assert claim(name='a","b', key="c").scope != claim(name="a", key='b","c').scope
+        assert claim(name="a\0b", key="c").scope != claim(name="a", key="b\0c").scope
 
 
-def test_a_key_is_new_once_and_joined_from_then_on():
-    keys = Idempotency()
-    assert [keys.claim(SCOPE, b"digest", NOW)[0] for _ in range(3)] == [
-        Claim.NEW, Claim.JOINED, Claim.JOINED,
-    ]  # fmt: skip
-    assert len(keys) == 1
+class TestUnderWay:
+    def test_the_first_has_the_key_and_the_others_join_it(self):
+        keys, first = Idempotency(), claim()
+        entry = keys.enter(first)
+        assert entry.claim is first
+        assert keys.enter(claim(call_id="c-2")) is entry
+        assert len(keys) == 1
+
+    def test_one_with_other_arguments_is_a_conflict(self):
+        keys = Idempotency()
+        keys.enter(claim())
+        with pytest.raises(IdempotencyConflict):
+            keys.enter(claim(a=2))
+
+    def test_all_who_joined_hear_the_one_answer_and_the_key_is_not_under_way_any_more(self):
+        keys, heard, answer = Idempotency(), [], result()
+        entry = keys.enter(claim())
+        keys.join(entry, heard.append)
+        keys.join(entry, heard.append)
+        keys.finish(entry, answer)
+        assert heard == [answer, answer]
+        assert not keys
+        again = claim(call_id="c-2", a=2)
+        assert keys.enter(again).claim is again
 
 
-def test_another_request_with_the_same_key_is_a_conflict_before_and_after_the_answer():
-    keys = Idempotency()
-    entry = keys.claim(SCOPE, b"digest", NOW)[1]
-    assert keys.claim(SCOPE, b"other", NOW)[0] is Claim.CONFLICT
-    keys.finish(entry, result(), NOW)
-    assert keys.claim(SCOPE, b"other", NOW)[0] is Claim.CONFLICT
+class TestWhatIsKept:
+    @pytest.mark.parametrize(
+        "answer", [result(), result(is_error=True), failed(-32603), failed(-32603, status=500)]
+    )
+    def test_a_reply_is_given_again_as_it_was(self, answer):
+        first, second = claim(), claim(call_id="c-2")
+        assert not may_be_asked_again(answer)
+        found = answer_of(earlier(first, kept(answer)), second)
+        assert found == Kept(answer.reply, "files")
+
+    def test_what_was_read_of_a_reply_is_not_kept_for_it_can_be_read_again(self):
+        answer = result(head=ResultHead())
+        found = answer_of(earlier(claim(), kept(answer)), claim(call_id="c-2"))
+        assert found.reply == Reply(Ending.RESULT, result=b'{"n":1}')
+
+    @pytest.mark.parametrize("error", [OutcomeUnknown, UpstreamProtocol])
+    def test_of_what_may_have_run_nothing_is_kept_and_it_is_never_run_again(self, error):
+        """A stored UNKNOWN is returned as UNKNOWN (R33)."""
+        answer = Answer(error=error(executed="unknown"))
+        assert not may_be_asked_again(answer)
+        assert kept(answer) is None
+        with pytest.raises(OutcomeUnknown, match="may have run") as told:
+            answer_of(earlier(claim(), None), claim(call_id="c-2"))
+        assert told.value.executed == "unknown"
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            Answer(error=RateLimited(executed="no")),
+            failed(-32602),
+            failed(-32603, status=429),
+            result(result_type="input_required"),
+        ],
+        ids=["refused_here", "refused_there", "pushed_back", "asked_back"],
+    )
+    def test_what_surely_did_not_run_may_be_tried_again(self, answer):
+        assert may_be_asked_again(answer)
+
+    def test_an_answer_of_just_the_largest_size_is_kept(self):
+        body = b"x" * (ANSWER_BYTES_MAX - 2)
+        largest = Answer(Reply(Ending.ERROR, result=body, error=b"{}"))
+        assert kept(largest) not in {None, NOT_KEPT}
+        assert kept(Answer(Reply(Ending.ERROR, result=body, error=b"{ }"))) == NOT_KEPT
+
+    @pytest.mark.parametrize("data", [NOT_KEPT, b"\xc1 of another version"])
+    def test_where_the_answer_was_not_kept_it_is_known_that_it_ran(self, data):
+        with pytest.raises(OutcomeUnknown, match="has run") as told:
+            answer_of(earlier(claim(), data), claim(call_id="c-2"))
+        assert told.value.executed == "yes"
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_the_key_of_another_caller_server_or_tool_is_another_key(part):
-    """A46."""
-    keys = Idempotency()
-    run(keys)
-    scope = tuple("other" if n == part else value for n, value in enumerate(SCOPE))
-    assert keys.claim(scope, b"digest", NOW)[0] is Claim.NEW
+class TestEarlier:
+    @pytest.mark.parametrize("answer", [None, NOT_KEPT, kept(result())])
+    def test_another_request_is_a_conflict_whatever_became_of_the_first(self, answer):
+        with pytest.raises(IdempotencyConflict):
+            answer_of(earlier(claim(), answer), claim(call_id="c-2", a=2))
+
+    def test_a_claim_that_meets_itself_is_the_first(self):
+        assert answer_of(earlier(claim(), None), claim()) is None
 
 
-def test_all_who_joined_hear_the_one_answer_once():
-    keys = Idempotency()
-    entry = keys.claim(SCOPE, b"digest", NOW)[1]
-    first, second = heard(keys, entry), heard(keys, entry)
-    assert not first
-    answer = result()
-    keys.finish(entry, answer, NOW)
-    assert [first, second, heard(keys, entry)] == [[answer], [answer], [answer]]
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        result(),
-        result(is_error=True),
-        Answer(error=OutcomeUnknown(executed="unknown")),
-        failed(-32603),
-    ],
-    ids=["done", "done_err", "unknown", "its_own_error"],
-)
-def test_what_ran_or_may_have_is_never_run_again(answer):
-    """A stored UNKNOWN is returned as UNKNOWN (R33)."""
-    keys = Idempotency()
-    run(keys, answer=answer)
-    claim, entry = keys.claim(SCOPE, b"digest", NOW + KEPT - 1)
-    assert claim is Claim.JOINED
-    assert heard(keys, entry) == [answer]
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Answer(error=RateLimited(executed="no")),
-        failed(-32602),
-        failed(-32603, status=429),
-        result(result_type="input_required"),
-    ],
-    ids=["refused_here", "refused_there", "pushed_back", "asked_back"],
-)
-def test_what_surely_did_not_run_may_be_tried_again(answer):
-    keys = Idempotency()
-    entry = keys.claim(SCOPE, b"digest", NOW)[1]
-    waiting = heard(keys, entry)
-    keys.finish(entry, answer, NOW)
-    assert waiting == [answer]
-    assert (len(keys), keys.size_bytes) == (0, 0)
-    assert keys.claim(SCOPE, b"another", NOW)[0] is Claim.NEW
-
-
-def test_an_answer_is_kept_for_a_day_from_its_end():
-    keys = Idempotency()
-    run(keys)
-    assert keys.claim(SCOPE, b"digest", NOW + KEPT - 1)[0] is Claim.JOINED
-    assert keys.claim(SCOPE, b"digest", NOW + KEPT)[0] is Claim.NEW
-    assert keys.size_bytes == 0
-
-
-def test_a_call_that_takes_long_does_not_lose_its_key():
-    keys = Idempotency()
-    keys.claim(SCOPE, b"digest", NOW)
-    assert keys.claim(SCOPE, b"digest", NOW + 2 * KEPT)[0] is Claim.JOINED
-
-
-def test_beyond_the_number_of_keys_the_oldest_answers_go():
-    keys = Idempotency(entries_max=2)
-    for name in "abc":
-        run(keys, scope=name)
-    assert len(keys) == 2
-    assert [keys.claim(name, b"digest", NOW)[0] for name in "bca"] == [
-        Claim.JOINED, Claim.JOINED, Claim.NEW,
-    ]  # fmt: skip
-
-
-def test_beyond_the_bytes_the_oldest_answers_go():
-    room = 2 * (ENTRY_BYTES + 100)
-    keys = Idempotency(bytes_max=room)
-    run(keys, scope="a", answer=result(b"x" * 100))
-    run(keys, scope="b", answer=failed(-32603))
-    assert keys.size_bytes == 2 * ENTRY_BYTES + 102
-    run(keys, scope="c", answer=Answer(error=OutcomeUnknown(executed="unknown")))
-    assert [keys.claim(name, b"digest", NOW)[0] for name in "bca"] == [
-        Claim.JOINED, Claim.JOINED, Claim.NEW,
-    ]  # fmt: skip
-    assert keys.size_bytes == 2 * ENTRY_BYTES + 2
-
-
-def test_exactly_the_bytes_fit():
-    keys = Idempotency(bytes_max=ENTRY_BYTES + 10)
-    run(keys, answer=result(b"x" * 10))
-    assert len(keys) == 1
+def test_a_claim_outlives_its_call_by_a_day():
+    """R40: no call takes longer than 300 s."""
+    assert KEPT_S - 300 == 24 * 60 * 60

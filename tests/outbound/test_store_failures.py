@@ -244,7 +244,20 @@ KNOWN = len(list(SCHEMA.glob("[0-9]*.sql")))
 
 
 class TestMigration:
-    """Later schemas, which are not written yet, in a copy of the program."""
+    """Of older databases; and to later schemas, which are not written yet, in a copy."""
+
+    async def test_a_database_of_the_first_schema_is_brought_forward(self, home):
+        home.mkdir(mode=0o700)
+        with closing(sqlite3.connect(home / "agenthub.db")) as db:
+            db.executescript((SCHEMA / "0001_first.sql").read_text())
+            db.execute(f"PRAGMA application_id = {0x41474842}")
+            db.execute("PRAGMA user_version = 1")
+            db.execute("INSERT INTO listing VALUES ('kept', x'7b7d')")
+            db.commit()
+        (home / "agenthub.db").chmod(0o600)
+        async with open_store(home) as store:
+            assert (await store.load()).lists == {"kept": b"{}"}
+        assert self.version(home) == KNOWN
 
     @pytest.fixture
     def later(self, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 from msgspec import Raw
+from support.fake_claims import FakeClaims
 from support.fake_store import FakeStore
 from support.fake_upstream import FakeUpstream
 from support.virtual_time import LoopClock, settled
@@ -36,6 +37,8 @@ BERT = Caller("bert", frozenset({Scope.TOOLS, Scope.READ}))
 
 
 TOOL_CALL = "tools/call"
+_runs = (f"run-{number}" for number in itertools.count())
+"""Request ids are unique in a home, over all runs of its hub."""
 
 
 class Rows(list):
@@ -82,23 +85,26 @@ class Heard:
 class House:
     """See above."""
 
-    def __init__(self, *, calls_in_flight=1_000, store=None, clock=None):
+    def __init__(self, *, calls_in_flight=1_000, store=None, clock=None, claims=None):
         self.clock = clock or LoopClock()
         self.store = store or FakeStore()
         self.rows = Rows()
+        self.claims = claims or FakeClaims(self.clock)
         self.events = Events()
         self.metrics = Metrics()
         self.tasks = Tasks()
         numbers = itertools.count(1)
-        self.ids = lambda: f"r-{next(numbers)}"
+        run = next(_runs) if claims else "r"
+        self.ids = lambda: f"{run}-{next(numbers)}"
         self.upstreams = {}
         """Every fake server ever made, by name; the newest last."""
         self.prepare = {}
         """By name: what to do with a fake server before it starts."""
         self.catalog = Catalog(self.clock, self.events, self.store, self.tasks, self._connect)
         self.gateway = Gateway(
-            self.catalog, self.clock, self.rows, self.events, self.metrics, calls_in_flight
-        )
+            self.catalog, self.clock, self.rows, self.claims, self.events, self.metrics,
+            calls_in_flight,
+        )  # fmt: skip
 
     def _connect(self, endpoint, watcher):
         made = FakeUpstream(endpoint, watcher, self.clock)
@@ -156,6 +162,7 @@ class House:
         """P18: nothing is held when nobody calls."""
         assert not self.gateway.in_flight
         assert not self.gateway.held
+        assert not self.gateway.idempotency
         for server in self.catalog.all_servers():
             assert server.lane.seats.in_flight == 0, server.name
             assert server.lane.breaker.in_flight == 0, server.name

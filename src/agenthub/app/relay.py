@@ -7,7 +7,7 @@ done there.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from agenthub.app.relay_words import Muffled, PlainGateway
 from agenthub.app.wiring import Memory, open_house
 from agenthub.domain.endpoint import Endpoint, Timeouts
 from agenthub.domain.errors import HubError
+from agenthub.domain.idempotency import Claim, Earlier
 from agenthub.domain.pinning import ALLOW, Pin
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.hub import Hub
@@ -39,7 +40,7 @@ async def open_relay(settings: Settings, home: Path, url: str, token: str) -> As
     """A hub whose server `NAME` is the running one; it follows that to another address."""
     none = Stored((), (), (), {}, {}, {"key-hmac": b"", "session": b""})
     nowhere = Nowhere()
-    memory = Memory(nowhere, nowhere, none, lambda: "", token)
+    memory = Memory(nowhere, nowhere, nowhere, none, lambda: "", token)
     async with open_house(settings, memory, PlainGateway, Muffled) as hub:
         hub.catalog.load((_way(url, token),), none)
         breaker = hub.catalog.get(NAME).lane.breaker
@@ -85,9 +86,17 @@ async def _follow(hub: Hub, home: Path, url: str, token: str) -> None:
 
 
 class Nowhere:
-    """ports.Store and ports.CallLog that keep nothing."""
+    """ports.Store, ports.CallLog and ports.ClaimLog that keep nothing."""
 
     def add(self, row: CallRow) -> None: ...
+
+    def claim(self, claim: Claim, told: Callable[[Earlier | HubError | None], None]) -> None:
+        del claim
+        told(None)
+
+    def finish(self, claim: Claim, answer: bytes) -> None: ...
+
+    def forget(self, claim: Claim) -> None: ...
 
     async def load(self) -> Stored:
         return Stored((), (), (), {}, {}, {})

@@ -9,13 +9,13 @@ forgery, and count what other servers did against the hub.
 from typing import Any, cast
 
 import msgspec
-from msgspec import Struct, field, structs
+from msgspec import Raw, Struct, field, structs
 
 from agenthub.domain.call import Call
 from agenthub.domain.errors import BY_SLUG, HubError
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.gateway import Gateway
-from agenthub.inbound.mcp_terms import INVALID_PARAMS, SERVED_BY
+from agenthub.inbound.mcp_terms import IDEMPOTENCY_KEY, INVALID_PARAMS, SERVED_BY
 from agenthub.passage import Answer, Passage, Receiver
 from agenthub.ports import (
     Attempt,
@@ -67,6 +67,9 @@ class PlainGateway(Gateway):
     """A gateway whose answers are the running hub's."""
 
     def start(self, call: Call, receiver: Receiver) -> Passage:
+        if call.idempotency_key is not None:  # The running hub keeps it; it must come there.
+            meta = {**call.meta, IDEMPOTENCY_KEY: Raw(msgspec.json.encode(call.idempotency_key))}
+            call = structs.replace(call, idempotency_key=None, meta=meta)
         return super().start(call, _PlainReceiver(receiver))
 
 

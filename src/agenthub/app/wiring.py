@@ -28,7 +28,7 @@ from agenthub.outbound.mcp_stdio import StdioUpstream
 from agenthub.outbound.nursery import Nursery
 from agenthub.outbound.store import DatabaseStore, open_store
 from agenthub.outbound.telemetry import log_event
-from agenthub.ports import CallLog, Clock, Store, Stored, Upstream, UpstreamWatcher
+from agenthub.ports import CallLog, ClaimLog, Clock, Store, Stored, Upstream, UpstreamWatcher
 from agenthub.settings import Options, Settings
 from agenthub.settings.issuers import terms_of
 from agenthub.settings.references import resolve
@@ -40,6 +40,7 @@ class Memory(Struct, frozen=True):
 
     store: Store
     call_log: CallLog
+    claim_log: ClaimLog
     stored: Stored
     problem: Callable[[], str]
     """Why nothing can be written now; empty when it can."""
@@ -68,7 +69,9 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
     async with open_store(options.home, brief=brief) as store:
         token = admin_token(options.home)
         stored = await store.load()
-        memory = Memory(store, store.call_log, stored, lambda: store.problem, token)
+        memory = Memory(
+            store, store.call_log, store.claim_log, stored, lambda: store.problem, token
+        )
         async with open_house(settings, memory) as hub:
             _show_log(hub.metrics, store)
             hub.catalog.load(added(settings, stored), stored)
@@ -92,8 +95,9 @@ async def open_house(
         clock, bus, memory.store, tasks, lambda endpoint, server: wrapped(connect(endpoint, server))
     )
     gateway = gateway_of(
-        catalog, clock, memory.call_log, bus, metrics, settings.limits.calls_in_flight
-    )
+        catalog, clock, memory.call_log, memory.claim_log, bus, metrics,
+        settings.limits.calls_in_flight,
+    )  # fmt: skip
     gateway.listening = bus.listening
     gateway.answer_span = settings.limits.answer_ms * MILLISECOND
     issuers = [

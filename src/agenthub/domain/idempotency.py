@@ -1,130 +1,168 @@
 """Idempotency keys: equal calls with one key run once, and all of them get the one answer (R33).
 
-    claim ──► unknown key ─────────► NEW      run it, then `finish`
-          ──► same request ────────► JOINED   `join`: the answer comes when it is there
-          ──► other request ───────► CONFLICT
+    claim ──► its scope is unknown ─► written down ─► run ──► surely not run ──► forgotten
+          ──► under way: joined                          ├──► ran ─────────────► its answer is kept
+          ──► other request: conflict                    └──► may have run ────► stays as it is
 
-    NEW ──finish──► surely not run ──► forgotten: the key may be tried again
-               └──► ran, or may have ──► kept for 24 h, and never run again
+A claim is durable before the first byte of its call goes out. So after a crash at any moment, a
+claim without an answer is a call that may have run, and it is never run again; a claim that is not
+there is a call that was not sent.
 
-Bounded: beyond `ENTRIES_MAX` keys or `BYTES_MAX` of answers the oldest answers go first. So what
-is promised is "once within 24 h, as long as it is kept", in one process.
+Who is under way stands in memory, here; what is over stands in the database (ports.ClaimLog).
 """
 
-from collections.abc import Callable, Hashable
-from enum import Enum
+import hashlib
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from agenthub.domain.errors import HubError
+import msgspec
+from msgspec import Struct, structs
+
+from agenthub.domain.call import Call
+from agenthub.domain.errors import HubError, IdempotencyConflict, OutcomeUnknown
 from agenthub.domain.judge import judge
 from agenthub.domain.outcome import Certainty, Reply
 from agenthub.domain.span import SECOND, Nanoseconds
 
-KEPT: Final[Nanoseconds] = 24 * 3600 * SECOND
-ENTRIES_MAX: Final = 50_000
-BYTES_MAX: Final = 64 * 1024 * 1024
-ENTRY_BYTES: Final = 512
-"""What a key costs besides its answer, roughly: tuple, digest, entry."""
+KEPT_S: Final = 24 * 3600 + 300
+"""How long a claim is kept from its beginning: a day from its end, for no call takes more than
+300 s (R40), beside the time that its client takes for answers."""
+ANSWER_BYTES_MAX: Final = 256 * 1024
+"""Of a larger answer only that it came is kept."""
+NOT_KEPT: Final = b""
+"""Stands for an answer that was too large, or for which there was no room."""
+NOT_RUN: Final = frozenset({Certainty.REFUSED, Certainty.INPUT_REQUIRED})
 
 
-class Claim(Enum):
-    """What a key is to the call that brings it."""
+class Claim(Struct, frozen=True):
+    """A call that wants to be the one that runs under its key."""
 
-    NEW = "new"
-    JOINED = "joined"
-    CONFLICT = "conflict"
+    scope: bytes
+    """Names the caller, the server, the target and the key."""
+    caller: str
+    digest: bytes
+    """Of the request."""
+    call_id: str
+    at_s: int
+    """Seconds since 1970, as counted since the hub's start: no step of the wall clock is in it."""
+
+
+class Earlier(Struct, frozen=True):
+    """The claim that the database has for a scope."""
+
+    call_id: str
+    digest: bytes
+    answer: bytes | None
+    """None: none came, as far as is known."""
 
 
 class Answer(Protocol):
-    """What is kept: a reply of an upstream, or the hub's error."""
+    """The end of a call: a reply of an upstream, or the hub's error."""
 
     @property
     def reply(self) -> Reply | None: ...
     @property
     def error(self) -> HubError | None: ...
+    @property
+    def served_by(self) -> str: ...
+
+
+class Kept(Struct, frozen=True, array_like=True):
+    """An answer as it is kept."""
+
+    reply: Reply
+    served_by: str
 
 
 class Entry:
-    """One key in use. Opaque to all but `Idempotency`."""
+    """A claim under way. Opaque to all but `Idempotency`."""
 
-    __slots__ = ("answer", "digest", "joined", "scope", "size_bytes", "until")
+    __slots__ = ("claim", "joined")
 
-    def __init__(self, scope: Hashable, digest: bytes) -> None:
-        self.scope = scope
-        self.digest = digest
-        self.answer: Answer | None = None
-        self.until: Nanoseconds = 0
-        self.size_bytes = 0
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
         self.joined: list[Callable[[Any], None]] = []
 
 
 class Idempotency:
-    """All keys in use."""
+    """The keys of calls under way: never more than there are calls in flight."""
 
-    def __init__(self, entries_max: int = ENTRIES_MAX, bytes_max: int = BYTES_MAX) -> None:
-        self._entries_max = entries_max
-        self._bytes_max = bytes_max
-        self._entries: dict[Hashable, Entry] = {}
-        self._kept: dict[Hashable, Entry] = {}
-        """Those with an answer, the oldest first."""
-        self.size_bytes = 0
-        """Of what is kept."""
+    def __init__(self) -> None:
+        self._entries: dict[bytes, Entry] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def claim(self, scope: Hashable, digest: bytes, now: Nanoseconds) -> tuple[Claim, Entry]:
-        """Ask for a key. `scope` names the caller, the target and the key; `digest` the request."""
-        self._expire(now)
-        entry = self._entries.get(scope)
+    def enter(self, claim: Claim) -> Entry:
+        """The entry of this scope: of this claim, or of one under way, to be joined.
+
+        Raises:
+            IdempotencyConflict: One with other arguments is under way.
+        """
+        entry = self._entries.get(claim.scope)
         if entry is None:
-            entry = self._entries[scope] = Entry(scope, digest)
-            return Claim.NEW, entry
-        if entry.digest != digest:
-            return Claim.CONFLICT, entry
-        return Claim.JOINED, entry
+            entry = self._entries[claim.scope] = Entry(claim)
+        elif entry.claim.digest != claim.digest:
+            raise IdempotencyConflict
+        return entry
 
     def join(self, entry: Entry, callback: Callable[[Any], None]) -> None:
-        """Call back with the entry's answer: at once if it is there, else from `finish`."""
-        if entry.answer is not None:
-            callback(entry.answer)
-        else:
-            entry.joined.append(callback)
+        """Call back with the entry's answer, from `finish`."""
+        entry.joined.append(callback)
 
-    def finish(self, entry: Entry, answer: Answer, now: Nanoseconds) -> None:
-        """The answer of the call that was NEW. All who joined hear it."""
-        joined, entry.joined = entry.joined, []
-        if _may_be_asked_again(answer):
-            del self._entries[entry.scope]
-        else:
-            self._keep(entry, answer, now)
-        for callback in joined:
+    def finish(self, entry: Entry, answer: Answer) -> None:
+        """It is over. All who joined hear the answer."""
+        del self._entries[entry.claim.scope]
+        for callback in entry.joined:
             callback(answer)
 
-    def _keep(self, entry: Entry, answer: Answer, now: Nanoseconds) -> None:
-        reply = answer.reply
-        size = ENTRY_BYTES + (len(reply.result) + len(reply.error) if reply else 0)
-        entry.answer, entry.until, entry.size_bytes = answer, now + KEPT, size
-        self._kept[entry.scope] = entry
-        self.size_bytes += size
-        while len(self._kept) > self._entries_max or self.size_bytes > self._bytes_max:
-            self._drop_oldest()
 
-    def _expire(self, now: Nanoseconds) -> None:
-        while self._kept and next(iter(self._kept.values())).until <= now:
-            self._drop_oldest()
-
-    def _drop_oldest(self) -> None:
-        scope = next(iter(self._kept))
-        self.size_bytes -= self._kept.pop(scope).size_bytes
-        del self._entries[scope]
+def claim_of(call: Call, at: Nanoseconds) -> Claim:
+    """Of a call with a key."""
+    names = (call.caller.id, call.endpoint, call.name, call.idempotency_key)
+    scope = hashlib.sha256(msgspec.json.encode(names)).digest()
+    return Claim(scope, call.caller.id, call.digest(), call.id, at // SECOND)
 
 
-def _may_be_asked_again(answer: Answer) -> bool:
+def answer_of(earlier: Earlier, claim: Claim) -> Kept | None:
+    """What a claim gets that is not the first of its scope; None: it is the first, after all.
+
+    (A claim that is written again after a death of the database meets itself.)
+
+    Raises:
+        IdempotencyConflict: The first had other arguments.
+        OutcomeUnknown: There is no answer to give; says whether it ran.
+    """
+    if earlier.call_id == claim.call_id:
+        return None
+    if earlier.digest != claim.digest:
+        raise IdempotencyConflict
+    if earlier.answer is None:
+        raise OutcomeUnknown(
+            "The call with this idempotency key may have run; its answer was lost",
+            executed="unknown",
+        )
+    try:
+        return msgspec.msgpack.decode(earlier.answer, type=Kept)
+    except msgspec.DecodeError:  # NOT_KEPT, or written by another version of the hub.
+        raise OutcomeUnknown(
+            "The call with this idempotency key has run; its answer was not kept", executed="yes"
+        ) from None
+
+
+def kept(answer: Answer) -> bytes | None:
+    """What to keep of an answer; None: nothing, for it says that nobody knows."""
+    reply = answer.reply
+    if reply is None:
+        return None
+    if len(reply.result) + len(reply.error) > ANSWER_BYTES_MAX:
+        return NOT_KEPT
+    plain = structs.replace(reply, head=None)  # that can be read again from the result
+    return msgspec.msgpack.encode(Kept(plain, answer.served_by))
+
+
+def may_be_asked_again(answer: Answer) -> bool:
     """Whether it surely did not run (yet): refused, never sent, or the server asks back first."""
     if answer.reply is not None:
         return judge(answer.reply, cancelled=None).certainty in NOT_RUN
     return answer.error is not None and answer.error.executed == "no"
-
-
-NOT_RUN: Final = frozenset({Certainty.REFUSED, Certainty.INPUT_REQUIRED})

@@ -3,17 +3,16 @@
     hub ── frames on stdin ──►  this process  ──►  agenthub.db (WAL)
         ◄─ frames on stdout ──
 
-- A *change* is one transaction, durable when it is answered (`synchronous=FULL`).
-- *Call rows* come in batches without an answer each; they are written at most half a second
-  later, in one transaction, and the number of the last one kept is told. Rows carry their
-  number, so a batch that is sent again after a crash is written once.
+- A *change* is written whole or not at all, and durable when it is answered (`synchronous=FULL`);
+  those that come together share one transaction.
+- *Call rows* come in batches without an answer each; they are written at most half a second later,
+  in one transaction, and the number of the last one kept is told. Rows carry their number, so a
+  batch that is sent again after a crash is written once.
 - End of input means: write what waits, and go. Signals are ignored, so that nothing is lost when
   a terminal or a service manager signals the whole group.
 
-Why a process: SQLite in a thread of the hub costs the other calls 13 ms at the 99th percentile
-(stalls at the interpreter's lock), in a process of its own 0.3 ms. It is run as
-`python -I -S database.py FILE KEEP_ROWS KEEP_DAYS [new]` and stays small; only with `new` may it
-make a file that is not there.
+Why a process: docs/adr/0006. It is run as `python -I -S database.py FILE KEEP_ROWS KEEP_DAYS [new]`
+and stays small; only with `new` may it make a file that is not there.
 """
 
 # pathlib and typing would cost this small process two megabytes.
@@ -80,13 +79,9 @@ def _text(path: str) -> str:
         return file.read()
 
 
-def _statements() -> dict[str, str]:
-    """The named statements of `schema/statements.sql`."""
-    parts = _text(os.path.join(SCHEMA, "statements.sql")).split("-- name: ")[1:]
-    return {name: sql for name, _, sql in (part.partition("\n") for part in parts)}
-
-
-SQL: Final = _statements()
+_PARTS: Final = _text(os.path.join(SCHEMA, "statements.sql")).split("-- name: ")[1:]
+SQL: Final = {name: sql for name, _, sql in (part.partition("\n") for part in _PARTS)}
+"""The statements of `schema/statements.sql`, by name."""
 
 
 class Refused(Exception):
@@ -107,16 +102,12 @@ class Database:
     """The open file, and the call rows that wait to be written."""
 
     def __init__(self, path: str, keep_rows: int, keep_days: int, *, new: bool) -> None:
-        self.path = path
-        self.keep_rows = keep_rows
-        self.keep_days = keep_days
+        self.path, self.keep_rows, self.keep_days = path, keep_rows, keep_days
         self.created = False
         self.waiting: list[tuple[int, bytes]] = []
-        self.waiting_bytes = 0
-        self.due = 0.0
+        self.waiting_bytes, self.due, self._aged = 0, 0.0, 0.0
         self.unfit = 0
         """Call rows that no table can hold; they are left out, and told."""
-        self._aged = 0.0
         try:
             self._open(new=new)
         except sqlite3.Error as error:
@@ -173,20 +164,17 @@ class Database:
         """Whose file it is, how old, whether it is whole and writable."""
         if self.db.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
             raise Refused("The file is a database of another program.")
-        self.db.execute("PRAGMA journal_mode = WAL").fetchone()
-        self.db.execute("PRAGMA synchronous = FULL")
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "cache_size = -1000"):
+            self.db.execute(f"PRAGMA {pragma}").fetchone()
         self.db.execute("PRAGMA journal_size_limit = 67108864")
-        self.db.execute("PRAGMA cache_size = -1000")
         self._migrate(self.db)
         tables = self.db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-        # The call log may be large, and nothing depends on it; a damaged page shows when read.
-        for (table,) in tables:
-            if table != "call":
-                quoted = '"' + table.replace('"', '""') + '"'
-                if self.db.execute(f"PRAGMA quick_check({quoted})").fetchone() != ("ok",):
-                    raise Refused(WORDS[sqlite3.SQLITE_CORRUPT])
-        self.db.execute("BEGIN IMMEDIATE")
-        self.db.execute("ROLLBACK")
+        # These may be large, and a start needs neither; a damaged page shows when it is read.
+        for (table,) in {*tables} - {("call",), ("claim",)}:
+            quoted = '"' + table.replace('"', '""') + '"'
+            if self.db.execute(f"PRAGMA quick_check({quoted})").fetchone() != ("ok",):
+                raise Refused(WORDS[sqlite3.SQLITE_CORRUPT])
+        self.db.executescript("BEGIN IMMEDIATE; ROLLBACK")
 
     @staticmethod
     def _migrate(db: sqlite3.Connection) -> None:
@@ -203,19 +191,24 @@ class Database:
                 f" PRAGMA user_version = {number}; COMMIT;"
             )
 
-    def change(self, change: Change) -> str:
-        """Write all of it or nothing; an empty text when it is durable, else what went wrong."""
+    def change(self, group: Sequence[Change]) -> list[int | str]:
+        """Write them together: of each the rows that its last statement changed, or what failed.
+
+        A value that does not fit is one change's fault; the others are then written one by one.
+        """
         try:
             self._begin()
-            for statement, rows in change:
-                self.db.executemany(SQL[statement], rows)
+            write = self.db.executemany
+            counts: list[int | str] = [
+                [write(SQL[name], rows).rowcount for name, rows in change][-1] for change in group
+            ]
             self.db.execute("COMMIT")
         except (sqlite3.Error, *UNFIT) as error:
-            return self._undo(error)
-        return ""
-
-    def read(self, statement: str, values: Sequence[Value]) -> list[tuple[Value, ...]]:
-        return self.db.execute(SQL[statement], values).fetchall()
+            problem = self._undo(error)
+            if len(group) == 1 or not isinstance(error, UNFIT):
+                return [problem for _ in group]
+            return [self.change([change])[0] for change in group]
+        return counts
 
     def _begin(self) -> None:
         """Never write into a file that nobody will find again."""
@@ -306,6 +299,7 @@ class Serving:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.trouble = ""
+        self.changes: list[tuple[int, Change]] = []
 
     def run(self) -> None:
         database = self.database
@@ -332,25 +326,32 @@ class Serving:
                 break
             start = body + length
             self._frame(kind, bytes(memoryview(received)[body:start]))
+        self._change()
         del received[:start]
 
     def _frame(self, kind: int, body: bytes) -> None:
         if kind == CALLS:
-            (first,) = FIRST.unpack_from(body)
-            self.database.add_calls(first, body[FIRST.size :])
+            self.database.add_calls(FIRST.unpack_from(body)[0], body[FIRST.size :])
             return
         # The other end is the hub, which made this process: its frames are trusted.
         number, what, values = marshal.loads(body)  # noqa: S302
         if kind == CHANGE:
-            problem = self.database.change(what)
-            tell(("failed", number, problem) if problem else ("done", number, ()))
+            self.changes.append((number, what))
             return
+        self._change()
         if what in {"calls", "call_range"}:
             self._keep()
         try:
-            tell(("done", number, self.database.read(what, values)))
+            tell(("done", number, self.database.db.execute(SQL[what], values).fetchall()))
         except (sqlite3.Error, *UNFIT) as error:
             tell(("failed", number, words(error)))
+
+    def _change(self) -> None:
+        """Make the changes that came together."""
+        group, self.changes = self.changes, []
+        counts = self.database.change([change for _, change in group]) if group else ()
+        for (number, _), count in zip(group, counts, strict=True):
+            tell(("failed" if isinstance(count, str) else "done", number, count))
 
     def _keep(self) -> None:
         waited = len(self.database.waiting)

@@ -15,7 +15,7 @@ import socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
@@ -292,12 +292,17 @@ class DatabaseProcess:
 
     # ------------------------------------------------------------ what the hub says
 
-    async def change(self, *statements: tuple[str, Sequence[Row]]) -> None:
-        """Write all of it, or nothing. Raises StorageFailed."""
-        await self._ask(CHANGE, (statements, ()))
+    def change(self, *statements: tuple[str, Sequence[Row]]) -> Coroutine[Any, Any, int]:
+        """Write all of it, or nothing; how many rows the last statement changed.
 
-    async def read(self, statement: str, *values: Value) -> list[tuple[Any, ...]]:
-        return await self._ask(READ, (statement, values))
+        It is handed over when this returns, in its order; awaited, it is durable. Both raise
+        StorageFailed.
+        """
+        return self._ask(CHANGE, (statements, ()))
+
+    def read(self, statement: str, *values: Value) -> Coroutine[Any, Any, list[tuple[Any, ...]]]:
+        """The rows. Raises as `change`."""
+        return self._ask(READ, (statement, values))
 
     def send_calls(self, count: int, rows: bytes) -> bool:
         """Hand over rows, a marshalled list of tuples. False: too many wait; these are lost."""
@@ -312,7 +317,7 @@ class DatabaseProcess:
             self._line.write(frame)
         return True
 
-    async def _ask(self, kind: int, what: tuple[Any, Any]) -> Any:
+    def _ask(self, kind: int, what: tuple[Any, Any]) -> Coroutine[Any, Any, Any]:
         if self._closing:
             raise StorageFailed("The hub stops.")
         if self._line is None and self.problem:
@@ -325,6 +330,9 @@ class DatabaseProcess:
         self._asked[number] = (frame, answer)
         if self._line is not None:
             self._line.write(frame)
+        return self._answer(number, answer)
+
+    async def _answer(self, number: int, answer: asyncio.Future[Any]) -> Any:
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await answer

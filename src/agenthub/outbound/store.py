@@ -6,6 +6,7 @@ What is kept, and in which tables: `schema/`. Which process writes: `database.py
 import logging
 import os
 import secrets
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import msgspec
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.pinning import Pin
 from agenthub.outbound.call_log import BatchedCallLog
+from agenthub.outbound.claim_log import StoredClaims
 from agenthub.outbound.database_process import DatabaseProcess, Keeping, Row
 from agenthub.outbound.home import only_hub, refuse_loose_file, secure_home
 from agenthub.ports import BreakerRow, CallFilter, CallPage, CallRow, KeyRow, Stored
@@ -42,6 +44,7 @@ class DatabaseStore:
     def __init__(self, process: DatabaseProcess) -> None:
         self._process = process
         self.call_log = BatchedCallLog(process)
+        self.claim_log = StoredClaims(process)
 
     @property
     def problem(self) -> str:
@@ -53,6 +56,7 @@ class DatabaseStore:
         known = dict(await read("secrets"))
         if missing := [(n, secrets.token_bytes(32)) for n in SECRETS if n not in known]:
             await self._process.change(("put_secret", missing))
+        await self.claim_log.begin(int(time.time()))
         return Stored(
             endpoints=tuple(filter(None, (_endpoint(*row) for row in await read("endpoints")))),
             keys=tuple(_key(row) for row in await read("keys")),
@@ -156,6 +160,7 @@ async def open_store(
         finally:
             store.call_log.flush()
             await process.close()
+            await store.claim_log.close()
             if process.unkept:
                 log.error(
                     "Call rows could not be kept",

@@ -45,6 +45,38 @@ INSERT INTO transition (token, endpoint, data) VALUES (?1, ?2, ?3) ON CONFLICT (
 DELETE FROM transition WHERE endpoint = ?1 AND id <= (SELECT id FROM transition WHERE endpoint =
     ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2);
 
+-- A claim that is over, and the oldest that are, in small steps.
+-- name: expire_claim
+DELETE FROM claim WHERE scope = ?1 AND at_s <= ?2;
+
+-- name: sweep_claims
+DELETE FROM claim WHERE id IN (SELECT id FROM claim ORDER BY id LIMIT ?2) AND at_s <= ?1;
+
+-- Changes a row if the claim is new, and there is room for it: ?6 of one caller, ?7 of all.
+-- name: put_claim
+INSERT INTO claim (scope, caller, digest, call_id, at_s) SELECT ?1, ?2, ?3, ?4, ?5
+    WHERE ifnull((SELECT claims FROM claim_use WHERE caller = ?2), 0) < ?6
+    AND ifnull((SELECT claims FROM claim_use WHERE caller = ''), 0) < ?7
+    ON CONFLICT (scope) DO NOTHING;
+
+-- Where there is no room for the answer (?4 of one caller, ?5 of all), it is known that it ran.
+-- name: finish_claim
+UPDATE claim SET answer = CASE
+    WHEN (SELECT bytes FROM claim_use WHERE caller = claim.caller) + length(?3) <= ?4
+    AND (SELECT bytes FROM claim_use WHERE caller = '') + length(?3) <= ?5 THEN ?3 ELSE x'' END
+    WHERE scope = ?1 AND call_id = ?2 AND answer IS NULL;
+
+-- name: forget_claim
+DELETE FROM claim WHERE scope = ?1 AND call_id = ?2 AND answer IS NULL;
+
+-- A gap between two runs that no clock can vouch for (R17): all claims live on from now.
+-- name: renew_claims
+UPDATE claim SET at_s = ?1
+    WHERE (SELECT at_s FROM claim ORDER BY id DESC LIMIT 1) NOT BETWEEN ?1 - ?2 AND ?1;
+
+-- name: claim
+SELECT call_id, digest, answer FROM claim WHERE scope = ?1;
+
 -- name: endpoints
 SELECT name, data FROM endpoint ORDER BY name;
 
