@@ -39,6 +39,7 @@ GRACE: Nanoseconds = 200 * MILLISECOND
 CLOCK_STEP: Nanoseconds = 60 * SECOND
 RECONNECTING = (
     "url", "command", "env", "cwd", "headers", "timeouts", "fallback_url", "enabled",
+    "private_sessions",
 )  # fmt: skip
 """A change of one of these needs a new connection."""
 

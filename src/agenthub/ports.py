@@ -51,7 +51,7 @@ class Question(Struct, frozen=True):
     """What an old server asks the client in the middle of a request (wire/questions.py)."""
 
     id: int | str
-    """The server's own; unique among the attempt's open questions."""
+    """The hub's own, never twice in one attempt; the adapter knows the server's."""
     method: str
     params: bytes
     """Raw JSON object."""

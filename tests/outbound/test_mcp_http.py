@@ -27,7 +27,7 @@ from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import BadSetting
 from agenthub.domain.outcome import Ending, Written
 from agenthub.domain.span import SECOND
-from agenthub.outbound import mcp_http
+from agenthub.outbound import http_own, mcp_http
 from agenthub.outbound.http_attempt import HttpAttempt
 from agenthub.outbound.http_connection import HttpLimits
 from agenthub.outbound.mcp_http import HttpUpstream
@@ -199,7 +199,7 @@ async def test_a_server_without_sessions_needs_none():
 
 
 async def test_a_server_that_does_not_say_goodbye_holds_nobody_up(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mcp_http, "FAREWELL_S", 0.1)
+    monkeypatch.setattr(http_own, "FAREWELL_S", 0.1)
     legacy = Legacy()
 
     async def script(request: Request, peer: Peer):

@@ -213,21 +213,17 @@ async def test_a_ping_of_the_server_is_answered():
         assert answer == {"jsonrpc": "2.0", "id": "q1", "result": {}}
 
 
+@pytest.mark.parametrize("held", [0, 1])
 @pytest.mark.parametrize("method", ["roots/list", "sampling/createMessage", "elicitation/create"])
-async def test_a_question_to_the_client_ends_the_only_attempt_in_flight(method: str):
+async def test_on_a_shared_pipe_nobody_is_asked_and_the_call_goes_on(method: str, held: int):
     async with House(server("odd")) as house:
         await house.up()
-        reply = await house.call("ask", method=method)
-        assert reply.ending is Ending.INTERACTIVE
-        assert text_of(await house.call("echo", text="still here")) == "still here"
-
-
-async def test_a_question_that_may_be_anybodys_is_only_refused():
-    async with House(server("odd")) as house:
-        await house.up()
-        house.begin("hold")
-        answer = msgspec.json.decode(text_of(await house.call("ask", method="roots/list")))
-        assert answer["error"]["code"] == -32601
+        for _ in range(held):
+            house.begin("hold")
+        receiver, _ = house.begin("ask", method=method)
+        answer = msgspec.json.decode(text_of(await receiver.reply))
+        assert (answer["id"], answer["error"]["code"]) == ("q1", -32601)
+        assert receiver.questions == []
 
 
 async def test_an_error_is_passed_on_with_its_code():

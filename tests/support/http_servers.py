@@ -316,6 +316,7 @@ class HttpHouse:
         connect_ms: int = 5_000,
         idle_ms: int = 60_000,
         connections: int | None = None,
+        declared: bytes = b"{}",
         **limits: int,
     ) -> None:
         self.clock = RealClock()
@@ -328,7 +329,7 @@ class HttpHouse:
             timeouts=Timeouts(connect_ms=connect_ms, idle_ms=idle_ms),
         )
         self.upstream = HttpUpstream(
-            self.endpoint, self.watcher, self.clock, self.tasks, HttpLimits(**limits)
+            self.endpoint, self.watcher, self.clock, self.tasks, HttpLimits(**limits), declared
         )
         if connections is not None:
             self.upstream._pool._size = connections

@@ -16,7 +16,7 @@ from agenthub.domain.outcome import Cause, Reply
 from agenthub.domain.span import SECOND
 from agenthub.outbound.mcp_stdio import StdioUpstream
 from agenthub.outbound.nursery import Nursery
-from agenthub.ports import Outgoing
+from agenthub.ports import Outgoing, Question
 from agenthub.settings import LimitSettings
 
 SERVERS = Path(__file__).with_name("stdio_servers")
@@ -75,6 +75,20 @@ class Receiver:
         self.notes: list[tuple[str, bytes]] = []
         self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self.noted = asyncio.Event()
+        self.questions: list[Question] = []
+        self.asked_soon = asyncio.Event()
+
+    def asked(self, question: Question) -> None:
+        assert not self.reply.done()
+        self.questions.append(question)
+        self.asked_soon.set()
+
+    async def until_asked(self, times: int = 1, seconds: float = 5) -> list[Question]:
+        async with asyncio.timeout(seconds):
+            while len(self.questions) < times:
+                self.asked_soon.clear()
+                await self.asked_soon.wait()
+        return self.questions
 
     def notified(self, method: str, params: bytes) -> None:
         assert not self.reply.done()
@@ -103,8 +117,9 @@ def server(name: str) -> tuple[str, ...]:
 class House:
     """One upstream with all it needs; `async with` ends everything."""
 
-    def __init__(self, command: tuple[str, ...], env: dict | None = None, **limits: int) -> None:
+    def __init__(self, command: tuple[str, ...], env: dict | None = None, **limits) -> None:
         connect_ms = limits.pop("connect_ms", 5_000)
+        declared = limits.pop("declared", b"{}")
         self.clock = RealClock()
         self.watcher = Watcher()
         self.nursery = Nursery(self.clock)
@@ -112,7 +127,7 @@ class House:
             "house", command=command, env=env or {}, timeouts=Timeouts(connect_ms=connect_ms)
         )
         self.upstream = StdioUpstream(
-            self.endpoint, self.watcher, self.clock, LimitSettings(**limits), self.nursery
+            self.endpoint, self.watcher, self.clock, LimitSettings(**limits), self.nursery, declared
         )
 
     async def __aenter__(self) -> Self:

@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from agenthub.app.admin_token import admin_token
 from agenthub.app.demo import with_demo
@@ -20,12 +20,14 @@ from agenthub.health import Health
 from agenthub.hub import Hub
 from agenthub.keys import KeyRing
 from agenthub.metrics import Gauge, Metrics
+from agenthub.outbound.asking import NOBODY
 from agenthub.outbound.clock import LoopClock
 from agenthub.outbound.http_connection import HttpLimits
 from agenthub.outbound.issuer import Issuer
 from agenthub.outbound.mcp_http import HttpUpstream
 from agenthub.outbound.mcp_stdio import StdioUpstream
 from agenthub.outbound.nursery import Nursery
+from agenthub.outbound.private_sessions import HTTP_MAX, STDIO_MAX, PrivateSessions
 from agenthub.outbound.store import DatabaseStore, open_store
 from agenthub.outbound.telemetry import log_event
 from agenthub.ports import CallLog, ClaimLog, Clock, Store, Stored, Upstream, UpstreamWatcher
@@ -160,11 +162,26 @@ def connector(
 
     def connect(endpoint: Endpoint, watcher: UpstreamWatcher) -> Upstream:
         filled = resolve(endpoint, os.environ)
-        if filled.command:
-            return StdioUpstream(filled, watcher, clock, limits, nursery)
-        return HttpUpstream(filled, watcher, clock, tasks, bounds)
+
+        def make(hears: UpstreamWatcher, declared: bytes) -> Upstream:
+            if filled.command:
+                one = filled if declared == NOBODY else patient(filled)
+                return StdioUpstream(one, hears, clock, limits, nursery, declared)
+            return HttpUpstream(filled, hears, clock, tasks, bounds, declared)
+
+        most = filled.private_sessions
+        if most is None:
+            most = STDIO_MAX if filled.command else HTTP_MAX
+        return PrivateSessions(make, watcher, clock, tasks, most)
 
     return connect
+
+
+def patient(endpoint: Endpoint) -> Endpoint:
+    """For a process that one call waits for: as long as the call may take."""
+    bounds = endpoint.timeouts
+    longest = max(bounds.connect_ms, bounds.call_ms)
+    return structs.replace(endpoint, timeouts=structs.replace(bounds, connect_ms=longest))
 
 
 def _show(hub: Hub) -> None:

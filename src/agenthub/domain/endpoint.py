@@ -69,6 +69,10 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     breaker: BreakerConfig = field(default_factory=BreakerConfig)
     concurrency: int | None = None
     """Calls in flight; None: 32, or 8 over stdio (R43). As many more may wait."""
+    private_sessions: int | None = None
+    """Sessions with an older server that belong to one caller each, for calls whose client can be
+    asked (elicitation, sampling, roots); None: 64, or 8 over stdio, where each is a process of its
+    own. 0: none, and such a server cannot ask anybody."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     attempts: int = 3
     """Of one call on one server, the first included (R36)."""

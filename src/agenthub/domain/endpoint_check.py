@@ -46,6 +46,7 @@ BOUNDS: Final[Mapping[tuple[type, str], Bounds]] = {
     (Timeouts, "call_ms"): Bounds(10, CAP_MS),
     (ToolPolicy, "timeout_ms"): Bounds(10, CAP_MS),
     (Endpoint, "concurrency"): Bounds(1, 10_000),
+    (Endpoint, "private_sessions"): Bounds(0, 1_000),
     (Endpoint, "attempts"): Bounds(1, 5),
     (Endpoint, "grace_s"): Bounds(0, 31 * 86_400),
     (BreakerConfig, "failure_threshold"): Bounds(1, 1_000),

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from agenthub.domain.call import Era
+from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.outbound.diagnosis import Diagnosis
 
@@ -43,6 +45,15 @@ def media_type(headers: Mapping[bytes, bytes]) -> bytes:
 
 def says_nothing_of_era(status: int) -> bool:
     return status in NO_VERDICT or status >= 500
+
+
+def is_odd(reply: Reply, era: Era | None) -> bool:
+    """Whether an answer makes one doubt that the server still speaks this era."""
+    if reply.ending is Ending.STATUS:
+        return reply.status in {400, 404, 405, 406, 415}
+    if reply.ending is not Ending.ERROR or reply.status != 400:
+        return False
+    return reply.code in ({-32600, -32000} if era is Era.MODERN else {-32020, -32022})
 
 
 def explain(status: int, headers: Mapping[bytes, bytes]) -> Diagnosis:

@@ -1,19 +1,24 @@
 """One attempt over HTTP (ports.Attempt): its answer, and what its own stream tells on the way.
 
 The stream is this request's alone, so whatever comes on it belongs to it: progress, log messages,
-and the questions of an old server, which nobody can answer yet.
+and the questions of an old server. While those wait for the client, the server may be silent.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
+
+from msgspec import UNSET
 
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Ending, Reply, Written
 from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.outbound import mcp_message as wire
+from agenthub.outbound.asking import NOBODY, TOO_MANY, Asking
 from agenthub.outbound.http_exchange import Exchange, ExchangeOwner
+from agenthub.outbound.http_own import OnReply
 from agenthub.outbound.http_request import RequestHead
-from agenthub.outbound.mcp_message import INTERACTIVE, LOG_LEVEL, UNHEARD, Message
+from agenthub.outbound.mcp_message import CANCELLED, ELICITED, LOG_LEVEL, UNHEARD, Message
 from agenthub.ports import AttemptReceiver, Outgoing, Timer, UpstreamWatcher
 
 PROGRESS_GAP: Nanoseconds = 200 * MILLISECOND
@@ -22,6 +27,7 @@ PROGRESS_BURST = 5
 in a second (F20). Of those that come faster, the last one counts."""
 
 
+ENDLESS: Nanoseconds = 1 << 62
 RESUMES_MAX = 5
 RESUME_AFTER: Nanoseconds = 500 * MILLISECOND
 """Unless the server says how long to wait."""
@@ -39,6 +45,8 @@ class AttemptOwner(ExchangeOwner, Protocol):
     head: RequestHead
     watcher: UpstreamWatcher
     strays: int
+    declared: bytes
+    """What the one client that this session is for answers; nobody's, if it is shared."""
 
     def renew(self, attempt: "HttpAttempt") -> None:
         """Its session is gone, and it was not run: send it in a new one."""
@@ -52,6 +60,10 @@ class AttemptOwner(ExchangeOwner, Protocol):
         """A message of the hub's own, to an old server."""
         ...
 
+    def deliver(self, body: bytes, on_reply: OnReply) -> None:
+        """As `post`, for who cares whether it arrived."""
+        ...
+
     def ask_for_life(self) -> None:
         """An attempt ran into its deadline: see whether the server still answers at all."""
         ...
@@ -61,7 +73,7 @@ class AttemptOwner(ExchangeOwner, Protocol):
         ...
 
 
-class HttpAttempt(Exchange):
+class HttpAttempt(Exchange, weakref=True):
     """Implements `ports.Attempt`."""
 
     _server: AttemptOwner
@@ -69,6 +81,8 @@ class HttpAttempt(Exchange):
     receiver: AttemptReceiver
     session: str = ""
     """That it was last sent in."""
+    _asking: Asking | None = None
+    """None: the server never asked anything."""
     _renewed: bool = False
     _resumes: int = 0
     _resume_timer: Timer | None = None
@@ -84,9 +98,7 @@ class HttpAttempt(Exchange):
         if self.done:
             return
         written = self.written
-        self._server.let_go(self)
-        if self.connection is not None:
-            self.connection.drop()
+        self._leave()
         if written is Written.ALL:
             if self._server.era is Era.LEGACY:
                 # To an old server a closed stream is no word that it may stop.
@@ -95,7 +107,10 @@ class HttpAttempt(Exchange):
                 self._server.ask_for_life()
         self.finish(Reply(Ending.CANCELLED, written, detail=f"cancelled: {cause.value}"))
 
-    def answer(self, question_id: int | str, result: bytes, error: bytes = b"") -> None: ...
+    def answer(self, question_id: int | str, result: bytes, error: bytes = b"") -> None:
+        if self._asking is not None and not self.done:
+            self._asking.answer(question_id, result, error)
+            self._bear_silence()
 
     def pause(self) -> None:
         self._paused = True
@@ -123,6 +138,11 @@ class HttpAttempt(Exchange):
     def finish_soon(self, reply: Reply) -> None:
         """From inside `send`, which must return first."""
         asyncio.get_running_loop().call_soon(self.finish, reply)
+
+    def _leave(self) -> None:
+        self._server.let_go(self)
+        if self.connection is not None:
+            self.connection.drop()
 
     def over(self) -> None:
         if self._session_is_gone():
@@ -191,6 +211,15 @@ class HttpAttempt(Exchange):
 
     # ---------------------------------------------------------------- its stream
 
+    def beside(self, message: Message) -> None:
+        """What an old server says on its session's own stream, when this is the only attempt."""
+        if self.done:
+            return
+        if message.id is UNSET or message.id is None:
+            self._notified(message)
+        else:
+            self._asked(message, message.id)
+
     def _notified(self, message: Message) -> None:
         method = message.method
         if method == "notifications/progress":
@@ -201,6 +230,13 @@ class HttpAttempt(Exchange):
             wanted = wire.level_of(self.outgoing.meta.get(LOG_LEVEL))
             if wanted is not None and wanted <= wire.log_level(message.params):
                 self.receiver.notified(method, bytes(message.params))
+        elif method == CANCELLED:
+            if self._asking is not None:
+                self._asking.withdraw(message)
+                self._bear_silence()
+        elif method == ELICITED:
+            if self._server.declared != NOBODY and self.outgoing.era is Era.LEGACY:
+                self.receiver.notified(method, bytes(message.params) or b"{}")
         elif method not in UNHEARD:
             self._server.watcher.changed(method, bytes(message.params) or b"{}")
 
@@ -229,18 +265,40 @@ class HttpAttempt(Exchange):
 
     def _asked(self, message: Message, message_id: int | str) -> None:
         """A request of the server's own. A modern one must not have any: not answered."""
-        method = message.method
-        if self._server.era is not Era.LEGACY:
-            self._server.strays += 1
-        elif method == "ping":
-            self._server.post(wire.pong(message_id))
+        server = self._server
+        if server.era is not Era.LEGACY:
+            server.strays += 1
+            return
+        self._asking = self._asking or Asking(server.declared, server.post, self._deliver)
+        if self._asking.hear(message, message_id, self.receiver, server.clock.now()):
+            self._bear_silence()
         else:
-            self._server.post(wire.refusal(message_id, method))
-            if method in INTERACTIVE:
-                self._tell_cancelled("the client cannot be asked")
-                detail = f"the server asks the client for {method}, which is not relayed yet"
-                self.reply = Reply(Ending.INTERACTIVE, status=self.status, detail=detail)
+            self._leave()
+            self._tell_cancelled(TOO_MANY)
+            self.finish(Reply(Ending.PROTOCOL, status=self.status, detail=TOO_MANY))
+
+    def _bear_silence(self) -> None:
+        """A server that waits for the client says nothing; after that its time is counted anew."""
+        assert self._asking is not None
+        if self._asking.is_open:
+            self.patience = ENDLESS
+        elif self.patience == ENDLESS:
+            self.patience = self._server.patience
+            if self.connection is not None:
+                self.connection.quiet = 0
+
+    def _deliver(self, body: bytes) -> None:
+        self._server.deliver(body, self._delivered)
+
+    def _delivered(self, reply: Reply, headers: Mapping[bytes, bytes]) -> None:
+        """An answer that did not arrive is waited for by a server that will never go on."""
+        del headers
+        if self.done or 0 < reply.status < 300:
+            return
+        self._leave()
+        detail = f"the client's answer did not reach the server: {reply.detail}"
+        self.finish(Reply(Ending.LOST, loss=self._server.mint_loss(), detail=detail))
 
     def _tell_cancelled(self, reason: str) -> None:
         params = {"requestId": self.id, "reason": reason}
-        self._server.post(wire.notification("notifications/cancelled", params))
+        self._server.post(wire.notification(CANCELLED, params))

@@ -4,17 +4,23 @@
                   └──not offered (4xx)──► over
 
 An old server tells of changed lists on a GET stream, a new one on the answer of
-`subscriptions/listen`.
+`subscriptions/listen`. In a session that is one client's, an old server may also say there what
+belongs to the call under way: its questions to the client, above all.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol, TypeAlias
+
+from msgspec import field
 
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.outbound import mcp_message as wire
-from agenthub.outbound.flood import EVENT_LINES, MINUTE, UNWANTED
+from agenthub.outbound.asking import NOBODY, refuse_all
+from agenthub.outbound.flood import EVENT_LINES, MINUTE, UNWANTED, Tally
 from agenthub.outbound.http_answer import says_nothing_of_era
 from agenthub.outbound.http_exchange import Exchange, ExchangeOwner
 from agenthub.outbound.http_request import RequestHead
@@ -27,6 +33,11 @@ STREAM_PATIENCE: Nanoseconds = 600 * SECOND
 """Then the stream is opened anew: a peer may be gone without a word."""
 REST: Nanoseconds = SECOND
 REST_MAX: Nanoseconds = 60 * SECOND
+FAREWELL_S = 1
+OPEN_WITHIN: Nanoseconds = SECOND
+"""A call whose client may be asked waits so long for the stream on which that may be."""
+REFUSALS = 1_000
+"""Pages a minute (`flood`) of requests that belong to no call; more are not answered."""
 WELL: Nanoseconds = 30 * SECOND
 """A stream that lived so long starts afresh."""
 
@@ -54,11 +65,39 @@ def unheard(reply: Reply, headers: Mapping[bytes, bytes]) -> None:
     del reply, headers
 
 
+async def say_goodbye(owner: "ListeningOwner") -> None:
+    """End an old server's session; it need not answer."""
+    over = asyncio.Event()
+
+    def heard(reply: Reply, headers: Mapping[bytes, bytes]) -> None:
+        del reply, headers
+        over.set()
+
+    owner.ask(
+        Question(owner.head.delete, heard, id=owner.mint(), patience=owner.patience, _owner=owner)
+    )
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FAREWELL_S):
+            await over.wait()
+
+
+class Beside(Protocol):
+    """An attempt, as the session's own stream sees it."""
+
+    def beside(self, message: Message) -> None: ...
+
+
 class ListeningOwner(ExchangeOwner, Protocol):
     era: Era | None
     head: RequestHead
     watcher: UpstreamWatcher
     strays: int
+    declared: bytes
+
+    @property
+    def sole(self) -> "Beside | None":
+        """The attempt in flight, in a session that is one client's."""
+        ...
 
     def mint(self) -> int: ...
 
@@ -78,12 +117,34 @@ class Listening:
         self._failures = 0
         self._since: Nanoseconds = 0
         self._last_id = b""
+        self._then: Callable[[], None] | None = None
+        self._hurry: Timer | None = None
 
-    def start(self) -> None:
+    def start(self, then: Callable[[], None]) -> None:
+        """`then` is called when calls may begin: at once, or when the stream is there, if what a
+        server asks the client might come on it.
+        """
+        owner = self._owner
+        if owner.era is Era.LEGACY and owner.declared != NOBODY:
+            self._then = then
+            self._hurry = owner.clock.after(OPEN_WITHIN, self._go)
+            self._open()
+            return
         if self._wanted:
             self._open()
+        then()
+
+    def _go(self) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            assert self._hurry is not None
+            self._hurry.cancel()
+            then()
 
     def stop(self) -> None:
+        self._then = None
+        if self._hurry is not None:
+            self._hurry.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -96,7 +157,7 @@ class Listening:
         self._since = self._owner.clock.now()
         owner = self._owner
         self._stream = _Stream(
-            owner, self._request, self._ended,
+            owner, self._request, self._go, self._ended,
             id=owner.mint(), patience=STREAM_PATIENCE, _owner=owner,
             _lines_max=UNWANTED * EVENT_LINES,
         )  # fmt: skip
@@ -114,6 +175,7 @@ class Listening:
         stream, self._stream = self._stream, None
         if stream is None:
             return
+        self._go()
         self._last_id = stream.last_id or self._last_id
         refused = reply.ending in {Ending.STATUS, Ending.ERROR, Ending.PROTOCOL}
         if refused and not says_nothing_of_era(reply.status):
@@ -129,9 +191,11 @@ class Listening:
 class _Stream(Exchange):
     _server: ListeningOwner
     _make: Callable[[int], bytes]
+    _on_head: Callable[[], None]
     _on_end: Callable[[Reply], None]
     _since: Nanoseconds = 0
     """When the minute began whose lines are counted."""
+    _refusals: Tally = field(default_factory=lambda: Tally(REFUSALS))
 
     @property
     def last_id(self) -> bytes:
@@ -152,6 +216,11 @@ class _Stream(Exchange):
     def request(self) -> bytes:
         return self._make(self.id)
 
+    def headed(self, status: int, headers: dict[bytes, bytes]) -> None:
+        super().headed(status, headers)
+        if self._sse is not None:
+            self._on_head()
+
     def fed(self, data: bytes) -> None:
         super().fed(data)
         self._size = 0  # It has no end, so its size says nothing; how much comes at a time does.
@@ -163,13 +232,20 @@ class _Stream(Exchange):
         self._on_end(reply)
 
     def _notified(self, message: Message) -> None:
-        if message.method not in UNHEARD and message.method != "notifications/message":
+        if (sole := self._server.sole) is not None:
+            sole.beside(message)
+        elif message.method not in UNHEARD and message.method != "notifications/message":
             self._server.watcher.changed(message.method, bytes(message.params) or b"{}")
 
     def _asked(self, message: Message, message_id: int | str) -> None:
-        if self._server.era is not Era.LEGACY:
-            self._server.strays += 1
+        server = self._server
+        if server.era is not Era.LEGACY:
+            server.strays += 1
+        elif (sole := server.sole) is not None:
+            sole.beside(message)
+        elif self._refusals.add(len(message.params), server.clock.now()):
+            pass  # Nobody who means well asks so much, and each refusal is a request of the hub's.
         elif message.method == "ping":
-            self._server.post(wire.pong(message_id))
+            server.post(wire.pong(message_id))
         else:
-            self._server.post(wire.refusal(message_id, message.method))
+            server.post(wire.answer(message_id, b"", refuse_all(message.method)))

@@ -15,9 +15,9 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from enum import Enum, auto
 from itertools import count
+from weakref import ReferenceType, ref
 
 from agenthub.domain.call import Era
 from agenthub.domain.endpoint import Endpoint
@@ -26,13 +26,15 @@ from agenthub.domain.errors import BadSetting
 from agenthub.domain.outcome import Ending, Reply, Written
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.outbound import mcp_message as wire
+from agenthub.outbound.asking import NOBODY
 from agenthub.outbound.diagnosis import Diagnosis
+from agenthub.outbound.http_answer import is_odd
 from agenthub.outbound.http_attempt import HttpAttempt
 from agenthub.outbound.http_connection import HttpLimits
 from agenthub.outbound.http_dial import Dial
 from agenthub.outbound.http_exchange import Exchange
 from agenthub.outbound.http_opening import Failed, Opening, Step
-from agenthub.outbound.http_own import Listening, OnReply, Question, unheard
+from agenthub.outbound.http_own import Listening, OnReply, Question, say_goodbye, unheard
 from agenthub.outbound.http_pool import Pool
 from agenthub.outbound.http_request import RequestHead, origin_of
 from agenthub.outbound.mcp_message import LOG_LEVEL
@@ -51,7 +53,6 @@ SPARE = 8
 """Connections beside those of calls: lists, probes, a stream of changes."""
 SIGN_OF_LIFE: Nanoseconds = 5 * SECOND
 """For an answer to a ping after a call ran into its deadline."""
-FAREWELL_S = 1
 
 
 class Phase(Enum):
@@ -76,8 +77,13 @@ class HttpUpstream:
         clock: Clock,
         tasks: Tasks,
         limits: HttpLimits,
+        declared: bytes = NOBODY,
     ) -> None:
-        """References are filled in already. Raises BadSetting if it can never work."""
+        """References are filled in already. Raises BadSetting if it can never work.
+
+        `declared`: what the one client that this session is for answers, raw JSON. Its calls come
+        one at a time.
+        """
         if endpoint.url is None:
             raise BadSetting("url: expected an address")
         check_url("url", endpoint.url)
@@ -89,6 +95,9 @@ class HttpUpstream:
         self.patience: Nanoseconds = timeouts.idle_ms * MILLISECOND
         self.head = RequestHead(origin, endpoint.headers)
         self.era: Era | None = None
+        self.declared = declared
+        self._is_shared = declared == NOBODY
+        self._sole: ReferenceType[HttpAttempt] | None = None
         self.strays = 0
         """Requests of a modern server, which must have none."""
         self.mint = count(1).__next__
@@ -145,6 +154,8 @@ class HttpUpstream:
         attempt = HttpAttempt(
             self, outgoing, receiver, id=self.mint(), patience=self.patience, _owner=self
         )
+        if not self._is_shared:
+            self._sole = ref(attempt)
         if self._phase is _READY:
             if self._log_level or not self._pool.take(attempt):
                 self._go(attempt)
@@ -164,16 +175,15 @@ class HttpUpstream:
             return
         self._leave_phase(Phase.CLOSED)
         self._failure = Reply(Ending.UNREACHED, Written.NONE, detail="the server is closed")
-        reply_of = "cancelled: shutdown"
         for exchange in [*self._waiting.values(), *self._pool.exchanges()]:
             if isinstance(exchange, HttpAttempt):
                 written = exchange.written
                 if exchange.connection is not None:
                     exchange.connection.drop()
-                exchange.finish(Reply(Ending.CANCELLED, written, detail=reply_of))
+                exchange.finish(Reply(Ending.CANCELLED, written, detail="cancelled: shutdown"))
         self._waiting.clear()
         if self.era is Era.LEGACY and self.head.session:
-            await self._say_goodbye()
+            await say_goodbye(self)
         self._pool.close()
 
     # ---------------------------------------------------------------- for the exchanges
@@ -191,8 +201,17 @@ class HttpUpstream:
             reply = Reply(Ending.UNREACHED, Written.NONE, detail=detail)
             asyncio.get_running_loop().call_soon(exchange.finish, reply)
 
+    @property
+    def sole(self) -> HttpAttempt | None:
+        """The attempt in flight, in a session that is one client's."""
+        sole = self._sole() if self._sole else None
+        return sole if sole is not None and not sole.done else None
+
     def post(self, body: bytes) -> None:
-        self._put(self.mint(), lambda: self.head.own(body), unheard)
+        self.deliver(body, unheard)
+
+    def deliver(self, body: bytes, on_reply: OnReply) -> None:
+        self._put(self.mint(), lambda: self.head.own(body), on_reply)
 
     def _put(self, number: int, make: Callable[[], bytes], on_reply: OnReply) -> Question:
         """A question of the hub's own."""
@@ -243,7 +262,7 @@ class HttpUpstream:
         self._be_down(Failed(Reply(Ending.UNREACHED, Written.NONE, detail=problem), diagnosis))
 
     def noted(self, reply: Reply) -> None:
-        if self._phase is _READY and _is_odd(reply, self.era):
+        if self._phase is _READY and is_odd(reply, self.era):
             now = self.clock.now()
             if self._doubted_at is None or now - self._doubted_at >= DOUBT_GAP:
                 self._doubted_at = now
@@ -282,7 +301,7 @@ class HttpUpstream:
     def _open(self) -> None:
         self._leave_phase(Phase.OPENING)
         self._overdue = False
-        self._opening = Opening(initialize_first=self.era is Era.LEGACY)
+        self._opening = Opening(initialize_first=self.era is Era.LEGACY or not self._is_shared)
         self._timers = [
             self.clock.after(self._connect_span, self._be_overdue),
             self.clock.after(GIVE_UP, self._give_up),
@@ -297,7 +316,7 @@ class HttpUpstream:
             method = "server/discover"
             data = head.probe(method, wire.modern_request(number, method))
         elif step is Step.INITIALIZE:
-            data = head.first(wire.initialize(number))
+            data = head.first(wire.initialize(number, self.declared))
         else:
             head.settle(Era.LEGACY, opening.version, opening.session)
             data = head.own(wire.notification("notifications/initialized"))
@@ -338,11 +357,13 @@ class HttpUpstream:
         legacy_logs = opened.era is Era.LEGACY and wire.can_log(opened.capabilities)
         self._log_level = len(wire.LEVELS) if legacy_logs else 0
         self._listening = Listening(self, opened.capabilities)
-        self._listening.start()
+        self._listening.start(self._go_all)
+        self.watcher.connected()
+
+    def _go_all(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for attempt in waiting.values():
             self._go(attempt)
-        self.watcher.connected()
 
     # ---------------------------------------------------------------- down
 
@@ -376,25 +397,3 @@ class HttpUpstream:
         waiting, self._waiting = self._waiting, {}
         for attempt in waiting.values():
             attempt.finish(reply)
-
-    async def _say_goodbye(self) -> None:
-        """End an old server's session; it need not answer."""
-        over = asyncio.Event()
-
-        def heard(reply: Reply, headers: Mapping[bytes, bytes]) -> None:
-            del reply, headers
-            over.set()
-
-        self._put(self.mint(), self.head.delete, heard)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL_S):
-                await over.wait()
-
-
-def _is_odd(reply: Reply, era: Era | None) -> bool:
-    """Whether an answer makes one doubt that the server still speaks this era."""
-    if reply.ending is Ending.STATUS:
-        return reply.status in {400, 404, 405, 406, 415}
-    if reply.ending is not Ending.ERROR or reply.status != 400:
-        return False
-    return reply.code in ({-32600, -32000} if era is Era.MODERN else {-32020, -32022})

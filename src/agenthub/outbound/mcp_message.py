@@ -24,11 +24,13 @@ PLAIN_MAX = 1_024
 """Bytes of what a client says of itself, where it is kept ready."""
 DEADLINE_MS = "io.agenthub/deadlineMs"
 LOG_LEVEL = PROTOCOL + "logLevel"
-INTERACTIVE = frozenset({"roots/list", "sampling/createMessage", "elicitation/create"})
-"""What an old server may ask the client."""
+CANCELLED = "notifications/cancelled"
+ELICITED = "notifications/elicitation/complete"
+"""What an old client was asked to do on a web page is done (2025-11-25)."""
 UNHEARD = frozenset(
     {
-        "notifications/cancelled",
+        CANCELLED,
+        ELICITED,
         "notifications/progress",
         "notifications/subscriptions/acknowledged",
     }
@@ -56,10 +58,15 @@ class _Progress(Struct, frozen=True):
     token: int | str = field(name="progressToken")
 
 
+class _Cancelled(Struct, frozen=True):
+    request_id: int | str = field(name="requestId")
+
+
 _envelope = msgspec.json.Decoder(Message)
 _result = msgspec.json.Decoder(ResultHead).decode
 _error = msgspec.json.Decoder(ErrorHead)
 _progress = msgspec.json.Decoder(_Progress)
+_cancelled = msgspec.json.Decoder(_Cancelled)
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
 _HEAD_ID = re.compile(
@@ -179,8 +186,9 @@ def modern_request(
     return request(message_id, method, {**(params or {}), "_meta": meta})
 
 
-def initialize(message_id: int) -> bytes:
-    params = {"protocolVersion": LEGACY, "capabilities": Raw(b"{}"), "clientInfo": Raw(HUB)}
+def initialize(message_id: int, declared: bytes = b"{}") -> bytes:
+    """`declared`: the capabilities of the client that the session is for, raw JSON."""
+    params = {"protocolVersion": LEGACY, "capabilities": Raw(declared), "clientInfo": Raw(HUB)}
     return request(message_id, "initialize", params)
 
 
@@ -195,10 +203,10 @@ def pong(message_id: int | str) -> bytes:
     return _encode({"jsonrpc": "2.0", "id": message_id, "result": {}})
 
 
-def refusal(message_id: int | str, method: str) -> bytes:
-    """The answer to a request that the hub cannot carry to its client."""
-    error = {"code": -32601, "message": f"The client behind this hub does not take {method[:100]}"}
-    return _encode({"jsonrpc": "2.0", "id": message_id, "error": error})
+def answer(message_id: int | str, result: bytes, error: bytes = b"") -> bytes:
+    """The answer to a request of the server's: a raw result, or else a raw error object."""
+    part: dict[str, object] = {"error": Raw(error)} if error else {"result": Raw(result)}
+    return _encode({"jsonrpc": "2.0", "id": message_id, **part})
 
 
 def attempt_request(
@@ -211,12 +219,18 @@ def attempt_request(
     if meta := meta_of(message_id, outgoing, era, now):
         params["_meta"] = meta
     body = {"jsonrpc": "2.0", "id": message_id, "method": outgoing.method, "params": params}
-    data = _encode(body)
+    return as_line(_encode(body))
+
+
+def as_line(data: bytes) -> bytes | None:
+    """A message as a line of its own; None: not JSON.
+
+    Raw parts keep the client's own line breaks, and a line break ends a message on a pipe.
+    """
     if b"\n" in data or b"\r" in data:
-        # Raw parts keep the client's own line breaks, and a line break ends a message here.
         try:
             data = msgspec.json.format(data, indent=-1)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return None
     return data + b"\n"
 
@@ -276,6 +290,14 @@ def left_ms(outgoing: Outgoing, now: Nanoseconds) -> int:
 def progress_token(params: Raw) -> int | str | None:
     try:
         return _progress.decode(params).token
+    except msgspec.DecodeError:
+        return None
+
+
+def cancelled_id(params: Raw) -> int | str | None:
+    """Which request is taken back."""
+    try:
+        return _cancelled.decode(params).request_id
     except msgspec.DecodeError:
         return None
 

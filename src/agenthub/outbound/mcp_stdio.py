@@ -23,6 +23,7 @@ from agenthub.domain.outcome import Cause, Ending, Reply, Written
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.outbound import diagnosis
 from agenthub.outbound import mcp_message as wire
+from agenthub.outbound.asking import NOBODY
 from agenthub.outbound.child import Child, Ended, Order
 from agenthub.outbound.child_output import Overlong
 from agenthub.outbound.diagnosis import Diagnosis
@@ -62,7 +63,10 @@ class StdioUpstream:
         clock: Clock,
         limits: LimitSettings,
         nursery: Nursery,
+        declared: bytes = NOBODY,
     ) -> None:
+        """`declared`: what the one client that this process is for answers, raw JSON."""
+        self._declared = declared
         self._endpoint = endpoint
         self._watcher = watcher
         self._clock = clock
@@ -82,7 +86,7 @@ class StdioUpstream:
         self._opening: Opening | None = None
         self._opened: Opened | None = None
         """What it last said of itself; kept while it rests."""
-        self._initialize_first = False
+        self._initialize_first = declared != NOBODY
         self._tried_initialize = False
         self._waiting: dict[int, StdioAttempt] = {}
         self._overdue = False
@@ -192,9 +196,11 @@ class StdioUpstream:
             asyncio.get_running_loop().call_soon(self.ended, failure)
             return
         self._traffic = Traffic(
-            self._child, self._clock, self._watcher, self._mint, self._be_flooded
+            self._child, self._clock, self._watcher, self._mint, self._be_flooded, self._declared
         )
-        self._opening = Opening(self._mint, initialize_first=self._initialize_first)
+        self._opening = Opening(
+            self._mint, initialize_first=self._initialize_first, declared=self._declared
+        )
         self._traffic.post(self._opening.begin())
         after = self._clock.after
         self._set_timers(

@@ -101,9 +101,13 @@ def unsupported(data: Raw) -> Opened | Unfit | None:
 class Opening:
     """A machine without I/O: bytes to send come out, answers go in."""
 
-    def __init__(self, mint: Callable[[], int], *, initialize_first: bool) -> None:
+    def __init__(
+        self, mint: Callable[[], int], *, initialize_first: bool, declared: bytes = b"{}"
+    ) -> None:
+        """`declared`: the client's capabilities, for an old server."""
         self._mint = mint
         self._initialize_first = initialize_first
+        self._declared = declared
         self._discover_id: int | None = None
         self._initialize_id: int | None = None
         self._refused: list[str] = []
@@ -137,7 +141,7 @@ class Opening:
 
     def _initialize(self) -> bytes:
         self._initialize_id = self._mint()
-        return initialize(self._initialize_id)
+        return initialize(self._initialize_id, self._declared)
 
     def _discovered(self, message: Message) -> Opened | Unfit | bytes | None:
         if message.result:

@@ -2,8 +2,9 @@
 
 An answer finds its attempt by the hub's own id, of the same type, or is dropped (F15). What names
 no request (log messages, the server's own requests) belongs to an attempt only if that is the only
-one in flight: on a shared pipe nothing else tells whose it is. All of it is counted, and a flood of
-it is the end of the process.
+one in flight: on a shared pipe nothing else tells whose it is. (Calls whose client may be asked
+have a process of their own, see `private_sessions`.) All of it is counted, and a flood of it is the
+end of the process.
 """
 
 import asyncio
@@ -13,10 +14,11 @@ from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Ending, Reply, Written
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.outbound import mcp_message as wire
+from agenthub.outbound.asking import NOBODY, TOO_MANY, Asking, refuse_all
 from agenthub.outbound.child import Child, Letter
 from agenthub.outbound.child_output import Overlong
 from agenthub.outbound.flood import UNWANTED, WORDS, Tally
-from agenthub.outbound.mcp_message import INTERACTIVE, LOG_LEVEL, UNHEARD, Message
+from agenthub.outbound.mcp_message import CANCELLED, ELICITED, LOG_LEVEL, UNHEARD, Message
 from agenthub.outbound.stdio_opening import Opened
 from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamWatcher
 
@@ -28,7 +30,7 @@ LATE_MAX = 1_000
 class StdioAttempt(Letter):
     """One request, from `send` to its `finished`."""
 
-    __slots__ = ("_give_up", "done", "id", "outgoing", "receiver")
+    __slots__ = ("_give_up", "asking", "done", "id", "outgoing", "receiver")
 
     def __init__(
         self,
@@ -42,13 +44,17 @@ class StdioAttempt(Letter):
         self.outgoing = outgoing
         self.receiver = receiver
         self.done = False
+        self.asking: Asking | None = None
+        """None: the server never asked anything."""
         self._give_up = give_up
 
     def cancel(self, cause: Cause) -> None:
         if not self.done:
             self._give_up(self, cause)
 
-    def answer(self, question_id: int | str, result: bytes, error: bytes = b"") -> None: ...
+    def answer(self, question_id: int | str, result: bytes, error: bytes = b"") -> None:
+        if self.asking is not None and not self.done:
+            self.asking.answer(question_id, result, error)
 
     def pause(self) -> None:
         """The pipe is shared: nobody else may wait for one slow client."""
@@ -75,8 +81,13 @@ class Traffic:
         watcher: UpstreamWatcher,
         mint: Callable[[], int],
         flooded: Callable[[str], None],
+        declared: bytes = NOBODY,
     ) -> None:
-        """`flooded` hears, in words, of what is to be the end of the process."""
+        """`flooded` hears, in words, of what is to be the end of the process.
+
+        `declared`: what the client answers that the process is for; nobody's, if it is shared.
+        """
+        self._declared = declared
         self.era: Era | None = None
         """None until `open`."""
         self.strays = 0
@@ -138,10 +149,7 @@ class Traffic:
                 # What was begun is written to its end, or the pipe would be lost for everybody;
                 # so from here on the server may well read it whole.
                 written = Written.ALL
-                self._tell_cancelled(attempt, cause.value)
-                self._late[attempt.id] = None
-                if len(self._late) > LATE_MAX:
-                    del self._late[next(iter(self._late))]
+                self._abandon(attempt, cause.value)
                 if cause is Cause.DEADLINE:
                     self.ask_for_life()
         attempt.finish(Reply(Ending.CANCELLED, written, detail=f"cancelled: {cause.value}"))
@@ -164,9 +172,12 @@ class Traffic:
         """A message of the hub's own."""
         self._child.post(Letter(), data + b"\n")
 
-    def _tell_cancelled(self, attempt: StdioAttempt, reason: str) -> None:
+    def _abandon(self, attempt: StdioAttempt, reason: str) -> None:
         params = {"requestId": attempt.id, "reason": reason}
-        self.post(wire.notification("notifications/cancelled", params))
+        self.post(wire.notification(CANCELLED, params))
+        self._late[attempt.id] = None
+        if len(self._late) > LATE_MAX:
+            del self._late[next(iter(self._late))]
 
     # ---------------------------------------------------------------- is it alive?
 
@@ -256,24 +267,41 @@ class Traffic:
             if attempt is not None and level is not None and level <= wire.log_level(params):
                 attempt.receiver.notified(method, bytes(params))
                 return
-        if method not in UNHEARD:
+        if method in {CANCELLED, ELICITED}:
+            self._hear_of_questions(message)
+        elif method not in UNHEARD:
             self._watcher.changed(method, bytes(params) or b"{}")
 
     def asked(self, message: Message, message_id: int | str) -> None:
         """A request of the server's own. A modern one must not have any: not answered."""
-        method = message.method
+        attempt = self._sole()
         if self.era is Era.MODERN:
             self.strays += 1
-        elif method == "ping":
+        elif attempt is not None:
+            attempt.asking = attempt.asking or Asking(self._declared, self.post, self._deliver)
+            if not attempt.asking.hear(message, message_id, attempt.receiver, self._clock.now()):
+                del self._flying[attempt.id]
+                self._abandon(attempt, TOO_MANY)
+                attempt.finish(Reply(Ending.PROTOCOL, detail=TOO_MANY))
+        elif message.method == "ping":
             self.post(wire.pong(message_id))
         else:
-            self.post(wire.refusal(message_id, method))
-            attempt = self._sole()
-            if method in INTERACTIVE and attempt is not None:
-                del self._flying[attempt.id]
-                self._tell_cancelled(attempt, "the client cannot be asked")
-                detail = f"the server asks the client for {method}, which is not relayed yet"
-                attempt.finish(Reply(Ending.INTERACTIVE, detail=detail))
+            self.post(wire.answer(message_id, b"", refuse_all(message.method)))
+
+    def _deliver(self, data: bytes) -> None:
+        line = wire.as_line(data)
+        if line is not None:  # What is no JSON cannot be said; the call's deadline ends the wait.
+            self._child.post(Letter(), line)
+
+    def _hear_of_questions(self, message: Message) -> None:
+        attempt = self._sole()
+        if attempt is None or self._declared == NOBODY:
+            return
+        if message.method == CANCELLED:
+            if attempt.asking is not None:
+                attempt.asking.withdraw(message)
+        elif attempt.outgoing.era is Era.LEGACY:
+            attempt.receiver.notified(message.method, bytes(message.params) or b"{}")
 
     def _sole(self) -> StdioAttempt | None:
         return next(iter(self._flying.values())) if len(self._flying) == 1 else None

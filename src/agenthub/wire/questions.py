@@ -34,7 +34,8 @@ def declared_for_questions(capabilities: bytes) -> bytes:
     """The part of what a client declared that says which questions it answers; canonical JSON."""
     declared = _object(capabilities)
     return msgspec.json.encode(
-        {name: declared[name] for name in _KINDS if name in declared}, order="sorted"
+        {name: declared[name] for name in _KINDS if isinstance(declared.get(name), Mapping)},
+        order="sorted",
     )
 
 
