@@ -13,6 +13,7 @@ from agenthub.domain.errors import InvalidParams
 from agenthub.domain.outcome import Cause
 from agenthub.domain.span import MILLISECOND
 from agenthub.gateway import PARKED_MAX
+from agenthub.passage import QUESTIONS_MAX
 from agenthub.ports import Question
 
 NAME = Question(7, "elicitation/create", b'{"message":"Your name?"}')
@@ -230,7 +231,7 @@ async def test_a_hub_that_stops_lets_no_call_begin_to_wait():
 @virtual_time()
 async def test_a_question_that_cannot_be_put_is_answered_with_an_error():
     class Broken(Heard):
-        def asked(self, question):
+        def asked(self, question, passage):
             raise RuntimeError(question.method)
 
     async with house("calculator") as hub:
@@ -278,3 +279,14 @@ def test_the_rounds_of_one_call_have_one_digest():
             assert call.digest() == later.digest() != other.digest()
 
     virtual_time()(run)()
+
+
+@virtual_time()
+async def test_a_server_may_not_ask_without_end_in_one_call():
+    flood = tuple(Question(number, NAME.method, NAME.params) for number in range(QUESTIONS_MAX + 9))
+    async with house("calculator") as hub:
+        hub["calculator"].answers["add"] = Act(None, questions=flood)
+        heard, _ = await begin_asked(hub)
+        assert len(heard.questions) == QUESTIONS_MAX
+        assert len(hub["calculator"].answered) == 9
+        assert all(b"Too many" in error for _, _, error in hub["calculator"].answered)

@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from agenthub.catalog import Catalog
 from agenthub.domain.call import Call
@@ -35,6 +36,15 @@ PARKED_MAX = 100
 """Calls of one caller that may wait for its answers at a time."""
 CLEAN_UP: Nanoseconds = 5 * SECOND
 """How long the upstreams may take to say that what was cancelled is over (R42)."""
+
+
+class Waiting(Protocol):
+    """A call of which nothing is in flight: its client has to answer first."""
+
+    caller: str
+    """The caller's id."""
+
+    def cancel(self, cause: Cause) -> None: ...
 
 
 class Gateway:
@@ -60,6 +70,8 @@ class Gateway:
         self.answer_span: Nanoseconds = 600 * SECOND
         """How long a client may take to answer what a server asks it."""
         self.in_flight: set[Passage] = set()
+        self.waiting: set[Waiting] = set()
+        """Calls that wait for their clients between two requests to a server."""
         self.held: dict[str, int] = {}
         """Places in use, by caller."""
         self.idempotency = Idempotency()
@@ -151,6 +163,8 @@ class Gateway:
         for passage in list(self.in_flight):
             if passage.is_parked:
                 passage.cancel(Cause.SHUTDOWN)
+        for one in list(self.waiting):
+            one.cancel(Cause.SHUTDOWN)
         await self._until_empty(span)
         left = len(self.in_flight)
         self.cancel_all(Cause.SHUTDOWN)
@@ -183,13 +197,20 @@ class Gateway:
 
         A parked call keeps its place and its seat, so no caller may hold too many of them.
         """
+        return self._may_wait(passage.call.caller.id)
+
+    def wait(self, one: Waiting) -> bool:
+        """Count a call that waits for its client between two requests. False: it may not."""
+        if len(self.in_flight) + len(self.waiting) >= self.places or not self._may_wait(one.caller):
+            return False
+        self.waiting.add(one)
+        return True
+
+    def _may_wait(self, caller: str) -> bool:
         if self._stopping:
             return False
-        caller = passage.call.caller.id
-        return (
-            sum(1 for one in self.in_flight if one.is_parked and one.call.caller.id == caller)
-            < PARKED_MAX
-        )
+        parked = sum(one.is_parked and one.call.caller.id == caller for one in self.in_flight)
+        return parked + sum(one.caller == caller for one in self.waiting) < PARKED_MAX
 
     def unparked(self, passage: Passage) -> None:
         """Its time goes on."""
@@ -265,7 +286,7 @@ class Stream(AsyncIterator[tuple[str, bytes]]):
         self._waiting.append((method, params))
         self._news.set()
 
-    def asked(self, question: Question) -> None:
+    def asked(self, question: Question, passage: Passage) -> None:
         raise NotImplementedError("whoever awaits declares no capability to be asked")
 
     def finished(self, answer: Answer) -> None:

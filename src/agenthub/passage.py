@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 _SEND, _WAIT, _END = Step.SEND, Step.WAIT, Step.END
 _ERROR = Ending.ERROR
 
+QUESTIONS_MAX = 32  # of one call that may be open at a time
 TOO_MANY = b'{"code":-32603,"message":"Too many questions wait for this client already"}'
 FAILED = b'{"code":-32603,"message":"The question could not be put to the client"}'
 
@@ -68,8 +69,8 @@ class Receiver(Protocol):
         """Progress or a log message of this call. From here on it is not repeated (R31)."""
         ...
 
-    def asked(self, question: Question) -> None:
-        """The server asks the client something; the call waits for `Passage.answer`."""
+    def asked(self, question: Question, passage: "Passage") -> None:
+        """The server asks the client something; the call waits for `passage.answer`."""
         ...
 
     def finished(self, answer: Answer) -> None:
@@ -194,9 +195,12 @@ class Passage(Struct, eq=False):
             self._parked_until = now + self._house.answer_span
             self._open = set()
             self._journey.parked(now)
+        elif len(self._open) >= QUESTIONS_MAX:
+            self._attempt.answer(question.id, b"", TOO_MANY)
+            return
         self._open.add(question.id)
         try:
-            self._receiver.asked(question)
+            self._receiver.asked(question, self)
         except Exception:
             log.exception("A receiver failed")
             self.answer(question.id, b"", FAILED)

@@ -39,7 +39,7 @@ class Outgoing(Struct, frozen=True):
     """Raw JSON: what *this* client declared on *this* request; never a union."""
     client_info: bytes = b""
     era: Era = Era.MODERN
-    """The client's era: a modern upstream's `input_required` may only go to a modern client."""
+    """The client's. What a server of another era asks is brought to it by its door."""
     headers: Mapping[str, str] = {}
     """`Mcp-Param-*` headers, computed from the pinned schema; for HTTP only."""
     principal: str = ""

@@ -14,6 +14,7 @@ from mcp_types import (
     JSONRPCError,
     ListToolsResult,
 )
+from support.asking import FORM, again, asks_back, call
 from support.exchange import (
     ACCEPT,
     CAPABILITIES,
@@ -637,40 +638,24 @@ async def test_a_dead_server_is_an_error_of_the_call_and_nothing_else():
 # ---------------------------------------------------------------- questions
 
 
-ASKS = b'{"resultType":"input_required","requestState":"s","inputRequests":{"a":{"method":"x"}}}'
-
-
 @virtual_time()
-async def test_a_question_and_its_answer_pass_unchanged_and_reach_no_fallback():
+async def test_an_answer_reaches_no_fallback_of_the_server_that_asked():
     """R34."""
-    record = server("calc", fallbacks=("twin",))
-    async with doors(record, "twin") as hub:
-        asks = Reply(Ending.RESULT, result=ASKS, result_type="input_required")
-        hub["calc"].answers["add"] = Act(asks)
-        asked = await hub(modern("tools/call", ADD))
-        assert msgspec.json.encode(asked.result) == ASKS
-        answer = {**ADD, "requestState": "s", "inputResponses": {"a": {"action": "accept"}}}
-        hub["calc"].answers["add"] = OK
-        await hub(modern("tools/call", answer))
-        sent = hub["calc"].sent[-1].params
-        assert bytes(sent["requestState"]) == b'"s"'
-        assert msgspec.json.decode(sent["inputResponses"]) == answer["inputResponses"]
+    first = [asks_back("s", a=FORM), asks_back("t", a=FORM)]
+    async with doors(server("calc", fallbacks=("twin",)), "twin") as hub:
+        hub["calc"].answers["add"] = first
+        asked = await hub(call())
         hub.catalog.get("calc").lane.breaker.force_open(hub.clock.now(), "", None)
-        for part in ("requestState", "inputResponses"):
-            asked = await hub(modern("tools/call", {**ADD, part: answer[part]}))
-            assert asked.code == -31001
+        for answer in (again(asked), call({"name": "add", "inputResponses": {}})):
+            assert (await hub(answer)).code == -31001
         assert hub["twin"].executed("add") == 0
-        asked = await hub(modern("tools/call", ADD))
-        assert asked.result["_meta"]["io.agenthub/served_by"] == "twin"
+        assert (await hub(call())).result["_meta"]["io.agenthub/served_by"] == "twin"
 
 
 @virtual_time()
-async def test_a_question_for_an_old_client_is_a_clear_error():
+async def test_a_question_that_an_adapter_cannot_carry_is_a_clear_error():
     async with doors("calc") as hub:
-        asks = Reply(Ending.RESULT, result=ASKS, result_type="input_required")
-        hub["calc"].answers["add"] = Act(asks)
-        asked = await hub(legacy("tools/call", ADD, session=await begun(hub)))
+        hub["calc"].answers["add"] = Act(Reply(Ending.INTERACTIVE))
+        asked = await hub(modern("tools/call", ADD))
         assert (asked.status, asked.code) == (200, -31006)
         assert asked.json["error"]["data"]["code"] == "interactive_unsupported"
-        hub["calc"].answers["add"] = Act(Reply(Ending.INTERACTIVE))
-        assert (await hub(modern("tools/call", ADD))).code == -31006

@@ -7,6 +7,7 @@ import os
 import msgspec
 import pytest
 from mcp_types import CallToolResult, DiscoverResult, InitializeResult
+from support.asking import ACCEPT, EVERY, FORM, NAME, asks_back, asks_live
 from support.exchange import CAPABILITIES, META, VERSION, body_of
 from support.fake_upstream import HANGS, OK, Act, tool
 from support.house import house, server
@@ -15,6 +16,7 @@ from support.stdio_hub import until
 
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import MILLISECOND, SECOND
+from agenthub.inbound.mcp_questions import GONE
 from agenthub.inbound.mcp_stdio import StdioDoor, StdioReplies
 from agenthub.settings import LimitSettings
 
@@ -342,3 +344,92 @@ async def test_a_stop_cancels_what_runs():
         me.running.cancel()
         assert (await me.line())["id"] == 1
         assert me.hub.house.at_rest()
+
+
+# ---------------------------------------------------------------- questions
+
+
+def asking(*acts):
+    return {"calc": lambda fake: fake.answers.update(add=list(acts))}
+
+
+async def initialized(me, declared=EVERY):
+    begun = {"protocolVersion": "2025-11-25", "capabilities": declared}
+    await me.ask("initialize", begun, meta=False)
+
+
+def respond(me, question, result=None):
+    told = {"jsonrpc": "2.0", "id": question["id"], "result": result or ACCEPT}
+    me.write(msgspec.json.encode(told) + b"\n")
+
+
+async def test_an_old_client_is_asked_in_the_middle_of_a_call():
+    async with client(prepare=asking(asks_live(NAME))) as me:
+        await initialized(me)
+        question = await me.ask("tools/call", ADD, "c", meta=False)
+        assert question["method"] == "elicitation/create"
+        respond(me, question)
+        answer = await me.line()
+        assert (answer["id"], answer["result"]["content"][0]["text"]) == ("c", "5")
+        respond(me, question)
+        assert len(me.hub["calc"].answered) == 1
+        assert await me.end() == []
+
+
+async def test_an_old_client_is_asked_for_a_new_server_and_its_answers_go_on():
+    async with client(prepare=asking(asks_back("s", a=FORM), OK)) as me:
+        await initialized(me)
+        question = await me.ask("tools/call", ADD, "c", meta=False)
+        respond(me, question)
+        assert (await me.line())["id"] == "c"
+        assert bytes(me.hub["calc"].sent[-1].params["requestState"]) == b'"s"'
+        assert await me.end() == []
+
+
+async def test_a_new_client_comes_back_to_a_parked_call():
+    declared = {CAPABILITIES: EVERY}
+    async with client(prepare=asking(asks_live(NAME))) as me:
+        asked = (await me.ask("tools/call", ADD, meta=declared))["result"]
+        (key,) = asked["inputRequests"]
+        more = {"requestState": asked["requestState"], "inputResponses": {key: ACCEPT}}
+        done = await me.ask("tools/call", {**ADD, **more}, meta=declared)
+        assert done["result"]["content"]
+        late = await me.ask("tools/call", {**ADD, **more}, meta=declared)
+        assert late["error"]["code"] == -32602
+        assert await me.end() == []
+
+
+async def test_a_client_that_ends_its_input_will_not_answer():
+    async with client(prepare=asking(asks_live(NAME)), limits=LimitSettings(drain_ms=9_000)) as me:
+        await initialized(me)
+        await me.ask("tools/call", ADD, "c", meta=False)
+        (answer,) = await me.end()
+        assert answer["id"] == "c"
+        assert me.hub["calc"].answered == [(7, b"", GONE)]
+
+
+async def test_a_question_that_needs_no_answer_any_more_is_taken_back():
+    end = Act(OK.reply, 200 * MILLISECOND, questions=(NAME,))
+    async with client(prepare=asking(end)) as me:
+        await initialized(me)
+        question = await me.ask("tools/call", ADD, "c", meta=False)
+        taken = await me.line()
+        assert taken["method"] == "notifications/cancelled"
+        assert taken["params"]["requestId"] == question["id"]
+        assert (await me.line())["id"] == "c"
+        await me.end()
+
+
+async def test_a_client_that_leaves_parked_calls_behind_leaves_nothing():
+    async with client(prepare=asking(Act(None, questions=(NAME,)))) as me:
+        await me.ask("tools/call", ADD, meta={CAPABILITIES: EVERY})
+        assert me.hub.gateway.in_flight
+        await me.end()
+        await until(lambda: not me.hub.gateway.in_flight)
+
+
+async def test_a_client_of_the_new_era_is_asked_between_rounds_only():
+    async with client() as me:
+        replies = StdioReplies(me.door, b"1")
+        assert not replies.ask("roots/list", b"{}", lambda result, error: None)
+        await me.end()

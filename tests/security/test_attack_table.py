@@ -7,6 +7,9 @@ HTTP, HUB = "inbound/test_attacks_http.py", "security/test_real_hub.py"
 MCP, REST = "inbound/test_mcp_http.py", "inbound/rest/test_endpoints.py"
 SETTINGS, GATEWAY = "test_settings.py", "test_gateway.py"
 
+QUESTIONS, PARKING = "inbound/test_mcp_questions.py", "inbound/test_mcp_parking.py"
+SEAL = "inbound/test_mcp_seal.py"
+
 ATTACKS = {
     "A01": rows(
         HTTP, "test_a01_every_wrong_key_gets_the_same_answer_at_once",
@@ -96,6 +99,21 @@ ATTACKS = {
     ),
     "A33": rows(HUB, "test_a33_arguments_that_do_not_fit_are_not_sent"),
     "A34": rows(HUB, "test_a34_what_a_server_says_is_data"),
+    "A35": (
+        *rows(QUESTIONS, "test_a_server_may_not_ask_what_the_client_did_not_declare"),
+        *rows(PARKING, "test_what_was_not_declared_is_refused_to_the_server_alone",
+              "test_a_server_that_asks_without_end_is_refused"),
+    ),
+    "A37": (
+        *rows(PARKING, "test_a_state_is_good_for_one_round",
+              "test_a_state_is_bound_to_its_caller_face_tool_and_arguments"),
+        *rows(SEAL, "test_a_state_that_was_used_edited_or_is_anothers_never_reaches_a_server",
+              "test_what_is_sealed_opens_unchanged_and_no_altered_text_opens"),
+        *rows(QUESTIONS, "test_an_old_client_cannot_bring_a_state_and_so_go_round_its_seal"),
+    ),
+    "A38": rows(PARKING, "test_a_state_is_bound_to_its_caller_face_tool_and_arguments"),
+    "A40": rows(QUESTIONS,
+                "test_answers_of_others_unknown_ones_and_second_ones_change_nothing"),
     "A44": (
         *rows(HUB, "test_a44_nobody_opens_a_circuit_with_bad_arguments_or_tiny_deadlines"),
         *rows(GATEWAY, "test_a44_nobody_opens_a_circuit_for_others"),
@@ -104,6 +122,10 @@ ATTACKS = {
         *rows(HUB, "test_a45_made_up_names_take_no_memory"),
         *rows(GATEWAY, "test_made_up_names_take_no_memory"),
         *rows("test_metrics.py", "test_a_million_made_up_names_take_no_memory"),
+    ),
+    "A46": (
+        *rows(PARKING, "test_a_call_with_a_key_goes_on_and_its_key_is_held_while_it_is_parked"),
+        *rows(SEAL, "test_a_key_goes_on_through_the_rounds_and_runs_the_last_one_once"),
     ),
     "A47": (
         *rows(HUB, "test_a47_nobody_writes_a_line_into_the_log"),
@@ -125,7 +147,7 @@ ATTACKS = {
         *rows("app/test_refusals.py", "test_a_loose_token", "test_a_home_that_others_may_write_in"),
     ),
 }  # fmt: skip
-ASKED = [*range(1, 20), 26, 27, 28, 32, 33, 34, 44, 45, 47, 48, 49, 54]
+ASKED = [*range(1, 20), 26, 27, 28, 32, 33, 34, 35, 37, 38, 40, 44, 45, 46, 47, 48, 49, 54]
 
 
 def test_every_test_in_the_table_is_there():

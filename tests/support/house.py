@@ -68,7 +68,7 @@ class Heard:
         assert not self.answers, "a notification after the end"
         self.notes.append((method, params))
 
-    def asked(self, question):
+    def asked(self, question, passage):
         assert not self.answers, "a question after the end"
         self.questions.append(question)
 

@@ -3,7 +3,13 @@
 import msgspec
 import pytest
 
-from agenthub.wire.questions import can_be_asked, declared_for_questions, missing_for
+from agenthub.wire.questions import (
+    can_be_asked,
+    declared_for_questions,
+    is_answer,
+    missing_for,
+    read_input_required,
+)
 
 ELICIT, SAMPLE, ROOTS = "elicitation/create", "sampling/createMessage", "roots/list"
 
@@ -67,3 +73,47 @@ def test_clients_that_answer_the_same_questions_declare_the_same():
         b'{"elicitation":{},"roots":{"a":2,"b":1},"extensions":{"x":{}}}'
     )
     assert one == other == b'{"elicitation":{},"roots":{"a":2,"b":1}}'
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "fits"),
+    [
+        (ELICIT, b'{"action":"accept","content":{"a":1}}', True),
+        (ELICIT, b'{"action":"decline"}', True),
+        (ELICIT, b'{"action":"cancel","content":null}', True),
+        (ELICIT, b'{"action":"maybe"}', False),
+        (ELICIT, b'{"action":"accept","content":[]}', False),
+        (ELICIT, b"{}", False),
+        (SAMPLE, b'{"role":"assistant","model":"m","content":{"type":"text"}}', True),
+        (SAMPLE, b'{"role":"assistant","model":"m","content":[{"type":"text"}]}', True),
+        (SAMPLE, b'{"role":"assistant","content":{"type":"text"}}', False),
+        (ROOTS, b'{"roots":[{"uri":"file:///"}]}', True),
+        (ROOTS, b'{"roots":[]}', True),
+        (ROOTS, b'{"roots":["file:///"]}', False),
+        (ROOTS, b"null", False),
+    ],
+)
+def test_an_answer_has_the_shape_that_its_question_asks_for(method, answer, fits):
+    assert is_answer(method, answer) is fits
+
+
+def test_a_result_that_asks_is_read_with_its_state_as_it_was_written():
+    found = read_input_required(
+        b'{"inputRequests":{"a":{"method":"roots/list"}},"requestState":"\\u00e9"}'
+    )
+    assert bytes(found.state) == b'"\\u00e9"'
+    assert bytes(found.requests["a"].params) == b"{}"
+    assert not read_input_required(b"{}").state
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"[]", b'{"requestState":7}', b'{"requestState":null}', b'{"inputRequests":[]}',
+        b'{"inputRequests":{"a":{"method":"tools/call"}}}',
+        b'{"inputRequests":{"a":{"method":"roots/list","params":7}}}',
+    ],
+)  # fmt: skip
+def test_a_result_that_asks_in_a_wrong_shape_is_refused(wrong):
+    with pytest.raises(ValueError):  # noqa: PT011 - msgspec's errors are such, too
+        read_input_required(wrong)

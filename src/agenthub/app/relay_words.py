@@ -80,8 +80,8 @@ class _PlainReceiver:
     def notified(self, method: str, params: bytes) -> None:
         self._receiver.notified(method, params)
 
-    def asked(self, question: Question) -> None:
-        self._receiver.asked(question)
+    def asked(self, question: Question, passage: Passage) -> None:
+        self._receiver.asked(question, passage)
 
     def finished(self, answer: Answer) -> None:
         self._receiver.finished(_plain(answer))

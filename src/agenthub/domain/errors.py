@@ -162,7 +162,7 @@ class IdempotencyConflict(HubError):
 
 
 class Interactive(HubError):
-    """The server asks the client something, which this pair of eras cannot carry yet."""
+    """What the server asks the client could not be put to it, or was not answered."""
 
     slug, code, status = "interactive_unsupported", -31006, 501
 

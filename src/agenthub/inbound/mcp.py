@@ -14,11 +14,12 @@ import msgspec
 from msgspec import Raw
 
 from agenthub.domain import target
-from agenthub.domain.call import Call, Era
+from agenthub.domain.call import ANSWERS, Call, Era
 from agenthub.domain.errors import HubError, InvalidParams, UnknownTarget
 from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.hub import Hub
 from agenthub.inbound.mcp_answer import CallReceiver
+from agenthub.inbound.mcp_dialogue import Dialogue
 from agenthub.inbound.mcp_said import said_in
 from agenthub.inbound.mcp_terms import (
     DEADLINE_KEY,
@@ -65,6 +66,7 @@ class McpDoor:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
+        self.dialogue = Dialogue(hub)
         lists = {kind.method: self._list(kind) for kind in Kind}
         self._local: dict[Era, dict[str, Callable[[Message, Context, Replies], None]]] = {
             Era.MODERN: {**lists, "server/discover": self._discover},
@@ -99,6 +101,10 @@ class McpDoor:
             data["uri"] = message.parsed.get("uri")
         replies.error(error.code, str(error), data)
 
+    def close(self) -> None:
+        """The hub stops: no client can come back to a call."""
+        self.dialogue.parking.close()
+
     # ------------------------------------------------------------ calls
 
     def _call(
@@ -120,11 +126,16 @@ class McpDoor:
         server = hub.catalog.find(endpoint, context.caller)
         if server is None:
             raise _unknown(message.method, name)
+        params, span = message.params, _span(server, bare, said.deadline)
+        answers = not ANSWERS.isdisjoint(params)
+        if answers and context.era is Era.LEGACY:
+            # Means nothing in the old era; passed on, it would go round the seal of a state.
+            params = {name: raw for name, raw in params.items() if name not in ANSWERS}
+            answers = False
         call = Call(
-            hub.ids(), context.caller, context.door, endpoint, message.method, bare,
-            message.params, passed_on, self._deadline(server, bare, said.deadline), context.era,
-            context.capabilities, context.client_info, key, context.size_bytes,
-            parsed.get("arguments"),
+            hub.ids(), context.caller, context.door, endpoint, message.method, bare, params,
+            passed_on, hub.clock.now() + span, context.era, context.capabilities,
+            context.client_info, key, context.size_bytes, parsed.get("arguments"),
         )  # fmt: skip
         if context.headers and message.method == "tools/call":
             facts = server.facts(bare)
@@ -132,8 +143,9 @@ class McpDoor:
                 check_params(
                     facts.headers, parsed.get("arguments"), received_params(context.headers)
                 )
-        prefix = "" if context.endpoint is not None else endpoint
-        return hub.gateway.start(call, CallReceiver(call, replies, prefix))
+        face = "" if context.endpoint is not None else endpoint
+        receiver = CallReceiver(call, replies, face, span, self.dialogue)
+        return self.dialogue.retry(receiver) if answers else hub.gateway.start(call, receiver)
 
     @staticmethod
     def _locate(method: str, name: str) -> tuple[str, str]:
@@ -143,17 +155,6 @@ class McpDoor:
         if found is None:
             raise _unknown(method, name)
         return found
-
-    def _deadline(self, server: Server, tool: str, wish: Raw | None) -> Nanoseconds:
-        """Monotonic: the shortest of the client's wish, the tool's or the server's, 300 s (R40)."""
-        endpoint = server.endpoint
-        span = endpoint.timeouts.call_ms
-        policy = endpoint.tools.get(tool) if endpoint.tools else None
-        if policy and policy.timeout_ms:
-            span = policy.timeout_ms
-        if wish is not None:
-            span = min(span, _milliseconds(wish))
-        return self.hub.clock.now() + min(span, HARD_CAP_MS) * MILLISECOND
 
     # ------------------------------------------------------------ what the hub answers itself
 
@@ -246,6 +247,18 @@ def declared_by(server: Server) -> dict[str, Any]:
 def can_subscribe(declared: Mapping[str, Any]) -> bool:
     resources = declared.get("resources")
     return isinstance(resources, dict) and bool(resources.get("subscribe"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+
+
+def _span(server: Server, tool: str, wish: Raw | None) -> Nanoseconds:
+    """The shortest of the client's wish, the tool's or the server's, 300 s (R40)."""
+    endpoint = server.endpoint
+    span = endpoint.timeouts.call_ms
+    policy = endpoint.tools.get(tool) if endpoint.tools else None
+    if policy and policy.timeout_ms:
+        span = policy.timeout_ms
+    if wish is not None:
+        span = min(span, _milliseconds(wish))
+    return min(span, HARD_CAP_MS) * MILLISECOND
 
 
 def _pong(message: Message, context: Context, replies: Replies) -> None:

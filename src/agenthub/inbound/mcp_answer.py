@@ -14,7 +14,7 @@ Source: MCP specification 2026-07-28 and 2025-11-25; rules R31, R32, R34, §4.9.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Raw, Struct
@@ -23,6 +23,7 @@ from agenthub.domain import target
 from agenthub.domain.call import Call, Era
 from agenthub.domain.errors import HubError, Interactive, UpstreamProtocol
 from agenthub.domain.outcome import NOTHING, Ending, Reply, ResultHead
+from agenthub.domain.span import Nanoseconds
 from agenthub.inbound.mcp_terms import (
     INVALID_PARAMS,
     LOG_LEVEL_KEY,
@@ -33,12 +34,13 @@ from agenthub.inbound.mcp_terms import (
     SERVER_INFO_KEY,
     Replies,
 )
-from agenthub.passage import Answer
+from agenthub.passage import Answer, Passage
 from agenthub.ports import Question
-from agenthub.wire import jsonrpc
+from agenthub.wire.questions import InputRequired
 
 LEGACY_NOT_FOUND = -32002
 URL_ELICITATION = -32042
+PAGE_DONE = "notifications/elicitation/complete"
 MISSING_CAPABILITY = -32021
 OF_THE_HOP = frozenset({-32020, -32022})
 """What a server says of the hub's own request; the client's was well."""
@@ -70,55 +72,94 @@ _tails: dict[str, bytes] = {}
 TAILS_MAX = 1_000
 
 
+class Dialogue(Protocol):
+    """mcp_dialogue.Dialogue: what servers ask in the middle of a call."""
+
+    def asked(self, receiver: "CallReceiver", question: Question, passage: Passage) -> None: ...
+    def input_required(self, receiver: "CallReceiver", result: bytes, served_by: str) -> None: ...
+    def pages(self, receiver: "CallReceiver", data: Raw, served_by: str) -> None: ...
+    def release(self, nonce: str) -> None: ...
+
+
+class Rounds(Protocol):
+    """mcp_rounds.Rounds."""
+
+    def asked(self, wanted: InputRequired, served_by: str) -> None: ...
+    def ended(self) -> None: ...
+
+
 class CallReceiver(Struct, eq=False):
     """gateway.Receiver for one request of an MCP client."""
 
-    _call: Call
-    _replies: Replies
-    _prefix: str
+    call: Call
+    replies: Replies
+    face: str
     """The server's name where names of many servers meet, else empty."""
+    span: Nanoseconds
+    """How long the call may take."""
+    _dialogue: Dialogue
+    rounds: Rounds | None = None
+    """Of a client of the old era, from the first `input_required` on."""
+    nonce: str = ""
+    """Of the `requestState` that the client brought."""
 
     def notified(self, method: str, params: bytes) -> None:
-        """Progress and log messages; a server has nothing else to say about one request."""
-        wanted = method == "notifications/progress" or (
-            method == "notifications/message" and wants_log(self._call.meta, params)
+        """Progress and log messages, and to clients of the old era that a page is done."""
+        wanted = (
+            method == "notifications/progress"
+            or (method == "notifications/message" and wants_log(self.call.meta, params))
+            or (method == PAGE_DONE and self.call.era is _LEGACY)
         )
         if wanted:
-            self._replies.notify(method, without_hub_keys(params))
+            self.replies.notify(method, without_hub_keys(params))
 
-    def asked(self, question: Question) -> None:
-        raise NotImplementedError(question.method)
+    def asked(self, question: Question, passage: Passage) -> None:
+        self._dialogue.asked(self, question, passage)
 
     def finished(self, answer: Answer) -> None:
         if answer.error is not None:
-            self._refuse(answer.error)
+            self.refuse(answer.error)
             return
         reply, failure, result = answer.reply, None, b""
         assert reply is not None, "a call ends with a reply or an error"
         try:
-            if reply.ending is _RESULT:
-                result = self._result(reply, answer.served_by)
-            else:
+            if reply.ending is not _RESULT:
+                if reply.code == URL_ELICITATION and self.call.era is _MODERN:
+                    self._dialogue.pages(self, _error(reply.error).data, answer.served_by)
+                    return
                 failure = self._upstream_error(reply)
+            elif reply.result_type == "input_required":
+                asks = _without_forged(reply.result)
+                self._dialogue.input_required(self, asks, answer.served_by)
+                return
+            else:
+                result = self._result(reply, answer.served_by)
         except HubError as error:
-            self._refuse(self._completed(error, answer))
+            self.refuse(self._completed(error, answer))
         except (msgspec.MsgspecError, ValueError):
             error = UpstreamProtocol("The server's answer has the wrong shape")
-            self._refuse(self._completed(error, answer))
+            self.refuse(self._completed(error, answer))
         else:
+            if self.rounds is not None:
+                self.rounds.ended()
             if failure is None:
-                self._replies.result(result)
+                self.replies.result(result)
             else:
-                self._replies.error(*failure)
+                self.replies.error(*failure)
 
-    def _refuse(self, error: HubError) -> None:
-        self._replies.error(error.code, str(error), error.data())
+    def refuse(self, error: HubError) -> None:
+        if self.rounds is not None:
+            self.rounds.ended()
+        if self.nonce and error.executed == "no":
+            self._dialogue.release(self.nonce)
+        error.request_id = error.request_id or self.call.id
+        self.replies.error(error.code, str(error), error.data())
 
     def _completed(self, error: HubError, answer: Answer) -> HubError:
         """With the facts of a call that ran, and whose answer cannot be passed on."""
         error.executed = "unknown"
-        error.server, error.tool = self._call.endpoint, self._call.name
-        error.attempt_count, error.request_id = answer.attempts, self._call.id
+        error.server, error.tool = self.call.endpoint, self.call.name
+        error.attempt_count, error.request_id = answer.attempts, self.call.id
         return error
 
     # ------------------------------------------------------------ results
@@ -126,36 +167,23 @@ class CallReceiver(Struct, eq=False):
     def _result(self, reply: Reply, served_by: str) -> bytes:
         result = reply.result
         head = reply.head or _head(result)
-        if reply.result_type == "input_required":
-            return self._question(head, result, served_by)
         if self._is_plain(head, result):
             return b"".join((memoryview(result)[:-1], self._tail(served_by)))
         members = _members(result)
-        if self._call.era is _LEGACY:
+        if self.call.era is _LEGACY:
             _make_legacy(members, head)
         else:
             self._make_modern(members, head)
-        if self._prefix:
+        if self.face:
             self._put_prefixes(members)
         members["_meta"] = self._meta(head, served_by)
         return _encode(members)
 
-    def _question(self, head: ResultHead, result: bytes, served_by: str) -> bytes:
-        """`input_required`, unchanged; `requestState` must come back to who made it (R34)."""
-        if self._call.era is _LEGACY:
-            raise Interactive("The server asks the client something in a way it cannot understand")
-        if served_by != self._call.endpoint:
-            raise Interactive("A fallback server asks the client something; only the first one may")
-        if not head.meta or not _is_forged(head.meta):
-            return result
-        meta = _without_hub_keys(head.meta)
-        return jsonrpc.with_members(result, {"_meta": _encode(meta)})
-
     def _is_plain(self, head: ResultHead, result: bytes) -> bool:
         """Whether it can stay as it is, but for a member at its end."""
-        call = self._call
+        call = self.call
         reads = call.method == READ
-        if head.meta or (self._prefix and (reads or b'"resource' in result)):
+        if head.meta or (self.face and (reads or b'"resource' in result)):
             return False
         if call.era is _LEGACY:
             empty = b'"' not in result[:64]
@@ -165,7 +193,7 @@ class CallReceiver(Struct, eq=False):
     def _make_modern(self, members: dict[str, Raw], head: ResultHead) -> None:
         if not head.result_type:
             members["resultType"] = Raw(b'"complete"')
-        if self._call.method == READ:
+        if self.call.method == READ:
             if not head.ttl:
                 members["ttlMs"] = Raw(b"0")
             if not head.scope:
@@ -174,7 +202,7 @@ class CallReceiver(Struct, eq=False):
     def _meta(self, head: ResultHead, served_by: str) -> Raw:
         meta = _without_hub_keys(head.meta)
         meta[SERVED_BY] = Raw(_encode(self._seen(served_by)))
-        if self._call.era is _MODERN and not head.result_type and SERVER_INFO_KEY not in meta:
+        if self.call.era is _MODERN and not head.result_type and SERVER_INFO_KEY not in meta:
             meta[SERVER_INFO_KEY] = Raw(SERVER_INFO)
         return Raw(_encode(meta))
 
@@ -190,14 +218,14 @@ class CallReceiver(Struct, eq=False):
 
     def _seen(self, served_by: str) -> str:
         """A caller that may see the primary may not know its fallbacks."""
-        known = served_by == self._call.endpoint or self._call.caller.sees(served_by)
+        known = served_by == self.call.endpoint or self.call.caller.sees(served_by)
         return served_by if known else ELSEWHERE
 
     # ------------------------------------------------------------ URIs
 
     def _put_prefixes(self, members: dict[str, Raw]) -> None:
         """Give the URIs in the result the form in which this client can read them."""
-        method = self._call.method
+        method = self.call.method
         if method == READ:
             self._each(members, "contents", self._with_prefix)
         elif method == "tools/call":
@@ -233,14 +261,14 @@ class CallReceiver(Struct, eq=False):
         members = _members(item)
         if "uri" in members:
             uri = msgspec.json.decode(members["uri"], type=str)
-            members["uri"] = Raw(_encode(target.join_uri(self._prefix, uri)))
+            members["uri"] = Raw(_encode(target.join_uri(self.face, uri)))
         return Raw(_encode(members))
 
     # ------------------------------------------------------------ errors
 
     def _upstream_error(self, reply: Reply) -> tuple[int, str, bytes | None]:
         """Code, message and raw data for the client."""
-        call, code = self._call, reply.code
+        call, code = self.call, reply.code
         said = _error(reply.error)
         message = said.message if isinstance(said.message, str) else ""
         data = bytes(said.data) or None
@@ -248,24 +276,22 @@ class CallReceiver(Struct, eq=False):
             # Passed on, it would read as if the hub had said it of the client's request.
             raise UpstreamProtocol(f"The server answered with the error {code}: {message[:300]}")
         if call.era is _MODERN:
-            if code == URL_ELICITATION:
-                raise Interactive(f"The server asks the user to open an address: {message[:300]}")
             if code == LEGACY_NOT_FOUND:
                 return INVALID_PARAMS, message, self._not_found_data(data)
         elif code == MISSING_CAPABILITY:
             raise Interactive(f"The server needs more of the client: {message[:300]}")
         elif code == INVALID_PARAMS and _has_uri(call, data):
             return LEGACY_NOT_FOUND, message, self._not_found_data(data)
-        if self._prefix and _has_uri(call, data):
+        if self.face and _has_uri(call, data):
             data = self._not_found_data(data)
         return code, message, data
 
     def _not_found_data(self, data: bytes | None) -> bytes | None:
         """With the URI as the client knows it."""
-        call = self._call
+        call = self.call
         if call.method != READ:
             return data
-        uri = target.join_uri(self._prefix, call.name) if self._prefix else call.name
+        uri = target.join_uri(self.face, call.name) if self.face else call.name
         members = _members(data) if data and data[:1] == b"{" else {}
         return _encode({**members, "uri": uri})
 
@@ -296,6 +322,14 @@ def _object(raw: Raw) -> dict[str, Raw]:
 
 def _without_hub_keys(meta: Raw) -> dict[str, Raw]:
     return {key: value for key, value in _object(meta).items() if not key.startswith(OURS)}
+
+
+def _without_forged(result: bytes) -> bytes:
+    """The result without what only the hub may say in its `_meta`; else as it came."""
+    meta = _head(result).meta
+    if not meta or not _is_forged(meta):
+        return result
+    return _encode({**_members(result), "_meta": _without_hub_keys(meta)})
 
 
 def without_hub_keys(params: bytes) -> bytes:

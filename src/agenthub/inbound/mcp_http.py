@@ -82,6 +82,7 @@ class McpHttp:
 
     def close(self) -> None:
         """The hub stops: open subscriptions end with their result. Calls are the gateway's."""
+        self.door.close()
         self.subscriptions.close()
         self.pulse.close()
 

@@ -4,7 +4,7 @@ Source: MCP specification 2025-11-25, "Lifecycle", "Logging", "Resources".
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import Raw, structs
@@ -12,12 +12,10 @@ from msgspec import Raw, structs
 from agenthub.domain.errors import HubError
 from agenthub.inbound.mcp import McpDoor
 from agenthub.inbound.mcp_session import Session
-from agenthub.inbound.mcp_terms import SERVER_INFO, Replies
+from agenthub.inbound.mcp_terms import CANCELLED, SERVER_INFO, Replies
 from agenthub.inbound.subscriptions import Subscriptions
 from agenthub.passage import Passage
 from agenthub.wire.jsonrpc import Message
-
-CANCELLED: Final = "notifications/cancelled"
 
 _encode = msgspec.json.Encoder().encode
 

@@ -59,6 +59,8 @@ class LegacyHttp:
             return
         if message.kind is Kind.NOTIFICATION:
             self._door.notification(session, message)
+        else:
+            session.questions.answer(message)
         exchange.answer(202, b"")
 
     def stream(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
@@ -117,7 +119,9 @@ class LegacyHttp:
         message: Message,
     ) -> None:
         streams = takes_streams(headers.get(b"accept"))
-        replies = HttpReplies(exchange, message.id, self._pulse, Era.LEGACY, streams)
+        replies = HttpReplies(
+            exchange, message.id, self._pulse, Era.LEGACY, streams, session.questions
+        )
         key = headers.get(b"idempotency-key")
         facts = {
             "size_bytes": len(exchange.request.body),

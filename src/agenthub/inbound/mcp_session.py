@@ -9,7 +9,6 @@ number of it. An id opens nothing by itself: it is bound to the principal and to
 Source: MCP specification 2025-11-25, "Streamable HTTP, Session Management"; attacks A17, A40.
 """
 
-import base64
 import hashlib
 import hmac
 import secrets
@@ -24,8 +23,10 @@ from agenthub.domain.call import Era
 from agenthub.domain.caller import Caller
 from agenthub.domain.errors import InvalidParams
 from agenthub.domain.outcome import Cause
+from agenthub.inbound.mcp_questions import Questions
 from agenthub.inbound.mcp_said import without_tasks
 from agenthub.inbound.mcp_terms import LEGACY_VERSIONS, LOG_LEVELS, Context
+from agenthub.wire import base64url
 from agenthub.wire.jsonrpc import Message
 
 ID_MAX: Final = 4_096
@@ -82,6 +83,7 @@ class Session:
             b"" if info == b"{}" else info, DEFAULT_LEVEL, door,
         )  # fmt: skip
         self.running = RunningRequests()
+        self.questions = Questions()
         self.subscribed: dict[tuple[str, str], str] = {}
         """(server, its own URI) → the URI as the client knows it."""
         self.stream: News | None = None
@@ -146,7 +148,7 @@ class Sessions:
         """A session's id, and the session. Raises InvalidParams."""
         session = Session(read_initialize(message, caller, endpoint), caller, "mcp")
         facts = _encode(session.facts)
-        session_id = f"{_text(facts)}.{_text(self._sign(facts))}"
+        session_id = f"{base64url.encode(facts)}.{base64url.encode(self._sign(facts))}"
         self._keep(session_id, session)
         return session_id, session
 
@@ -186,9 +188,7 @@ class Sessions:
         if len(session_id) > ID_MAX or session_id in self._ended:
             return None
         try:
-            facts, signature = (_bytes(part) for part in session_id.split("."))
-            if session_id != f"{_text(facts)}.{_text(signature)}":
-                return None  # another spelling of an id that may have ended
+            facts, signature = (base64url.decode(part) for part in session_id.split("."))
             if not hmac.compare_digest(signature, self._sign(facts)):
                 return None
             return _facts(facts)
@@ -224,11 +224,3 @@ def _bounded(said: Mapping[str, Any], needed: tuple[str, ...]) -> bytes:
         if len(raw) <= DECLARED_MAX:
             return raw
     return b"{}"
-
-
-def _text(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)

@@ -25,21 +25,24 @@ from agenthub.domain.errors import HubError, InvalidParams
 from agenthub.domain.outcome import Cause
 from agenthub.hub import Hub
 from agenthub.inbound.mcp import McpDoor
-from agenthub.inbound.mcp_legacy import CANCELLED, LegacyDoor
+from agenthub.inbound.mcp_legacy import LegacyDoor
+from agenthub.inbound.mcp_questions import Questions, withdrawal
 from agenthub.inbound.mcp_request import check_version
 from agenthub.inbound.mcp_said import check_meta, said_in
 from agenthub.inbound.mcp_session import RunningRequests, Session, read_initialize
 from agenthub.inbound.mcp_terms import (
+    CANCELLED,
     INVALID_REQUEST,
     LISTEN,
     METHOD_NOT_FOUND,
     SUPPORTED,
     VERSION_KEY,
+    Answered,
     Context,
+    UnderWay,
 )
 from agenthub.inbound.pipe import PipeReader, PipeWriter
 from agenthub.inbound.subscriptions import Subscription, Subscriptions
-from agenthub.passage import Passage
 from agenthub.wire.jsonrpc import (
     InvalidRequest,
     Kind,
@@ -47,6 +50,7 @@ from agenthub.wire.jsonrpc import (
     error_message,
     notification,
     read_message,
+    request_message,
     result_message,
 )
 from agenthub.wire.strict_json import BadJson
@@ -90,9 +94,12 @@ class StdioDoor:
                 for line in lines:
                     self._take(line)
                 await self._room.wait()
+            if self._session is not None:
+                self._session.questions.give_up()
             await self._finish(self._limits.drain_ms)
         finally:
             self._subscriptions.close()
+            self._door.close()
             self._running.cancel_all(Cause.SHUTDOWN)
             await self._finish(GIVE_UP_MS)
             if self._session is not None:
@@ -162,7 +169,9 @@ class StdioDoor:
         if self._era is None:
             self._decide(message)
         if message.kind is Kind.RESPONSE:
-            return  # nothing is asked of a client here
+            if self._session is not None:
+                self._session.questions.answer(message)
+            return
         if self._session is not None:
             self._take_legacy(self._session, message, len(line))
         elif message.kind is Kind.NOTIFICATION:
@@ -255,7 +264,7 @@ class StdioDoor:
         if message.method == "initialize":
             self._error(message.id, INVALID_REQUEST, "This session is initialized already")
             return
-        replies = StdioReplies(self, message.id)
+        replies = StdioReplies(self, message.id, session.questions)
         passage = self._legacy.request(session, message, replies, {"size_bytes": size})
         if passage is not None:
             replies.attend(passage)
@@ -264,14 +273,18 @@ class StdioDoor:
 class StdioReplies:
     """`Replies` to one request."""
 
-    def __init__(self, door: StdioDoor, message_id: bytes) -> None:
+    def __init__(
+        self, door: StdioDoor, message_id: bytes, questions: Questions | None = None
+    ) -> None:
         self._door = door
         self._id = message_id
-        self._passage: Passage | None = None
+        self._questions = questions
+        """Of the session, in the old era: what the client was asked."""
+        self._passage: UnderWay | None = None
         self._over = False
         self._unwanted = False
 
-    def attend(self, passage: Passage) -> None:
+    def attend(self, passage: UnderWay) -> None:
         """The call is under way, or over already."""
         if not self._over:
             self._passage = passage
@@ -287,6 +300,16 @@ class StdioReplies:
         if not self._door.is_full:
             self._door.write(notification(method, params))
 
+    def ask(self, method: str, params: bytes, answered: Answered) -> bool:
+        if self._questions is None:
+            return False
+        question_id = self._questions.put(self, answered)
+        self._door.write(request_message(question_id, method, params))
+        return True
+
+    def follow(self, under_way: UnderWay) -> None:
+        self._passage = under_way
+
     def cancel(self, cause: Cause) -> None:
         """Whoever cancels a request hears no more of it."""
         self._unwanted = cause is Cause.CLIENT
@@ -295,6 +318,9 @@ class StdioReplies:
 
     def _finish(self, message: bytes) -> None:
         self._over = True
+        if self._questions:
+            for question_id in self._questions.forget(self):
+                self._door.write(notification(CANCELLED, withdrawal(question_id)))
         if not self._unwanted:
             self._door.write(message)
         self._door.ended(self._id, self)

@@ -18,9 +18,10 @@ from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.inbound.exchange import Exchange, Headers
-from agenthub.passage import Passage
+from agenthub.inbound.mcp_questions import Questions, withdrawal
+from agenthub.inbound.mcp_terms import CANCELLED, Answered, UnderWay
 from agenthub.ports import Clock, Timer
-from agenthub.wire.jsonrpc import error_message, notification, result_message
+from agenthub.wire.jsonrpc import error_message, notification, request_message, result_message
 
 BEAT: Nanoseconds = 5 * SECOND
 BEATS_SILENT: Final = 3
@@ -97,7 +98,9 @@ class HttpReplies(Struct, eq=False):
     _era: Era
     _streams: bool
     """Whether the client takes event streams; else notifications are dropped."""
-    passage: Passage | None = None
+    questions: Questions | None = None
+    """Of the session, in the old era: what the client was asked."""
+    passage: UnderWay | None = None
     ended: Callable[[], None] | None = None
     """Called once, when the answer is complete."""
     _streaming: bool = False
@@ -105,7 +108,7 @@ class HttpReplies(Struct, eq=False):
     _gone: bool = False
     _silent: int = 0
 
-    def attend(self, passage: Passage) -> bool:
+    def attend(self, passage: UnderWay) -> bool:
         """The call is under way: hear if the client goes. False: it is over already."""
         if self._over:
             return False
@@ -137,6 +140,18 @@ class HttpReplies(Struct, eq=False):
         self._silent = 0
         self._exchange.write(event(notification(method, params)))
 
+    def ask(self, method: str, params: bytes, answered: Answered) -> bool:
+        if self._gone or not self._streams or self.questions is None:
+            return False
+        question_id = self.questions.put(self, answered)
+        self._begin()
+        self._silent = 0
+        self._exchange.write(event(request_message(question_id, method, params)))
+        return True
+
+    def follow(self, under_way: UnderWay) -> None:
+        self.passage = under_way
+
     def cancel(self, cause: Cause) -> None:
         """The client has given it up; whoever waits for an answer still gets one."""
         assert self.passage is not None, "only what is under way is listed anywhere"
@@ -158,6 +173,9 @@ class HttpReplies(Struct, eq=False):
 
     def _finish(self, status: int, body: bytes) -> None:
         self._over = True
+        if self.questions:
+            for question_id in self.questions.forget(self):
+                self.notify(CANCELLED, withdrawal(question_id))
         if self.passage is not None:
             self._pulse.discard(self)
             # Each knows the other: a circle would be left for the garbage collector.
@@ -179,6 +197,8 @@ class HttpReplies(Struct, eq=False):
             self.passage.cancel(Cause.CLIENT)
         else:
             self.passage.resume()  # nobody is left to wait for
+            if self.questions:
+                self.questions.give_up(self)
 
 
 class Subscribed(Protocol):

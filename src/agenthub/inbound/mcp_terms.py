@@ -3,8 +3,8 @@
 Source: MCP specification 2026-07-28, "Base, _meta" and "Base, Error Codes".
 """
 
-from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -12,6 +12,7 @@ from msgspec import Struct
 from agenthub import __version__
 from agenthub.domain.call import Era
 from agenthub.domain.caller import Caller
+from agenthub.domain.outcome import Cause
 from agenthub.inbound.exchange import Headers
 
 MODERN: Final = "2026-07-28"
@@ -39,6 +40,7 @@ LOG_LEVELS: Final = (
 )  # fmt: skip
 
 LISTEN: Final = "subscriptions/listen"
+CANCELLED: Final = "notifications/cancelled"
 INVALID_REQUEST: Final = -32600
 METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
@@ -66,6 +68,18 @@ class Context(Struct, frozen=True, gc=False):
     """As received, for `Mcp-Param-*`; none over transports that have none."""
 
 
+Answered: TypeAlias = Callable[[bytes, bytes], None]
+"""Takes the client's answer to a question, raw: a result, or else an error object."""
+
+
+class UnderWay(Protocol):
+    """A call that goes on: passage.Passage, or several of them one after the other."""
+
+    def cancel(self, cause: Cause) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
 class Replies(Protocol):
     """Where the answer to one request goes: any notifications, then one result or error."""
 
@@ -74,3 +88,14 @@ class Replies(Protocol):
         self, code: int, message: str, data: Mapping[str, Any] | bytes | None = None
     ) -> None: ...
     def notify(self, method: str, params: bytes) -> None: ...
+
+    def ask(self, method: str, params: bytes, answered: Answered) -> bool:
+        """Ask the client of the old era on this request's own stream.
+
+        False: it cannot be asked. `answered` is called once at most, and not after the end.
+        """
+        ...
+
+    def follow(self, under_way: UnderWay) -> None:
+        """What is under way is this now: to be cancelled when the client wants it, and so on."""
+        ...

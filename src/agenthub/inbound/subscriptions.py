@@ -33,6 +33,7 @@ from agenthub.server import Server
 from agenthub.wire.jsonrpc import Message, with_members
 
 if TYPE_CHECKING:
+    from agenthub.passage import Passage
     from agenthub.ports import Question, Timer
 
 COALESCE: Nanoseconds = 100 * MILLISECOND
@@ -382,7 +383,7 @@ class _Asking:
         self._place = place
 
     def notified(self, method: str, params: bytes) -> None: ...
-    def asked(self, question: "Question") -> None: ...
+    def asked(self, question: "Question", passage: "Passage") -> None: ...
 
     def finished(self, answer: Answer) -> None:
         if answer.error is not None and self._method == "resources/subscribe":

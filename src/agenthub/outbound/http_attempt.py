@@ -188,12 +188,6 @@ class HttpAttempt(Exchange, weakref=True):
             return True
         return self.status == 400 and b"session" in b"".join(self._parts).lower()
 
-    def _asked_back(self, reply: Reply) -> Reply:
-        if reply.result_type == "input_required" and self.outgoing.era is Era.LEGACY:
-            detail = "the server asks the client something in a way that an older client cannot"
-            return Reply(Ending.INTERACTIVE, status=self.status, detail=detail)
-        return reply
-
     def _tell(self, reply: Reply) -> None:
         if self._progress_timer is not None:
             self._progress_timer.cancel()

@@ -89,10 +89,6 @@ class Exchange(Struct, kw_only=True, eq=False):
     def _asked(self, message: Message, message_id: int | str) -> None:
         """A request of the server's, on its own stream."""
 
-    def _asked_back(self, reply: Reply) -> Reply:
-        """An answer that is no end of the matter: the server asks for more input."""
-        return reply
-
     # ---------------------------------------------------------------- from the pool
 
     @property
@@ -294,7 +290,7 @@ class Exchange(Struct, kw_only=True, eq=False):
             self._take(reply)
 
     def _take(self, reply: Reply) -> None:
-        self.reply = reply if reply.result_type == "complete" else self._asked_back(reply)
+        self.reply = reply
 
     def _hear_any(self, raw: bytes) -> None:
         message = wire.parse(raw)

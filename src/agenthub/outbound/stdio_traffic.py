@@ -223,9 +223,6 @@ class Traffic:
             return
         self._answers += 1
         reply = wire.reply_of(message, line)
-        if reply.result_type == "input_required" and attempt.outgoing.era is Era.LEGACY:
-            detail = "the server asks the client something in a way that an older client cannot"
-            reply = Reply(Ending.INTERACTIVE, detail=detail)
         attempt.finish(reply)
 
     def unwanted(self, size_bytes: int) -> None:

@@ -277,6 +277,14 @@ def error_message(
     return b'%b,"data":%b}}' % (head, data if isinstance(data, bytes) else _encode(data))
 
 
+def request_message(message_id: str, method: str, params: bytes | Raw) -> bytes:
+    return b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}' % (
+        _encode(message_id),
+        _encode(method),
+        params,
+    )
+
+
 def notification(method: str, params: bytes | Raw) -> bytes:
     return b'{"jsonrpc":"2.0","method":%b,"params":%b}' % (_encode(method), params)
 

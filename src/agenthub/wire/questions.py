@@ -12,9 +12,10 @@ Source: MCP specification 2026-07-28, "Patterns, MRTR"; 2025-11-25, "Client Feat
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import Raw, Struct, field
 
 ELICIT: Final = "elicitation/create"
 SAMPLE: Final = "sampling/createMessage"
@@ -23,6 +24,60 @@ QUESTIONS: Final = frozenset({ELICIT, SAMPLE, ROOTS})
 MAY_ASK: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 """The requests in the middle of which a server may ask."""
 _KINDS: Final = ("elicitation", "sampling", "roots")
+
+
+class Asked(Struct, frozen=True):
+    """One of the requests in an `input_required`."""
+
+    method: str
+    params: Raw = Raw(b"{}")
+
+
+class InputRequired(Struct, frozen=True):
+    """A result that asks the client, and is to be asked again with its answers (MRTR)."""
+
+    requests: dict[str, Asked] = field(name="inputRequests", default_factory=dict[str, Asked])
+    state: Raw = field(name="requestState", default=Raw())
+    """As JSON; empty if the server gave none."""
+
+
+class _Elicited(Struct):
+    action: Literal["accept", "decline", "cancel"]
+    content: dict[str, Any] | None = None
+
+
+class _Sampled(Struct):
+    role: str
+    model: str
+    content: dict[str, Any] | list[Any]
+
+
+class _Roots(Struct):
+    roots: list[dict[str, Any]]
+
+
+_SHAPES: Final = {ELICIT: _Elicited, SAMPLE: _Sampled, ROOTS: _Roots}
+_input_required = msgspec.json.Decoder(InputRequired).decode
+
+
+def read_input_required(result: bytes) -> InputRequired:
+    """Raises ValueError if the result has not the shape of one that asks."""
+    found = _input_required(result)
+    if found.state and bytes(found.state)[:1] != b'"':
+        raise ValueError("requestState: expected a string")
+    for asked in found.requests.values():
+        if asked.method not in QUESTIONS or bytes(asked.params)[:1] != b"{":
+            raise ValueError(f"{asked.method[:64]} is no question")
+    return found
+
+
+def is_answer(method: str, answer: bytes | Raw) -> bool:
+    """Whether an answer, raw JSON, has the shape that the question asks for."""
+    try:
+        msgspec.json.decode(answer, type=_SHAPES[method])
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def can_be_asked(capabilities: bytes) -> bool:

@@ -140,3 +140,13 @@ async def test_an_error_of_the_server_is_told_in_its_words(rest, hub, error, wor
     assert (answer.status_code, problem["code"]) == (502, "upstream_error")
     assert (problem["server"], problem["attempt_count"]) == ("calculator", 2)
     assert words in problem["detail"]
+
+
+async def test_a_question_of_the_server_is_an_error_here(rest, hub):
+    hub.gateway.end = Part(
+        reply=Reply(Ending.RESULT, result=b"{}", result_type="input_required"),
+        served_by="calculator", attempts=1,
+    )  # fmt: skip
+    answer = await rest.post(CALL, {"server": "calculator", "tool": "add"}, as_=USER)
+    assert answer.status_code == 501
+    assert answer.json()["code"] == "interactive_unsupported"
