@@ -82,7 +82,10 @@ def build() -> tuple[Gateway, Rows, Upstream]:
     clock, rows, upstream, metrics = LoopClock(), Rows(), Upstream(), Metrics()
     catalog = Catalog(clock, Nobody(), None, Tasks(), lambda *_: upstream)
     endpoint = Endpoint(
-        name="echo", url="http://echo.test/mcp", rate_limit=RateLimit(rps=1e6, burst=1_000_000)
+        name="echo",
+        url="http://echo.test/mcp",
+        rate_limit=RateLimit(rps=1e6, burst=1_000_000),
+        pinning="allow",
     )
     catalog.load([endpoint], Stored((), (), (), {}, {}, {}))
     catalog.get("echo").restore(Listing(tools=[TOOL]), {})

@@ -103,9 +103,8 @@ class Database:
 
     def __init__(self, path: str, keep_rows: int, keep_days: int, *, new: bool) -> None:
         self.path, self.keep_rows, self.keep_days = path, keep_rows, keep_days
-        self.created = False
         self.waiting: list[tuple[int, bytes]] = []
-        self.waiting_bytes, self.due, self._aged = 0, 0.0, 0.0
+        self.created, self.waiting_bytes, self.due, self._aged = False, 0, 0.0, 0.0
         self.unfit = 0
         """Call rows that no table can hold; they are left out, and told."""
         try:
