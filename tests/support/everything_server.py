@@ -15,7 +15,7 @@ import mcp_types as types
 import uvicorn
 from everything_rounds import PROMPT_QUESTION, seal
 from everything_rounds import TOOLS as ROUND_TOOLS
-from everything_tools import PNG, TOOLS, Changes, Handler
+from everything_tools import PNG, TOOLS, Changes, Handler, NeedsAnswer
 from mcp.server.caching import CacheHint
 from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
@@ -117,7 +117,10 @@ class Everything:
     async def call_tool(self, ctx, params: types.CallToolRequestParams):
         if params.name not in EVERY_TOOL:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name}")
-        return await EVERY_TOOL[params.name][1](ctx, params, self.changes)
+        try:
+            return await EVERY_TOOL[params.name][1](ctx, params, self.changes)
+        except NeedsAnswer as needs:
+            return needs.result
 
     async def list_resources(self, ctx, params) -> types.ListResourcesResult:
         return types.ListResourcesResult(

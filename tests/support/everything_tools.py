@@ -29,6 +29,17 @@ class Changes:
     prompts: list[types.Prompt] = field(default_factory=list)
 
 
+MODERN = "2026-07-28"
+
+
+class NeedsAnswer(Exception):
+    """The client has to be asked, and the call made again with its answer."""
+
+    def __init__(self, question: types.InputRequest) -> None:
+        super().__init__()
+        self.result = types.InputRequiredResult(input_requests={"question": question})
+
+
 Params = types.CallToolRequestParams
 Result = types.CallToolResult | types.InputRequiredResult
 Handler = Callable[[Any, Params, Changes], Awaitable[Result]]
@@ -202,20 +213,45 @@ async def test_trigger_prompt_change(ctx, params, changes) -> Result:
     return says("The list of prompts has changed")
 
 
+async def ask(ctx, params, question: types.InputRequest) -> Any:
+    """The client's answer: by a request in the old era, by another round in the new one.
+
+    Raises NeedsAnswer in the new era as long as there is none.
+    """
+    if ctx.protocol_version == MODERN:
+        answer = (params.input_responses or {}).get("question")
+        if answer is None:
+            raise NeedsAnswer(question)
+        return answer
+    if isinstance(question, types.CreateMessageRequest):
+        return await ctx.session.create_message(
+            question.params.messages,
+            max_tokens=question.params.max_tokens,
+            related_request_id=ctx.request_id,
+        )
+    form = question.params
+    return await ctx.session.elicit_form(form.message, form.requested_schema, ctx.request_id)
+
+
+def sample(prompt: str) -> types.CreateMessageRequest:
+    words = types.TextContent(type="text", text=prompt)
+    messages = [types.SamplingMessage(role="user", content=words)]
+    return types.CreateMessageRequest(
+        params=types.CreateMessageRequestParams(messages=messages, max_tokens=100)
+    )
+
+
+def form(message: str, properties: dict[str, Any], required: list[str]) -> types.ElicitRequest:
+    schema = {"type": "object", "properties": properties, "required": required}
+    return types.ElicitRequest(
+        params=types.ElicitRequestFormParams(message=message, requested_schema=schema)
+    )
+
+
 @tool("Asks the client's model", one_string("prompt", description="What to ask"))
 async def test_sampling(ctx, params, changes) -> Result:
-    question = types.TextContent(type="text", text=params.arguments["prompt"])
-    answer = await ctx.session.create_message(
-        [types.SamplingMessage(role="user", content=question)],
-        max_tokens=100,
-        related_request_id=ctx.request_id,
-    )
+    answer = await ask(ctx, params, sample(params.arguments["prompt"]))
     return says(f"LLM response: {getattr(answer.content, 'text', '')}")
-
-
-async def ask(ctx, message: str, properties: dict[str, Any], required: list[str]):
-    schema = {"type": "object", "properties": properties, "required": required}
-    return await ctx.session.elicit_form(message, schema, ctx.request_id)
 
 
 def outcome(opening: str, answer: types.ElicitResult) -> types.CallToolResult:
@@ -228,7 +264,8 @@ async def test_elicitation(ctx, params, changes) -> Result:
         "username": {"type": "string", "description": "User's response"},
         "email": {"type": "string", "description": "User's email address"},
     }
-    answer = await ask(ctx, params.arguments["message"], properties, ["username", "email"])
+    question = form(params.arguments["message"], properties, ["username", "email"])
+    answer = await ask(ctx, params, question)
     return outcome("User response", answer)
 
 
@@ -242,7 +279,8 @@ async def test_elicitation_sep1034_defaults(ctx, params, changes) -> Result:
         "status": {"type": "string", "enum": states, "default": "active"},
         "verified": {"type": "boolean", "default": True},
     }
-    return outcome("Elicitation completed", await ask(ctx, "Please check", properties, []))
+    answer = await ask(ctx, params, form("Please check", properties, []))
+    return outcome("Elicitation completed", answer)
 
 
 def titled(stem: str, *titles: str) -> list[dict[str, str]]:
@@ -270,7 +308,8 @@ async def test_elicitation_sep1330_enums(ctx, params, changes) -> Result:
             "items": {"anyOf": titled("value", *(f"{one} Choice" for one in ordinals))},
         },
     }
-    return outcome("Elicitation completed", await ask(ctx, "Please choose", properties, []))
+    answer = await ask(ctx, params, form("Please choose", properties, []))
+    return outcome("Elicitation completed", answer)
 
 
 @tool(
