@@ -217,6 +217,23 @@ async def test_a_server_is_told_what_this_client_said_and_nothing_of_the_hubs_ow
         }  # fmt: skip
 
 
+@virtual_time()
+async def test_a_clients_trace_goes_on_under_a_span_of_the_hubs_own():
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    meta = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "tracestate": "a=1"}
+    async with doors("calc") as hub:
+        spans = set()
+        for _ in range(2):
+            await hub(modern("tools/call", {"name": "calc__add"}, meta=meta))
+            sent = hub["calc"].sent[-1].meta
+            assert bytes(sent["tracestate"]) == b'"a=1"'
+            version, same, span, flags = msgspec.json.decode(sent["traceparent"]).split("-", 3)
+            assert (version, same) == ("00", trace)
+            spans.add(span + flags)
+        assert len(spans) == 2
+        assert "00f067aa0ba902b701" not in spans
+
+
 @pytest.mark.parametrize(
     ("declared", "passed"),
     [

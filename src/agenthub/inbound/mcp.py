@@ -39,6 +39,7 @@ from agenthub.passage import Passage
 from agenthub.server import Server
 from agenthub.wire.jsonrpc import Message, without_members
 from agenthub.wire.mcp_headers import check_params, received_params
+from agenthub.wire.trace import SPAN_HEX, TRACE_PARENT, continued
 
 HARD_CAP_MS: Final = 300_000
 LIST_TTL_MS: Final = 60_000
@@ -121,6 +122,9 @@ class McpDoor:
         passed_on, key = said.passed_on, context.idempotency_key
         if context.log_level:  # An old client said it once, for its session.
             passed_on = {**passed_on, LOG_LEVEL_KEY: Raw(context.log_level)}
+        call_id = hub.ids()
+        if TRACE_PARENT in passed_on:
+            passed_on = continued(passed_on, call_id[:SPAN_HEX])
         if key is not None or said.idempotency_key is not None:
             key = _idempotency_key(said.idempotency_key, key)
         server = hub.catalog.find(endpoint, context.caller)
@@ -133,7 +137,7 @@ class McpDoor:
             params = {name: raw for name, raw in params.items() if name not in ANSWERS}
             answers = False
         call = Call(
-            hub.ids(), context.caller, context.door, endpoint, message.method, bare, params,
+            call_id, context.caller, context.door, endpoint, message.method, bare, params,
             passed_on, hub.clock.now() + span, context.era, context.capabilities,
             context.client_info, key, context.size_bytes, parsed.get("arguments"),
         )  # fmt: skip
