@@ -1,5 +1,6 @@
 """The key ring: attacks A01, A02 and A62, and what REST does with keys."""
 
+import asyncio
 import hmac
 import re
 import statistics
@@ -9,9 +10,11 @@ import pytest
 
 from agenthub import keys
 from agenthub.domain.bearer import Lent
-from agenthub.domain.caller import Caller, Scope
-from agenthub.domain.errors import StorageFailed, UnknownTarget
+from agenthub.domain.caller import Caller, KeyTerms, Scope
+from agenthub.domain.errors import BadSetting, StorageFailed, UnknownTarget
 from agenthub.domain.span import SECOND
+from agenthub.domain.tool_set import ToolSet
+from agenthub.domain.view import View
 from agenthub.keys import ADMIN, REMEMBERED, KeyRing
 from agenthub.ports import KeyRow
 
@@ -291,3 +294,64 @@ def test_the_principals_of_issuers_that_are_remembered_are_bounded(lending, cloc
     lending._remembered.clear()
     assert lending.holds(lending.authenticate(b"lent.cora.60"))
     assert not lending.holds(anna)
+
+
+FILES = KeyTerms(tools=ToolSet(("files__*",)), search="on", names="spec")
+
+
+async def test_a_key_is_held_to_its_terms_over_restarts(ring, store, clock):
+    _, key = await ring.create("laptop", terms=FILES)
+    caller = again(ring, store, clock).authenticate(key.encode())
+    assert (caller.reach.tools, caller.reach.views) == (FILES.tools, None)
+    assert (caller.search, caller.names) == ("on", "spec")
+
+
+async def test_new_terms_hold_from_the_next_request_on(ring, store):
+    row, key = await ring.create("laptop")
+    told = []
+    ring.listeners.append(told.append)
+    before = ring.authenticate(key.encode())
+    assert (await ring.change(row.id, FILES)).terms == FILES
+    assert ring.authenticate(key.encode()) != before
+    assert ring.authenticate(key.encode()) == ring.caller(row.id)
+    assert (store.rows[row.id].terms, told) == (FILES, [row.id])
+
+
+async def test_terms_that_cannot_be_kept_are_not_held(ring, store):
+    row, _ = await ring.create("laptop")
+    store.error = StorageFailed()
+    with pytest.raises(StorageFailed):
+        await ring.change(row.id, FILES)
+    assert ring.caller(row.id).reach is None
+    with pytest.raises(UnknownTarget):
+        await ring.change("none", FILES)
+    assert ring.caller("none") is None
+
+
+async def test_a_key_that_is_revoked_meanwhile_stays_revoked(ring, store):
+    """Two changes of one key never undo one another."""
+    row, key = await ring.create("laptop")
+    await asyncio.gather(ring.revoke(row.id), ring.change(row.id, FILES))
+    assert store.rows[row.id].revoked
+    assert ring.authenticate(key.encode()) is None
+
+
+async def test_who_may_change_the_hub_cannot_be_limited_to_tools(ring):
+    """It could make itself a key without the limit."""
+    for terms in (FILES, KeyTerms(views=())):
+        with pytest.raises(BadSetting, match="scope admin"):
+            await ring.create("root", (Scope.ADMIN,), terms=terms)
+    row, _ = await ring.create("root", (Scope.ADMIN,), terms=KeyTerms(search="on"))
+    with pytest.raises(BadSetting, match="scope admin"):
+        await ring.change(row.id, FILES)
+    with pytest.raises(BadSetting, match="search"):
+        await ring.create("root", terms=KeyTerms(search="x"))
+
+
+async def test_a_key_for_views_follows_them(ring):
+    views = {"web": View("web", allow=("web__*",))}
+    _, key = await ring.create("laptop", terms=KeyTerms(views=("web",)))
+    assert not ring.authenticate(key.encode()).sees("web")
+    ring.views = views
+    ring.forget()
+    assert ring.authenticate(key.encode()).sees("web")

@@ -10,7 +10,7 @@ from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import ToolChanged, UnknownTarget
 from agenthub.domain.pinning import Pin, Standing
 from agenthub.domain.span import SECOND
-from agenthub.listing import Kind, Listing, pin_of
+from agenthub.listing import Guise, Kind, Listing, pin_of
 from agenthub.offer import RENDERED_MAX, Offer
 
 READS = {"readOnlyHint": True}
@@ -47,7 +47,7 @@ def test_at_first_nothing_is_known():
     assert offer.good_at == 7
     assert offer.listing is None
     assert offer.facts("add") is None
-    assert offer.rendered(Kind.TOOLS, "", "") == b""
+    assert offer.rendered(Kind.TOOLS, Guise("", "")) == b""
     assert offer.pin() == {}
 
 
@@ -64,35 +64,37 @@ def test_facts_and_renderings_are_those_of_the_lists_that_are_there():
     offer = approved(tool("add"), trust=True)
     assert offer.facts("add") is offer.facts("add")
     assert offer.facts("sub") is None
-    assert b"add" in offer.rendered(Kind.TOOLS, "", "")
+    assert b"add" in offer.rendered(Kind.TOOLS, Guise("", ""))
     then(offer, tool("sub"))
     assert offer.facts("add") is None
     assert offer.facts("sub") is not None
-    assert b"add" not in offer.rendered(Kind.TOOLS, "", "")
+    assert b"add" not in offer.rendered(Kind.TOOLS, Guise("", ""))
 
 
 def test_a_rendering_is_made_once_for_each_way_to_show_it():
     offer = approved(tool("add"))
-    plain = offer.rendered(Kind.TOOLS, "", "")
-    assert offer.rendered(Kind.TOOLS, "", "") is plain
-    assert b"calc__add" in offer.rendered(Kind.TOOLS, "calc", "")
-    assert b"circuit open" in offer.rendered(Kind.TOOLS, "", "circuit open")
-    assert offer.rendered(Kind.PROMPTS, "", "") == b""
+    plain = offer.rendered(Kind.TOOLS, Guise("", ""))
+    assert offer.rendered(Kind.TOOLS, Guise("", "")) is plain
+    assert b"calc__add" in offer.rendered(Kind.TOOLS, Guise("calc", ""))
+    assert b"circuit open" in offer.rendered(Kind.TOOLS, Guise("", "circuit open"))
+    assert offer.rendered(Kind.PROMPTS, Guise("", "")) == b""
 
 
 def test_a_server_that_fails_in_ever_new_words_takes_no_memory_without_end():
     offer = approved(tool("add"))
     for number in range(100):
-        offer.rendered(Kind.TOOLS, "", f"problem {number}")
+        offer.rendered(Kind.TOOLS, Guise("", f"problem {number}"))
         assert len(offer._rendered) <= RENDERED_MAX
-    assert b"problem 99" in offer.rendered(Kind.TOOLS, "", "problem 99")
+    assert b"problem 99" in offer.rendered(Kind.TOOLS, Guise("", "problem 99"))
 
 
 # ---------------------------------------------------------------- approval
 
 
 def offered(offer):
-    listed = [one["name"] for one in json.loads(b"[%b]" % offer.rendered(Kind.TOOLS, "", ""))]
+    listed = [
+        one["name"] for one in json.loads(b"[%b]" % offer.rendered(Kind.TOOLS, Guise("", "")))
+    ]
     assert listed == [one.name for one in offer.tools()], "everywhere the same"
     return listed
 
@@ -113,7 +115,7 @@ def test_what_changed_and_what_is_new_waits_and_is_in_no_list():
     assert offer.pending == {"mail": Standing.NEW, "sub": Standing.CHANGED}
     assert offer.withheld == {"mail", "sub"}
     assert offered(offer) == ["add"]
-    assert b"mail" not in offer.rendered(Kind.TOOLS, "calc", "circuit open")
+    assert b"mail" not in offer.rendered(Kind.TOOLS, Guise("calc", "circuit open"))
 
 
 def test_a_tool_that_goes_back_to_what_was_approved_waits_no_longer():

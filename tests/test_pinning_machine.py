@@ -13,7 +13,7 @@ from support.fake_upstream import tool
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import ToolChanged
 from agenthub.domain.pinning import Standing
-from agenthub.listing import Kind, Listing
+from agenthub.listing import Guise, Kind, Listing
 from agenthub.offer import Offer
 
 NAMES = ("add", "mail", "sub")
@@ -129,7 +129,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def nothing_that_is_withheld_is_offered(self):
-        shown = json.loads(b"[%b]" % self.offer.rendered(Kind.TOOLS, "", ""))
+        shown = json.loads(b"[%b]" % self.offer.rendered(Kind.TOOLS, Guise("", "")))
         assert [one["name"] for one in shown] == [
             name for name in sorted(self.listed) if name not in self.offer.withheld
         ]

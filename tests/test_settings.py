@@ -7,6 +7,7 @@ import pytest
 from agenthub.domain.circuit_breaker import BreakerConfig
 from agenthub.domain.endpoint import RateLimit, Timeouts, ToolPolicy
 from agenthub.domain.errors import BadSetting
+from agenthub.domain.view import Renamed, View
 from agenthub.settings import (
     RANGES,
     AuthSettings,
@@ -111,7 +112,10 @@ def test_where_text_is_expected_it_stays_as_it_was_written(file):
             "endpoints:\n  git:\n    command: [a]\n    brekaer: {}\n",
             "F:4: endpoints.git.brekaer: unknown key; did you mean breaker?",
         ),
-        ("zzz: 1\n", "F:1: zzz: unknown key; known here: auth, demo, endpoints, limits, server"),
+        (
+            "zzz: 1\n",
+            "F:1: zzz: unknown key; known here: auth, demo, endpoints, limits, server, views",
+        ),
         ("server:\n  port: x\n", "F:2: server.port: expected an integer from 1 to 65535, got 'x'"),
         ("server: {port: 0}", "F:1: server.port: expected an integer from 1 to 65535, got '0'"),
         ("server: {port: 8.0}", "F:1: server.port: expected an integer from 1 to 65535, got '8.0'"),
@@ -181,6 +185,31 @@ def test_a_wrong_setting_is_told_by_file_line_key_and_what_was_expected(refusal,
 
 def test_a_wrong_name_of_a_server_is_told_with_its_line(refusal):
     assert refusal("endpoints:\n  a__b:\n    url: http://h\n").startswith("F:2: endpoints.a__b: ")
+
+
+def test_views_are_read_from_the_file(file):
+    file.write_text("""
+views:
+  web:
+    instructions: Search first.
+    names:
+      find:
+        target: web__search
+        description: Find it.
+    allow: [docs__*]
+    search: auto
+""")
+    assert load(file, {}).views == {
+        "web": View("web", "Search first.", {"find": Renamed("web__search", "Find it.")},
+                    ("docs__*",), search="auto"),
+    }  # fmt: skip
+
+
+def test_a_view_that_cannot_be_is_told_with_its_line(refusal):
+    said = refusal("views:\n  web:\n    allow: ['*']\n    search: maybe\n")
+    assert said.startswith("F:4: views.web.search: expected `on`, `off` or `auto`")
+    said = refusal("views:\n  web:\n    names:\n      find:\n        target: search\n")
+    assert said.startswith("F:5: views.web.names.find.target: expected `server__tool`")
 
 
 def test_a_servers_name_is_its_key_and_stands_nowhere_else(refusal):

@@ -21,6 +21,7 @@ from agenthub.cli.root import COMMANDS, root
 from agenthub.domain.breaker_config import BreakerConfig
 from agenthub.domain.endpoint import Endpoint, RateLimit, Timeouts, ToolPolicy
 from agenthub.domain.errors import BY_SLUG
+from agenthub.domain.view import Renamed, View
 from agenthub.inbound.rest.app import create
 from agenthub.settings import RANGES, AuthSettings, LimitSettings, ServerSettings, Settings
 from agenthub.settings.issuers import IssuerSettings
@@ -107,6 +108,7 @@ def configuration() -> str:
         ("limits", LimitSettings), ("endpoints.NAME", Endpoint),
         ("endpoints.NAME.rate_limit", RateLimit), ("endpoints.NAME.timeouts", Timeouts),
         ("endpoints.NAME.breaker", BreakerConfig), ("endpoints.NAME.tools.TOOL", ToolPolicy),
+        ("views.NAME", View), ("views.NAME.names.OWN", Renamed),
     ]  # fmt: skip
     for key, kind in kinds:
         said = " ".join((kind.__dict__.get("__doc__") or "").split())

@@ -30,6 +30,7 @@ from agenthub.routes import Routes
 from agenthub.server import Server, Surroundings
 from agenthub.tasks import Tasks
 from agenthub.unusable import Unusable
+from agenthub.views import Views
 
 TICK: Nanoseconds = SECOND
 STALL: Nanoseconds = 30 * SECOND
@@ -81,6 +82,7 @@ class Catalog:
         self._ticked: tuple[Nanoseconds, Nanoseconds] = (clock.now(), clock.wall())
         self._stalled_at: Nanoseconds = -STALL
         self.routes = Routes(self._servers)
+        self.views = Views(store, clock, observer)
         self.listeners: list[Listener] = []
         """Are told what servers say of themselves, and `…/list_changed` when a list is new."""
         self.version = 0
@@ -96,6 +98,7 @@ class Catalog:
     def load(self, endpoints: Sequence[Endpoint], stored: Stored) -> None:
         """Build every server with what was kept of it. No I/O; `start` connects them."""
         self._memory.take(stored)
+        self.views.load(stored.views)
         for endpoint in endpoints:
             self._put(endpoint)
 

@@ -8,18 +8,22 @@ an access token is no key of the hub's, and is shown to the issuers of the setti
 Source: rule T3, attacks A01, A02, A62.
 """
 
+import asyncio
 import hmac
 import secrets
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, structs
 
 from agenthub.domain.bearer import OAUTH
-from agenthub.domain.caller import Caller, Scope
-from agenthub.domain.errors import UnknownTarget
+from agenthub.domain.caller import Caller, KeyTerms, Scope, check_terms, reach_of
+from agenthub.domain.errors import BadSetting, UnknownTarget
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.ports import Clock, KeyRow, Store, TokenIssuer
+
+if TYPE_CHECKING:
+    from agenthub.domain.view import View
 
 PREFIX: Final = "ah"
 ID_BYTES: Final = 6
@@ -68,6 +72,11 @@ class KeyRing:
             issuer.changed = self._remembered.clear
         self._lent: dict[str, Nanoseconds] = {}
         """Until when issuers' principals may stay."""
+        self._changing = asyncio.Lock()
+        self.views: Mapping[str, View] = {}
+        """Those of the hub, for keys that are limited to some; without them they open nothing."""
+        self.listeners: list[Callable[[str], None]] = []
+        """Are told the id of a key whose terms are others than before."""
 
     def authenticate(self, token: bytes) -> Caller | None:
         """Who holds this token; None for anything that is not good now.
@@ -96,6 +105,15 @@ class KeyRing:
             return self._clock.wall() < self._lent.get(caller.id, 0)
         return True
 
+    def forget(self) -> None:
+        """Find every caller anew: what is known of them may be other than before."""
+        self._remembered.clear()
+
+    def caller(self, key_id: str) -> Caller | None:
+        """Who holds this key, as of now; None if there is no such key."""
+        row = self._rows.get(key_id)
+        return None if row is None else self._caller(row)
+
     def list(self) -> list[KeyRow]:
         """Revoked and expired ones too; the oldest first."""
         return sorted(self._rows.values(), key=lambda row: (row.created_at, row.id))
@@ -106,12 +124,15 @@ class KeyRing:
         scopes: Sequence[Scope] = DEFAULT_SCOPES,
         endpoints: Sequence[str] | None = None,
         expires_at: int | None = None,
+        terms: KeyTerms = KeyTerms(),  # noqa: B008 - frozen
     ) -> tuple[KeyRow, str]:
         """The key's row, and the key itself, which nobody can show again.
 
         Raises:
+            BadSetting: Such a key cannot be.
             StorageFailed: There is no such key then.
         """
+        _check_limits(scopes, terms)
         key_id = secrets.token_hex(ID_BYTES)
         while key_id in self._rows:
             key_id = secrets.token_hex(ID_BYTES)
@@ -124,10 +145,28 @@ class KeyRing:
             None if endpoints is None else tuple(endpoints),
             self._clock.wall() // SECOND,
             expires_at,
+            terms=terms,
         )
         await self._store.put_key(row)
         self._rows[key_id] = row
         return row, token
+
+    async def change(self, key_id: str, terms: KeyTerms) -> KeyRow:
+        """From the moment this returns, the key is held to these terms; open streams, too.
+
+        Raises:
+            UnknownTarget: There is no such key.
+            BadSetting: It cannot have such terms.
+            StorageFailed: It is as it was before.
+        """
+        async with self._changing:
+            row = self._row(key_id)
+            _check_limits([Scope(scope) for scope in row.scopes], terms)
+            row = structs.replace(row, terms=terms)
+            await self._put(row)
+        for listener in self.listeners:
+            listener(key_id)
+        return row
 
     async def revoke(self, key_id: str) -> None:
         """From the moment this returns, the key opens nothing.
@@ -136,12 +175,18 @@ class KeyRing:
             UnknownTarget: There is no such key.
             StorageFailed: It is as good as before.
         """
+        async with self._changing:
+            await self._put(structs.replace(self._row(key_id), revoked=True))
+
+    def _row(self, key_id: str) -> KeyRow:
         row = self._rows.get(key_id)
         if row is None:
             raise UnknownTarget("There is no such key")
-        row = structs.replace(row, revoked=True)
+        return row
+
+    async def _put(self, row: KeyRow) -> None:
         await self._store.put_key(row)
-        self._rows[key_id] = row
+        self._rows[row.id] = row
         self._remembered.clear()
 
     def _search(self, token: bytes) -> _Found | None:
@@ -157,12 +202,18 @@ class KeyRing:
             return _Found(ADMIN, None)
         if not is_key or row is None or row.revoked or self._is_over(row):
             return None
-        caller = Caller(
+        ends = None if row.expires_at is None else row.expires_at * SECOND
+        return _Found(self._caller(row), ends)
+
+    def _caller(self, row: KeyRow) -> Caller:
+        return Caller(
             row.id,
             frozenset(map(Scope, row.scopes)),
             None if row.endpoints is None else frozenset(row.endpoints),
+            reach_of(row.terms, self.views),
+            row.terms.search,
+            row.terms.names,
         )
-        return _Found(caller, None if row.expires_at is None else row.expires_at * SECOND)
 
     def _borrow(self, token: bytes) -> _Found | None:
         for issuer in self._issuers:
@@ -181,6 +232,13 @@ class KeyRing:
 
     def _digest(self, token: bytes) -> bytes:
         return hmac.digest(self._secret, token, "sha256")
+
+
+def _check_limits(scopes: Sequence[Scope], terms: KeyTerms) -> None:
+    """Who may change the hub could lift any limit, so such a key has none. Raises BadSetting."""
+    check_terms(terms)
+    if Scope.ADMIN in scopes and reach_of(terms, {}) is not None:
+        raise BadSetting("scopes: a key with the scope admin cannot be limited to some tools")
 
 
 def _id_of(token: bytes) -> str:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import Raw, Struct, field
 
-from agenthub.domain import target
+from agenthub.domain import alias, target
 from agenthub.domain.pinning import Pin, heard
 from agenthub.wire import definition, jsonrpc, mcp_headers, schema, strict_json, suspicion
 
@@ -184,31 +184,47 @@ def _mapping(value: object) -> Mapping[str, Any]:
 # ---------------------------------------------------------------- showing
 
 
-def render(items: Iterable[Raw], kind: Kind, prefix: str, unavailable: str) -> bytes:
-    """The items as clients get them, joined by commas, ready for a list's array.
+class Guise(Struct, frozen=True):
+    """How a server's items are shown, all alike."""
 
-    `prefix` is the endpoint's name where names of many servers meet, else empty; `unavailable`
-    is the reason why calls would fail now, told in each item's `_meta`, else empty.
-    """
-    shown = (suspicion.visible_item(bytes(item)) for item in items)
-    if not prefix and not unavailable:
-        return b",".join(shown)
-    return b",".join(_render_item(kind, item, prefix, unavailable) for item in shown)
+    prefix: str
+    """The endpoint's name where names of many servers meet, else empty."""
+    unavailable: str
+    """Why calls would fail now, told in each item's `_meta`; else empty."""
+    style: str = alias.SAFE
+    """How long a tool's name may be where there is a prefix."""
 
 
-def _render_item(kind: Kind, item: bytes, prefix: str, unavailable: str) -> bytes:
-    members = _raw_object.decode(item)
+def render(items: Iterable[Raw], kind: Kind, guise: Guise) -> bytes:
+    """The items as clients get them, joined by commas, ready for a list's array."""
+    return b",".join(render_item(kind, i, _shown_name(kind, i, guise), guise) for i in items)
+
+
+def render_item(
+    kind: Kind, item: Raw, name: str | None, guise: Guise, description: str | None = None
+) -> bytes:
+    """One item as clients get it; with another name or description, if there is one."""
+    shown = suspicion.visible_item(bytes(item))
     changed: dict[str, bytes] = {}
-    if prefix:
-        name = name_of(kind, Raw(item))
-        shown = (
-            target.join(prefix, name)
-            if kind in {Kind.TOOLS, Kind.PROMPTS}
-            else target.join_uri(prefix, name)
-        )
-        changed[kind.named_by] = msgspec.json.encode(shown)
-    if unavailable:
-        meta = _meta_of(members)
-        meta[OUR_META + "unavailable"] = Raw(msgspec.json.encode(unavailable))
+    if name is not None:
+        changed[kind.named_by] = msgspec.json.encode(name)
+    if description is not None:
+        changed["description"] = msgspec.json.encode(description)
+    if guise.unavailable:
+        meta = _meta_of(_raw_object.decode(shown))
+        meta[OUR_META + "unavailable"] = Raw(msgspec.json.encode(guise.unavailable))
         changed["_meta"] = msgspec.json.encode(meta)
-    return jsonrpc.with_members(item, changed)
+    return jsonrpc.with_members(shown, changed) if changed else shown
+
+
+def full_name(kind: Kind, endpoint: str, name: str) -> str:
+    """What an item is called among those of all servers."""
+    named = kind in {Kind.TOOLS, Kind.PROMPTS}
+    return target.join(endpoint, name) if named else target.join_uri(endpoint, name)
+
+
+def _shown_name(kind: Kind, item: Raw, guise: Guise) -> str | None:
+    if not guise.prefix:
+        return None
+    full = full_name(kind, guise.prefix, name_of(kind, item))
+    return alias.alias(full, guise.style) if kind is Kind.TOOLS else full

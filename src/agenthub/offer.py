@@ -10,11 +10,13 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct, structs
 
+from agenthub.domain import alias
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import ToolChanged, UnknownTarget
 from agenthub.domain.pinning import ALLOW, Pin, Standing, approves_new, standing, withholds
 from agenthub.domain.span import SECOND, Nanoseconds
-from agenthub.listing import ITEMS_MAX, Kind, Listing, ToolFacts, pin_of, render
+from agenthub.domain.target import join
+from agenthub.listing import ITEMS_MAX, Guise, Kind, Listing, ToolFacts, pin_of, render
 from agenthub.ports import Clock
 from agenthub.wire.suspicion import suspicions, visible, visible_item
 
@@ -64,11 +66,14 @@ class Offer:
         """Each tool's definition as it is now."""
         self._facts: dict[str, ToolFacts] = {}
         self._suspicions: dict[str, tuple[str, ...]] = {}
-        self._rendered: dict[tuple[Kind, str, str], bytes] = {}
+        self._rendered: dict[tuple[Kind, Guise], bytes] = {}
+        self._aliased: dict[str, str] | None = None
+        """By the digest in its alias: each tool that has one. None: to be worked out."""
 
     def take(self, listing: Listing, now: Nanoseconds) -> frozenset[Kind]:
         """Replace the lists; returns which are others than before."""
         old, self.listing, self.good_at = self.listing or Listing(), listing, now
+        self._aliased = None
         self._items = {msgspec.json.decode(item, type=_Name).name: item for item in listing.tools}
         self._now = {name: self._same(name, pin_of(item)) for name, item in self._items.items()}
         self.instructions = visible(listing.instructions)
@@ -187,19 +192,37 @@ class Offer:
             found = self._suspicions[tool] = suspicions(definition)
         return found
 
-    def rendered(self, kind: Kind, prefix: str, unavailable: str) -> bytes:
+    def aliased(self, endpoint: str, name: str) -> str | None:
+        """The tool with this alias, among those of all servers."""
+        if self._aliased is None:
+            full = {tool: join(endpoint, tool) for tool in self._items}
+            # What fits the stricter style has no alias in the other.
+            self._aliased = {
+                alias.digest(name): tool
+                for tool, name in full.items()
+                if alias.alias(name, alias.SAFE) != name
+            }
+        tool = self._aliased.get(name[-alias.DIGEST :])
+        if tool is None:
+            return None
+        full_name = join(endpoint, tool)
+        return tool if any(alias.alias(full_name, s) == name for s in alias.STYLES) else None
+
+    def rendered(self, kind: Kind, guise: Guise) -> bytes:
         if self.listing is None:
             return b""
-        key = (kind, prefix, unavailable)
+        key = (kind, guise)
         piece = self._rendered.get(key)
         if piece is None:
             if len(self._rendered) >= RENDERED_MAX:
                 self._rendered.clear()
-            piece = self._rendered[key] = render(self._offered(kind), kind, prefix, unavailable)
+            piece = self._rendered[key] = render(self.offered(kind), kind, guise)
         return piece
 
-    def _offered(self, kind: Kind) -> Sequence[Raw]:
-        assert self.listing is not None
+    def offered(self, kind: Kind) -> Sequence[Raw]:
+        """What is offered, one by one, as the server said it."""
+        if self.listing is None:
+            return ()
         if kind is not Kind.TOOLS or not self.withheld:
             return self.listing.items(kind)
         return [item for name, item in self._items.items() if name not in self.withheld]

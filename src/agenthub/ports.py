@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from agenthub.domain.bearer import Lent
 from agenthub.domain.call import Era
+from agenthub.domain.caller import KeyTerms
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import HubError
 from agenthub.domain.events import Event
@@ -18,6 +19,7 @@ from agenthub.domain.idempotency import Claim, Earlier
 from agenthub.domain.outcome import Cause, Reply
 from agenthub.domain.pinning import Pin
 from agenthub.domain.span import Nanoseconds
+from agenthub.domain.view import View
 
 # ---------------------------------------------------------------- upstream servers
 
@@ -201,6 +203,7 @@ class KeyRow(Struct, frozen=True):
     """Wall time, seconds."""
     expires_at: int | None = None
     revoked: bool = False
+    terms: KeyTerms = KeyTerms()
 
 
 class CallRow(Struct, frozen=True, array_like=True):
@@ -255,6 +258,7 @@ class Stored(Struct, frozen=True):
     """(endpoint, tool) → its definition as it was approved."""
     secrets: Mapping[str, bytes]
     """Named random secrets of this hub: `key-hmac`, `session`."""
+    views: tuple[View, ...] = ()
 
 
 class Store(Protocol):
@@ -271,6 +275,8 @@ class Store(Protocol):
         ...
 
     async def put_key(self, row: KeyRow) -> None: ...
+    async def put_view(self, view: View) -> None: ...
+    async def delete_view(self, name: str) -> None: ...
     async def put_list(self, endpoint: str, data: bytes, pins: Mapping[str, Pin]) -> None:
         """Its lists, and the pins that came with them: both or neither."""
         ...

@@ -10,11 +10,12 @@ import msgspec
 from msgspec import Struct, structs
 
 from agenthub.domain.call import ANSWERS, Call
+from agenthub.domain.caller import Reach
 from agenthub.domain.endpoint import ToolPolicy
 from agenthub.domain.errors import InvalidParams, ToolChanged, UnknownTarget
 from agenthub.domain.journey import Hop
 from agenthub.domain.pinning import Standing
-from agenthub.domain.target import fallback_order
+from agenthub.domain.target import fallback_order, join, join_uri
 from agenthub.listing import ToolFacts
 from agenthub.server import READS, Server
 from agenthub.wire.mcp_headers import encode_params
@@ -22,6 +23,7 @@ from agenthub.wire.mcp_headers import encode_params
 ROUTES_MAX = 50_000
 """Routes kept ready. Only a listed tool has one; what clients make up never gets one (A45)."""
 TOOL_CALL = "tools/call"
+BY_URI = frozenset({"resources/read", "resources/subscribe", "resources/unsubscribe"})
 _decode = msgspec.json.Decoder().decode
 
 
@@ -70,6 +72,26 @@ class Routes:
             raise UnknownTarget(
                 f"Unknown server: {call.endpoint[:64]}", tool=call.name[:128], request_id=call.id
             )
+        if call.caller.reach is not None:
+            return self._within(call.caller.reach, server, call)
+        return self._served(server, call)
+
+    def _within(self, reach: Reach, server: Server, call: Call) -> Route:
+        """The route for a caller that may touch some things only; the one place where it is held
+        to that, whatever the door. What it may not touch does not exist for it (A18).
+        """
+        is_tool = call.method == TOOL_CALL
+        reads = not is_tool or server.changes_nothing(call.name)
+        if not reach.admits(_full_name(call), reads=reads):
+            raise _unknown(call)
+        route = self._served(server, call)
+        if is_tool and len(route.hops) > 1 and not reach.admits(_full_name(call), reads=False):
+            # Who may only read is not served by another server's tool that may write.
+            hops = (route.hops[0], *(hop for hop in route.hops[1:] if hop.read_only))
+            return structs.replace(route, hops=hops)
+        return route
+
+    def _served(self, server: Server, call: Call) -> Route:
         if call.method != TOOL_CALL:
             _check_enabled(server, call)
             return Route(self._hops(server, call, None))
@@ -89,10 +111,7 @@ class Routes:
             if server.listing is None:
                 # Nothing is known of it yet: it may know the tool, and nobody can stand in.
                 return Route(self._hops(server, call, None))
-            raise UnknownTarget(
-                f"Unknown tool: {call.name[:128]}",
-                server=call.endpoint, tool=call.name[:128], request_id=call.id,
-            )  # fmt: skip
+            raise _unknown(call)
         route = Route(self._hops(server, call, facts), facts, server.endpoint.validate_arguments)
         if len(self._ready) >= ROUTES_MAX:
             self._ready.clear()
@@ -121,6 +140,30 @@ class Routes:
             if facts and other and _serves(facts, other, policy):
                 hops.append(server.hop(call.method, there, policy, other))
         return tuple(hops)
+
+
+class _Ref(Struct):
+    """What a completion is for."""
+
+    type: str = ""
+
+
+_ref = msgspec.json.Decoder(_Ref).decode
+
+
+def _full_name(call: Call) -> str:
+    """What `/mcp` calls the target of the call."""
+    ref = _ref(call.params["ref"]) if "ref" in call.params else _Ref()
+    by_uri = call.method in BY_URI or ref.type == "ref/resource"
+    return join_uri(call.endpoint, call.name) if by_uri else join(call.endpoint, call.name)
+
+
+def _unknown(call: Call) -> UnknownTarget:
+    what = "resource" if call.method in BY_URI else "prompt" if "prompt" in call.method else "tool"
+    return UnknownTarget(
+        f"Unknown {what}: {call.name[:128]}",
+        server=call.endpoint, tool=call.name[:128], request_id=call.id,
+    )  # fmt: skip
 
 
 def _check_enabled(server: Server, call: Call) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Raw, Struct
 
+from agenthub.domain.alias import SAFE
 from agenthub.domain.circuit_breaker import CircuitBreaker, State, Transition
 from agenthub.domain.endpoint import Endpoint, ToolPolicy
 from agenthub.domain.events import ServerChanged
@@ -21,10 +22,10 @@ from agenthub.domain.journey import Hop
 from agenthub.domain.lane import HARD_CAP, Lane
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.pinning import Pin, Standing
-from agenthub.domain.replay import read_only, replay_safe
+from agenthub.domain.replay import changes_nothing, read_only, replay_safe
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.inquiry import NO_SUCH_METHOD, Inquiry
-from agenthub.listing import Kind, Listing, ToolFacts
+from agenthub.listing import Guise, Kind, Listing, ToolFacts
 from agenthub.offer import Offer, OfferedTool, PendingTool
 from agenthub.ports import Clock, Observer, Upstream, UpstreamState
 from agenthub.probe import Probe
@@ -103,6 +104,11 @@ class Server:
             replay_safe=replay_safe(policy, trusted, heard),
             read_only=read_only(policy, trusted, heard),
         )  # fmt: skip
+
+    def changes_nothing(self, tool: str) -> bool:
+        """Whether a caller that may only read may call it."""
+        facts, policy = self.facts(tool), self.endpoint.tools.get(tool)
+        return changes_nothing(policy, self.endpoint.trust, facts.heard if facts else None)
 
     # ------------------------------------------------------------ life
 
@@ -207,12 +213,20 @@ class Server:
         """What is known of a tool; None: it is not listed (or excluded)."""
         return self._offer.facts(tool)
 
-    def shown(self, kind: Kind, *, prefixed: bool) -> bytes:
+    def shown(self, kind: Kind, *, prefixed: bool, style: str = SAFE) -> bytes:
         """The items of a kind, joined by commas; empty when it has none to show."""
-        if not self.endpoint.enabled or self._grace_is_over():
+        if not self._shows():
             return b""
         prefix = self.name if prefixed else ""
-        return self._offer.rendered(kind, prefix, self.unavailable())
+        return self._offer.rendered(kind, Guise(prefix, self.unavailable(), style))
+
+    def items(self, kind: Kind) -> Sequence[Raw]:
+        """The same, one by one and as the server said them."""
+        return self._offer.offered(kind) if self._shows() else ()
+
+    def aliased(self, name: str) -> str | None:
+        """The tool that is shown under this alias where many servers meet."""
+        return self._offer.aliased(self.name, name)
 
     def unavailable(self) -> str:
         """Why calls would fail now; empty when they would not."""
@@ -263,6 +277,9 @@ class Server:
             self._tell(
                 "pending", ", ".join(f"{name} ({self.pending[name].value})" for name in news)
             )
+
+    def _shows(self) -> bool:
+        return self.endpoint.enabled and not self._grace_is_over()
 
     def _grace_is_over(self) -> bool:
         gone = self._house.clock.now() - self._offer.good_at

@@ -83,7 +83,7 @@ def pipes(monkeypatch):
 
 
 async def test_alone_it_is_the_hub_and_can_be_found_by_others(home, pipes):
-    running = asyncio.ensure_future(one_client._serve(Options(home)))
+    running = asyncio.ensure_future(one_client._serve(Options(home), None))
     assert await pipes.add(2, 3) == 5
     assert find(home).pid == os.getpid()
     pipes.end()
@@ -95,7 +95,7 @@ async def test_beside_a_hub_it_is_a_way_to_it(home, pipes):
     async with hub_of(home) as listening:
         await (way := listening.hub).catalog.get("calculator").test(5 * 10**9)
         running = asyncio.ensure_future(
-            one_client._relay(Options(home), find(home) or pytest.fail("no hub"), FakeStop())
+            one_client._relay(Options(home), find(home) or pytest.fail("no hub"), None, FakeStop())
         )
         assert await pipes.add(20, 22) == 42
         pipes.end()
@@ -130,14 +130,14 @@ async def test_a_home_that_cannot_be_used_is_refused(home):
     home.mkdir()
     home.chmod(0o777)
     with pytest.raises(StorageFailed, match="chmod 700"):
-        await one_client._serve(Options(home))
+        await one_client._serve(Options(home), None)
 
 
 async def test_without_the_token_there_is_no_way(home):
     async with hub_of(home):
         (home / "admin-token").unlink()
         with pytest.raises(StorageFailed, match="is gone"):
-            await one_client._serve(Options(home))
+            await one_client._serve(Options(home), None)
 
 
 async def test_it_follows_the_hub_to_another_address(home, monkeypatch):

@@ -26,9 +26,9 @@ def test_keys_are_listed_without_their_secrets(cli):
     shown = cli("key", "list").out
     assert "secret" not in shown
     lines = [line.split() for line in shown.splitlines()]
-    assert lines[0] == ["ID", "NAME", "SCOPES", "SERVERS", "CREATED", "EXPIRES"]
-    assert lines[1] == ["k0", "one", "tools", "read", "all", "2023-11-14", "never"]
-    assert lines[2] == ["k1", "two", "tools", "read", "a", "b", "2023-11-14", "2023-11-15"]
+    assert lines[0] == ["ID", "NAME", "SCOPES", "SERVERS", "LIMITS", "CREATED", "EXPIRES"]
+    assert lines[1] == ["k0", "one", "tools", "read", "all", "none", "2023-11-14", "never"]
+    assert lines[2] == ["k1", "two", "tools", "read", "a", "b", "none", "2023-11-14", "2023-11-15"]
     assert lines[3][-1] == "revoked"
     assert [row["id"] for row in cli("key", "list", "--json").json["keys"]] == ["k0", "k1", "k2"]
 

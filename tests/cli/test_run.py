@@ -15,7 +15,9 @@ def test_serve_hands_its_options_to_the_hub_and_ends_with_its_code(cli, module, 
 
 def test_stdio_too(cli, module, home):
     assert cli("stdio").code == 0
-    assert module.options == [("stdio", Options(home, None))]
+    assert cli("stdio", "--view", "web").code == 0
+    given = Options(home, None)
+    assert module.options == [("stdio", given, None), ("stdio", given, "web")]
 
 
 def test_what_is_not_said_is_left_to_the_settings(cli, module, home):

@@ -6,7 +6,7 @@ import pytest
 
 from agenthub.domain.endpoint import ToolPolicy
 from agenthub.domain.outcome import Certainty
-from agenthub.domain.replay import may_replay, read_only, replay_safe
+from agenthub.domain.replay import changes_nothing, may_replay, read_only, replay_safe
 
 FLAGS = ("pushback", "replay_safe", "read_only", "same_backend", "same_server", "committed")
 ALL_CASES = [
@@ -98,3 +98,18 @@ def test_a_policy_that_says_nothing_leaves_it_to_the_server():
     policy = ToolPolicy(timeout_ms=100)
     assert replay_safe(policy, True, {"idempotentHint": True})
     assert not replay_safe(policy, False, {"idempotentHint": True})
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("word", [False, True])
+def test_who_may_only_read_may_call_what_the_operator_says(trusted, word):
+    policy = ToolPolicy("never", read_only=word)
+    assert changes_nothing(policy, trusted, {"readOnlyHint": not word}) is word
+
+
+def test_who_may_only_read_may_call_what_a_trusted_server_says_and_no_other():
+    for policy in (None, ToolPolicy("safe"), ToolPolicy("never")):
+        assert changes_nothing(policy, True, {"readOnlyHint": True})
+        assert not changes_nothing(policy, True, {"idempotentHint": True})
+        assert not changes_nothing(policy, False, {"readOnlyHint": True})
+        assert not changes_nothing(policy, True, None)

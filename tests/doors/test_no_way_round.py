@@ -12,8 +12,10 @@ from support.house import server
 from support.stdio_hub import until
 
 from agenthub.domain.caller import Scope
-from agenthub.domain.endpoint import RateLimit, Timeouts
+from agenthub.domain.endpoint import RateLimit, Timeouts, ToolPolicy
 from agenthub.domain.span import SECOND
+from agenthub.domain.tool_set import ToolSet
+from agenthub.domain.view import View
 from agenthub.hub import Hub
 
 CALC = "calculator"
@@ -157,6 +159,42 @@ class TestEveryDoor:
             nowhere = await door.ask("nowhere", "add", key=token)
             assert str(word).replace(CALC, "nowhere") == str(nowhere), "as if it were not there"
             assert await door.ask("other", "add", key=token) == "ok"
+
+    async def test_a_key_for_other_tools(self, door_of, tmp_path):
+        """A18: what it may not touch is as if it were not there."""
+        async with every_door(tmp_path, CALC, prepare={CALC: fake_tools("add", "well")}) as hub:
+            door = keyed(door_of(hub))
+            for tools in (ToolSet(("*__well",)), ToolSet(deny=("*__add",))):
+                token = await hub.key(Scope.TOOLS, tools=tools)
+                word = await door.ask(CALC, "add", key=token)
+                nothing = await door.ask(CALC, "nothing", key=token)
+                assert "unknown_target" in str(word)
+                assert str(word).replace("add", "nothing") == str(nothing)
+                assert await door.ask(CALC, "well", key=token) == "ok"
+            assert hub[CALC].arrived("add") == 0
+
+    async def test_a_key_that_may_only_read(self, door_of, tmp_path):
+        policy = {"well": ToolPolicy(read_only=True)}
+        prepare = {CALC: fake_tools("add", "well")}
+        async with every_door(tmp_path, server(CALC, tools=policy), prepare=prepare) as hub:
+            door = keyed(door_of(hub))
+            token = await hub.key(Scope.TOOLS, tools=ToolSet(read_only=True))
+            assert "unknown_target" in str(await door.ask(CALC, "add", key=token))
+            assert await door.ask(CALC, "well", key=token) == "ok"
+            assert hub[CALC].arrived("add") == 0
+
+    async def test_a_key_for_views(self, door_of, tmp_path):
+        async with every_door(tmp_path, CALC, prepare={CALC: fake_tools("add", "well")}) as hub:
+            door = keyed(door_of(hub))
+            await door.ask(CALC, "well")
+            await hub.catalog.views.add(View("some", allow=("*__well",)))
+            token = await hub.key(Scope.TOOLS, views=["some", "all"] if "all" in
+                                  hub.catalog.views.all else ["some"])  # fmt: skip
+            if "all" in hub.catalog.views.all:
+                await hub.catalog.views.replace(View("all", allow=("*__well",), search=door.search))
+            assert "unknown_target" in str(await door.ask(CALC, "add", key=token))
+            assert await door.ask(CALC, "well", key=token) == "ok"
+            assert hub[CALC].arrived("add") == 0
 
 
 async def test_what_a_hub_shows_leads_to_no_upstream(tmp_path):

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from support.store_rows import call_row, key_row, until
 
+from agenthub.domain.caller import KeyTerms
 from agenthub.domain.circuit_breaker import BreakerConfig
 from agenthub.domain.endpoint import Endpoint, RateLimit, ToolPolicy
 from agenthub.domain.errors import StorageFailed
 from agenthub.domain.pinning import Pin
+from agenthub.domain.tool_set import ToolSet
+from agenthub.domain.view import Renamed, View
 from agenthub.outbound.store import open_store
 from agenthub.ports import BreakerRow, CallFilter
 
@@ -47,6 +50,36 @@ async def test_a_new_home_is_empty_but_for_its_secrets(store):
         "key-hmac": 32,
         "session": 32,
     }
+
+
+async def test_views_and_the_terms_of_keys_are_there_after_a_restart(home):
+    view = View("web", "Hi", {"find": Renamed("web__search")}, ("docs__*",), search="on")
+    terms = KeyTerms(ToolSet(("web__*",), read_only=True), ("web",), "auto", "spec")
+    async with open_store(home) as store:
+        await store.put_view(View("web", allow=("*",)))
+        await store.put_view(view)
+        await store.put_view(View("gone", allow=("*",)))
+        await store.delete_view("gone")
+        await store.put_key(key_row(terms=terms))
+    kept = await reopened(home)
+    assert (kept.views, kept.keys[0].terms) == ((view,), terms)
+
+
+async def test_a_view_that_cannot_be_read_is_left_out_and_a_key_opens_nothing(home, caplog):
+    """A limit that cannot be read must not be lost."""
+    async with open_store(home) as store:
+        await store.put_view(View("web", allow=("*",)))
+        await store.put_key(key_row())
+    with closing(sqlite3.connect(home / "agenthub.db")) as db:
+        db.execute("UPDATE view SET data = x'7b'")
+        db.execute("UPDATE client_key SET terms = x'7b'")
+        db.commit()
+    kept = await reopened(home)
+    assert (kept.views, kept.keys[0].terms.tools) == ((), ToolSet(()))
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        "A key's terms are unreadable; it opens nothing",
+        "A kept view is unreadable and left out",
+    ]
 
 
 async def test_what_was_put_is_there_after_a_restart(home):

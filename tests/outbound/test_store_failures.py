@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support.store_rows import call_row, until
 
+from agenthub.domain.caller import KeyTerms
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import StorageFailed
 from agenthub.domain.pinning import Pin
@@ -258,6 +259,19 @@ class TestMigration:
         async with open_store(home) as store:
             assert (await store.load()).lists == {"kept": b"{}"}
         assert self.version(home) == KNOWN
+
+    async def test_a_key_of_the_first_schema_has_no_limits(self, home):
+        home.mkdir(mode=0o700)
+        with closing(sqlite3.connect(home / "agenthub.db")) as db:
+            db.executescript((SCHEMA / "0001_first.sql").read_text())
+            db.execute(f"PRAGMA application_id = {0x41474842}")
+            db.execute("PRAGMA user_version = 1")
+            row = "'k', 'n', x'00', '[\"tools\"]', NULL, 1, NULL, 0"
+            db.execute(f"INSERT INTO client_key VALUES ({row})")
+            db.commit()
+        (home / "agenthub.db").chmod(0o600)
+        async with open_store(home) as store:
+            assert (await store.load()).keys[0].terms == KeyTerms()
 
     @pytest.fixture
     def later(self, tmp_path, monkeypatch):

@@ -24,6 +24,8 @@ from support.stdio_hub import RealClock, until
 
 from agenthub.cli.ending import run
 from agenthub.cli.root import root
+from agenthub.domain.caller import KeyTerms
+from agenthub.domain.view import View
 from agenthub.inbound.listener import Listener
 from agenthub.inbound.mcp_stdio import StdioDoor
 from agenthub.keys import KeyRing
@@ -39,13 +41,15 @@ class Hub(McpHub):
         self.settings = settings()
         self.health = RestHealth()
         self.home = home
-        self.keys = KeyRing([], SECRET, ADMIN_TOKEN, KeyStore(), built.clock)
         self.listener = Listener(self, self.door.hot)
         self.stock = StockListener(self, self.door.hot)
         self.ports = {}
 
-    async def key(self, *scopes, endpoints=None):
-        _, token = await self.keys.create("k", scopes, endpoints)
+    def key_ring(self):
+        return KeyRing([], SECRET, ADMIN_TOKEN, KeyStore(), self.house.clock)
+
+    async def key(self, *scopes, endpoints=None, **terms):
+        _, token = await self.keys.create("k", scopes, endpoints, terms=KeyTerms(**terms))
         return token
 
 
@@ -116,6 +120,31 @@ class Http:
         more = [] if once is None else [(b"idempotency-key", once)]
         answer = await post(self.hub, self.by, path, [*headers, *more], body, key)
         return _word(answer.json) if "jsonrpc" in answer.json else answer.json["code"]
+
+
+class InView(Http):
+    """A view of all that there is."""
+
+    search = "off"
+
+    def __init__(self, hub, by):
+        super().__init__(hub, by, own_face=False)
+
+    async def send(self, path, headers, body, key, once):
+        if "all" not in self.hub.catalog.views.all:
+            await self.hub.catalog.views.add(View("all", allow=("*",), search=self.search))
+        return await super().send("/mcp/v/all", headers, body, key, once)
+
+
+class BySearch(InView):
+    """`call_tool`, which stands for every tool."""
+
+    search = "on"
+
+    async def ask(self, server, tool, *, key=ADMIN_TOKEN, once=None, **arguments):
+        wish = {"name": f"{server}__{tool}", "arguments": arguments}
+        request = modern("tools/call", {"name": "call_tool", "arguments": wish}).request
+        return await self.send("", request.headers, request.body, key, once)
 
 
 class Legacy(Http):
@@ -236,6 +265,9 @@ DOORS = {
     "mcp/{endpoint}, own protocol": lambda hub: Http(hub, "own", own_face=True),
     "mcp, uvicorn": lambda hub: Http(hub, "uvicorn", own_face=False),
     "mcp/{endpoint}, uvicorn": lambda hub: Http(hub, "uvicorn", own_face=True),
+    "mcp/v/{view}, own protocol": lambda hub: InView(hub, "own"),
+    "mcp/v/{view}, uvicorn": lambda hub: InView(hub, "uvicorn"),
+    "call_tool": lambda hub: BySearch(hub, "own"),
     "old mcp, own protocol": lambda hub: Legacy(hub, "own", own_face=False),
     "old mcp/{endpoint}, own protocol": lambda hub: Legacy(hub, "own", own_face=True),
     "old mcp, uvicorn": lambda hub: Legacy(hub, "uvicorn", own_face=False),

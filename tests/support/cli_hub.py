@@ -78,8 +78,8 @@ class HubModule:
         self.options.append(("serve", options))
         return self.code
 
-    def stdio(self, options):
-        self.options.append(("stdio", options))
+    def stdio(self, options, view):
+        self.options.append(("stdio", options, view))
         return self.code
 
     @asynccontextmanager

@@ -17,6 +17,7 @@ class FakeStore:
         self.lists = dict(first.lists)
         self.pins = dict(first.pins)
         self.secrets = dict(first.secrets)
+        self.views = {view.name: view for view in first.views}
         self.history = []
         self.broken = False
         self.delay = 0
@@ -28,6 +29,7 @@ class FakeStore:
         return Stored(
             tuple(self.endpoints.values()), tuple(self.keys.values()),
             tuple(self.breakers.values()), dict(self.lists), dict(self.pins), dict(self.secrets),
+            tuple(self.views.values()),
         )  # fmt: skip
 
     async def _write(self, name):
@@ -53,6 +55,14 @@ class FakeStore:
     async def put_key(self, row):
         await self._write("put_key")
         self.keys[row.id] = row
+
+    async def put_view(self, view):
+        await self._write("put_view")
+        self.views[view.name] = view
+
+    async def delete_view(self, name):
+        await self._write("delete_view")
+        self.views.pop(name, None)
 
     async def put_list(self, endpoint, data, pins):
         await self._write("put_list")

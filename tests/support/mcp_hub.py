@@ -11,6 +11,7 @@ from support.house import house, server
 from support.virtual_time import settled
 
 from agenthub.inbound.mcp_http import McpHttp
+from agenthub.keys import KeyRing
 from agenthub.settings import LimitSettings, Settings
 
 SECRET = b"s" * 32
@@ -35,9 +36,15 @@ class McpHub:
         self.settings = Settings(limits=limits or LimitSettings())
         self.session_secret = SECRET
         self.bus = Bus()
+        self.keys = self.key_ring()
+        self.keys.views = built.catalog.views.all
+        built.catalog.views.listeners.append(self.keys.forget)
         keep = built.events.event
         built.events.event = lambda event: (keep(event), self.bus.tell(event))
         self.door = McpHttp(self)
+
+    def key_ring(self):
+        return KeyRing([], bytes(32), "admin", self.house.store, self.house.clock)
 
     def __getattr__(self, name):
         return getattr(self.house, name)

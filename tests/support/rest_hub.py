@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import httpx2
 import msgspec
 from msgspec import Raw, structs
+from support.fake_store import FakeStore
 
 from agenthub.bus import Counts, EventBus
 from agenthub.domain.call import Era
@@ -22,6 +23,7 @@ from agenthub.inbound.rest import create_rest
 from agenthub.metrics import Metrics
 from agenthub.offer import OfferedTool
 from agenthub.ports import CallPage, KeyRow, UpstreamState
+from agenthub.views import Views
 from agenthub.wire.suspicion import suspicions
 
 ADMIN = Caller("admin", frozenset({Scope.ADMIN}))
@@ -66,6 +68,7 @@ class RestServer:
         self.why = ""
         self.waiting = []
         """Its `PendingTool`s."""
+        self.reading = set()
 
     def unavailable(self):
         return self.why
@@ -88,12 +91,16 @@ class RestServer:
             for tool in self.listing.tools
         ]  # fmt: skip
 
+    def changes_nothing(self, tool):
+        return tool in self.reading
+
 
 class RestCatalog:
     def __init__(self):
         self.all = {}
         self.changing = asyncio.Lock()
         self.tested = []
+        self.views = Views(FakeStore(), RestClock(), Part(event=lambda event: None))
 
     def servers(self, caller=None):
         return [self.all[n] for n in sorted(self.all) if caller is None or caller.sees(n)]
@@ -180,13 +187,19 @@ class RestKeys:
     def list(self):
         return list(self.rows.values())
 
-    async def create(self, name, scopes, endpoints, expires_at):
+    async def create(self, name, scopes, endpoints, expires_at, terms):
         row = KeyRow(
             f"k{len(self.rows)}", name, b"digest", tuple(s.value for s in scopes), endpoints,
-            1_700_000_000, expires_at,
+            1_700_000_000, expires_at, terms=terms,
         )  # fmt: skip
         self.rows[row.id] = row
         return row, f"ah_{row.id}_the-secret"
+
+    async def change(self, key_id, terms):
+        if key_id not in self.rows:
+            raise UnknownTarget("There is no such key")
+        self.rows[key_id] = structs.replace(self.rows[key_id], terms=terms)
+        return self.rows[key_id]
 
     async def revoke(self, key_id):
         if key_id not in self.rows:

@@ -17,11 +17,11 @@ def serve(options: "Options") -> int:
     return run(options)
 
 
-def stdio(options: "Options") -> int:
-    """Run the hub for one client on stdin and stdout; returns the exit code."""
+def stdio(options: "Options", view: str | None = None) -> int:
+    """Run the hub, or one view, for one client on stdin and stdout; returns the exit code."""
     from agenthub.app.one_client import run  # noqa: PLC0415
 
-    return run(options)
+    return run(options, view)
 
 
 def offline(home: Path, connect: Sequence[str] | None) -> AbstractAsyncContextManager["Door"]:

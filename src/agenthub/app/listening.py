@@ -21,7 +21,7 @@ from agenthub.app.config_watch import ConfigWatch
 from agenthub.app.garbage import Garbage
 from agenthub.app.stop import Stop
 from agenthub.app.strain_watch import StrainWatch, memory_reader
-from agenthub.app.wiring import open_hub
+from agenthub.app.wiring import open_hub, take_settings
 from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.hub import Hub
 from agenthub.inbound.listener import Listener
@@ -82,7 +82,7 @@ def _heed(options: Options, hub: Hub, watch: ConfigWatch, stop: Stop) -> None:
     """Take changes of the settings from now on."""
 
     async def take(settings: Settings) -> None:
-        await hub.catalog.reload(tuple(settings.endpoints.values()), str(options.file))
+        await take_settings(hub, settings, options)
 
     hub.tasks.start(watch.watch(hub.settings, take), "watch over the settings")
     stop.on_hangup(watch.reload)

@@ -21,6 +21,7 @@ from agenthub.app.relay import NAME, open_relay
 from agenthub.app.settling import settled
 from agenthub.app.stop import Stop
 from agenthub.domain.errors import StorageFailed
+from agenthub.domain.view import FACE
 from agenthub.hub import Hub
 from agenthub.inbound.mcp_stdio import StdioDoor
 from agenthub.outbound.home import holder
@@ -35,43 +36,44 @@ SETTLE_S: Final = 2.0
 """So long a client waits for servers that were never listed: many ask for the tools only once."""
 
 
-def run(options: Options) -> int:
+def run(options: Options, view: str | None) -> int:
     """Serve the client until it ends its input, or a signal comes; returns the exit code."""
     set_up_log(os.environ.get(LOG_LEVEL, "warning"))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(options))
+        runner.run(_serve(options, view))
     return 0
 
 
-async def _serve(options: Options) -> None:
+async def _serve(options: Options, view: str | None) -> None:
     with closing(Stop()) as stop:
         running = hub_file.find(options.home)
         if running is None:
             try:
-                await _be_the_hub(options, stop)
+                await _be_the_hub(options, view, stop)
             except StorageFailed:
                 running = await _other_hub(options.home)
                 if running is None:
                     raise
         if running is not None:
-            await _relay(options, running, stop)
+            await _relay(options, running, view, stop)
 
 
-async def _be_the_hub(options: Options, stop: Stop) -> None:
+async def _be_the_hub(options: Options, view: str | None, stop: Stop) -> None:
     here = structs.replace(options, host="127.0.0.1", port=0)
     async with open_listening(here, stop) as listening:
         hub = listening.hub
+        face = None if view is None else FACE + hub.catalog.views.get(view).name
         unknown = [s.name for s in hub.catalog.servers() if s.endpoint.enabled and not s.listing]
         await settled(hub, unknown, SETTLE_S)
-        await _talk(hub, None, stop)
+        await _talk(hub, face, stop)
 
 
-async def _relay(options: Options, running: Running, stop: Stop) -> None:
+async def _relay(options: Options, running: Running, view: str | None, stop: Stop) -> None:
     token = read_private(options.home / admin_token.FILE)
     if token is None:
         raise StorageFailed(f"{options.home / admin_token.FILE} is gone; start the hub anew.")
     settings = options.load(os.environ)
-    async with open_relay(settings, options.home, running.url, token.strip()) as hub:
+    async with open_relay(settings, options.home, running.url, token.strip(), view) as hub:
         await _talk(hub, NAME, stop)
 
 

@@ -20,6 +20,7 @@ from agenthub.domain.errors import HubError
 from agenthub.domain.idempotency import Claim, Earlier
 from agenthub.domain.pinning import ALLOW, Pin
 from agenthub.domain.span import SECOND, Nanoseconds
+from agenthub.domain.view import FACE, View
 from agenthub.hub import Hub
 from agenthub.ports import BreakerRow, CallFilter, CallPage, CallRow, KeyRow, Stored
 from agenthub.settings import Settings
@@ -36,18 +37,24 @@ PLACES: Final = 1_000
 
 
 @asynccontextmanager
-async def open_relay(settings: Settings, home: Path, url: str, token: str) -> AsyncGenerator[Hub]:
-    """A hub whose server `NAME` is the running one; it follows that to another address."""
+async def open_relay(
+    settings: Settings, home: Path, url: str, token: str, view: str | None = None
+) -> AsyncGenerator[Hub]:
+    """A hub whose server `NAME` is the running one; it follows that to another address.
+
+    `view`: the view that is wanted of it; None: all that it has.
+    """
+    face = "/mcp" if view is None else f"/mcp/{FACE}{view}"
     none = Stored((), (), (), {}, {}, {"key-hmac": b"", "session": b""})
     nowhere = Nowhere()
     memory = Memory(nowhere, nowhere, nowhere, none, lambda: "", token)
     async with open_house(settings, memory, PlainGateway, Muffled) as hub:
-        hub.catalog.load((_way(url, token),), none)
+        hub.catalog.load((_way(url + face, token),), none)
         breaker = hub.catalog.get(NAME).lane.breaker
         breaker.force_close(hub.clock.now(), "the hub has its own breakers", None)
         hub.catalog.start()
         await _listed(hub)
-        hub.tasks.start(_follow(hub, home, url, token), "follow the hub")
+        hub.tasks.start(_follow(hub, home, lambda url: _way(url + face, token), url), "follow it")
         yield hub
 
 
@@ -60,7 +67,7 @@ async def _listed(hub: Hub) -> None:
 def _way(url: str, token: str) -> Endpoint:
     return Endpoint(
         NAME,
-        url=f"{url}/mcp",
+        url=url,
         headers={"Authorization": f"Bearer {token}"},
         rate_limit=None,
         concurrency=PLACES,
@@ -71,7 +78,7 @@ def _way(url: str, token: str) -> Endpoint:
     )
 
 
-async def _follow(hub: Hub, home: Path, url: str, token: str) -> None:
+async def _follow(hub: Hub, home: Path, way: Callable[[str], Endpoint], url: str) -> None:
     """When the hub was started anew, it may have another address."""
     while True:
         await asyncio.sleep(LOOK_S)
@@ -81,7 +88,7 @@ async def _follow(hub: Hub, home: Path, url: str, token: str) -> None:
             running = await asyncio.to_thread(hub_file.find, home)
             if running is not None and running.url != url:
                 url = running.url
-                await hub.catalog.replace(NAME, _way(url, token))
+                await hub.catalog.replace(NAME, way(url))
                 log.info("The hub has another address", extra={"url": url})
 
 
@@ -106,6 +113,10 @@ class Nowhere:
     async def delete_endpoint(self, name: str) -> None: ...
 
     async def put_key(self, row: KeyRow) -> None: ...
+
+    async def put_view(self, view: View) -> None: ...
+
+    async def delete_view(self, name: str) -> None: ...
 
     async def put_list(self, endpoint: str, data: bytes, pins: Mapping[str, Pin]) -> None: ...
 

@@ -77,8 +77,15 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
         async with open_house(settings, memory) as hub:
             _show_log(hub.metrics, store)
             hub.catalog.load(added(settings, stored), stored)
-            await hub.catalog.reload(tuple(settings.endpoints.values()), str(options.file))
+            await take_settings(hub, settings, options)
             yield Opened(hub, not stored.keys)
+
+
+async def take_settings(hub: Hub, settings: Settings, options: Options) -> None:
+    """Let the file's servers and views be as it says now. Raises BadSetting."""
+    file = str(options.file)
+    await hub.catalog.reload(tuple(settings.endpoints.values()), file)
+    await hub.catalog.views.reload(settings.views, file)
 
 
 @asynccontextmanager
@@ -126,6 +133,8 @@ async def open_house(
         tasks=tasks,
         session_secret=secrets["session"],
     )
+    hub.keys.views = catalog.views.all
+    catalog.views.listeners.append(hub.keys.forget)
     bus.sinks += [metrics.event, log_event]
     _show(hub)
     for issuer in issuers:

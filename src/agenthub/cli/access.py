@@ -133,6 +133,24 @@ class HubAccess:
         """With the secret as `key`, this once."""
         return self._ask(Request("POST", "/api/keys", wanted))
 
+    def set_key_terms(self, key_id: str, terms: Json) -> Json:
+        return self._ask(Request("PUT", _path("/api/keys", key_id, "terms"), terms))
+
+    def views(self) -> list[Json]:
+        return self._get("/api/views")["views"]
+
+    def view(self, name: str) -> Json:
+        return self._get(_path("/api/views", name))
+
+    def add_view(self, view: Json) -> Json:
+        return self._ask(Request("POST", "/api/views", view))
+
+    def replace_view(self, view: Json) -> Json:
+        return self._ask(Request("PUT", _path("/api/views", view["name"]), view))
+
+    def delete_view(self, name: str) -> None:
+        self._ask(Request("DELETE", _path("/api/views", name)))
+
     def revoke_key(self, key_id: str) -> None:
         self._ask(Request("DELETE", _path("/api/keys", key_id)))
 

@@ -25,8 +25,8 @@ class App(Protocol):
         """Run the hub until it is told to stop; returns the exit code."""
         ...
 
-    def stdio(self, options: "Options") -> int:
-        """Run the hub for one client on stdin and stdout; returns the exit code."""
+    def stdio(self, options: "Options", view: str | None) -> int:
+        """Run the hub, or one view, for one client on stdin and stdout; returns the exit code."""
         ...
 
     def offline(

@@ -1,5 +1,6 @@
-"""`key create`, `key list`, `key revoke`: who may come in."""
+"""`key create`, `key list`, `key limit`, `key revoke`: who may come in, and to what."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import click
 
 from agenthub.cli.access import hub_at
+from agenthub.cli.ending import Failed
 from agenthub.cli.options import home_option, json_option
 from agenthub.cli.output import show_json
 from agenthub.cli.table import show_table
@@ -17,7 +19,41 @@ DAY_S = 86_400
 
 @click.group()
 def key() -> None:
-    """Make, show and revoke client keys."""
+    """Make, show, limit and revoke client keys."""
+
+
+def terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a key is offered of what its scopes and servers open."""
+    for option in (
+        click.option(
+            "--names",
+            type=click.Choice(["safe", "spec"]),
+            help="How long names of tools are: 64 letters, digits, _ and -; or 128, and dots.",
+        ),
+        click.option(
+            "--search",
+            type=click.Choice(["on", "off", "auto"]),
+            help="Offer search_tools and call_tool instead of the list; auto: if it is long.",
+        ),
+        click.option(
+            "--read-only/--no-read-only",
+            default=None,
+            help="Only tools that are known to change nothing.",
+        ),
+        click.option(
+            "--view", "views", multiple=True, metavar="NAME",
+            help="The only views that it sees, and all that it sees; may be repeated.",
+        ),
+        click.option(
+            "--deny", multiple=True, metavar="GLOB", help="Not these, as 'files__write_*'."
+        ),
+        click.option(
+            "--allow", multiple=True, metavar="GLOB",
+            help="Only these tools, prompts and resources, as 'files__*'; may be repeated.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 @key.command()
@@ -39,17 +75,18 @@ def key() -> None:
 @click.option(
     "--expires", "days", type=click.IntRange(1, 3660), metavar="DAYS", help="Without: never."
 )
+@terms_options
 @json_option
 @home_option
 def create(
     home: Path, name: str, scopes: tuple[str, ...], endpoints: tuple[str, ...], days: int | None,
-    *, as_json: bool,
+    *, as_json: bool, **terms: Any,
 ) -> None:  # fmt: skip
     """Make a key. It is shown this once.
 
-    --json: {"key": the secret, "id", "name", "scopes", "endpoints", "expires_at", …}.
+    --json: {"key": the secret, "id", "name", "scopes", "endpoints", "expires_at", "terms", …}.
     """
-    wanted: dict[str, Any] = {"name": name}
+    wanted: dict[str, Any] = {"name": name, "terms": _with_terms({}, terms)}
     if scopes:
         wanted["scopes"] = list(dict.fromkeys(scopes))
     if endpoints:
@@ -72,7 +109,7 @@ def list_keys(home: Path, *, as_json: bool) -> None:
     """Show the keys, not their secrets.
 
     --json: {"keys": [{"id", "name", "scopes", "endpoints", "created_at", "expires_at",
-    "revoked"}]}; times in seconds since 1970.
+    "revoked", "terms"}]}; times in seconds since 1970.
     """
     with hub_at(home) as hub:
         keys = hub.keys()
@@ -80,10 +117,51 @@ def list_keys(home: Path, *, as_json: bool) -> None:
         show_json({"keys": keys})
     elif keys:
         show_table(
-            ["id", "name", "scopes", "servers", "created", "expires"], [_row(row) for row in keys]
+            ["id", "name", "scopes", "servers", "limits", "created", "expires"],
+            [_row(row) for row in keys],
         )
     else:
         print("No keys. `agenthub key create NAME` makes one.")
+
+
+@key.command()
+@click.argument("key_id", metavar="ID")
+@terms_options
+@click.option("--no-limit", is_flag=True, help="Take back all limits first.")
+@json_option
+@home_option
+def limit(home: Path, key_id: str, *, no_limit: bool, as_json: bool, **terms: Any) -> None:
+    """Set what a key may touch, at once. ID is what `key list` shows.
+
+    What is not named stays as it is. --json: the key, as `key list` shows it.
+    """
+    with hub_at(home) as hub:
+        rows = hub.keys()
+        known = {row["id"]: row for row in rows}
+        if key_id not in known:
+            raise Failed("There is no such key; `agenthub key list` shows them.")
+        before: dict[str, Any] = {} if no_limit else known[key_id]["terms"]
+        row = hub.set_key_terms(key_id, _with_terms(before, terms))
+    if as_json:
+        show_json(row)
+    else:
+        print(f"{key_id}: {_limits(row)}")
+
+
+def _with_terms(before: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The terms, with what the options say."""
+    tools, terms = dict(before.get("tools", {})), dict(before)
+    for name in ("allow", "deny"):
+        if options[name]:
+            tools[name] = list(dict.fromkeys(options[name]))
+    if options["read_only"] is not None:
+        tools["read_only"] = options["read_only"]
+    if options["views"]:
+        terms["views"] = list(dict.fromkeys(options["views"]))
+    for name in ("search", "names"):
+        if options[name] is not None:
+            terms[name] = options[name]
+    return {**terms, "tools": tools} if tools else terms
 
 
 @key.command()
@@ -101,7 +179,24 @@ def _row(row: dict[str, Any]) -> list[str]:
     ends = "revoked" if row.get("revoked") else "never" if expires is None else _day(expires)
     seen = row.get("endpoints")
     servers = "all" if seen is None else " ".join(seen) or "none"
-    return [row["id"], row["name"], " ".join(row["scopes"]), servers, _day(row["created_at"]), ends]
+    return [
+        row["id"], row["name"], " ".join(row["scopes"]), servers, _limits(row),
+        _day(row["created_at"]), ends,
+    ]  # fmt: skip
+
+
+def _limits(row: dict[str, Any]) -> str:
+    """What the key is held to, in short."""
+    terms = row["terms"]
+    tools = terms.get("tools", {})
+    said = [
+        *tools.get("allow", ()),
+        *(f"not {glob}" for glob in tools.get("deny", ())),
+        *(["read-only"] if tools.get("read_only") else ()),
+        *(f"view {name}" for name in terms.get("views") or ()),
+        *(["search"] if terms.get("search", "off") != "off" else ()),
+    ]
+    return ", ".join(said) or "none"
 
 
 def _day(seconds: int) -> str:

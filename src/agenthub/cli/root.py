@@ -20,7 +20,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("check:check", "Show each server's era, limits, breaker and state."),
     "doctor": ("check:doctor", "Find out why a server is sick, and what to do."),
     "connect": ("connect:connect", "Print or write the entry that connects a client."),
-    "key": ("keys:key", "Make, show and revoke client keys."),
+    "key": ("keys:key", "Make, show, limit and revoke client keys."),
+    "view": ("views:view", "Make, show and remove views: virtual servers of chosen tools."),
     "breaker": ("breakers:breaker", "Show circuit breakers; open, close or reset one."),
 }
 """Name → (module below agenthub.cli, and what it is there; the line in the help)."""

@@ -40,11 +40,13 @@ def serve(
 @home_option
 @config_option
 @demo_option
-def stdio(home: Path, config: Path | None, *, no_demo: bool) -> int:
+@click.option("--view", metavar="NAME", help="Show this view only.")
+def stdio(home: Path, config: Path | None, view: str | None, *, no_demo: bool) -> int:
     """Be an MCP server on stdin and stdout, with all servers of the hub behind it."""
     from agenthub.settings import Options  # noqa: PLC0415
 
-    return app().stdio(Options(home, _absolute(config), demo=False if no_demo else None)) or 0
+    options = Options(home, _absolute(config), demo=False if no_demo else None)
+    return app().stdio(options, view) or 0
 
 
 def _absolute(file: Path | None) -> Path | None:

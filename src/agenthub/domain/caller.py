@@ -1,8 +1,14 @@
 """Who asks: the principal behind a key, and what it may touch."""
 
+from collections.abc import Mapping
 from enum import Enum
 
-from msgspec import Struct
+from msgspec import Struct, structs
+
+from agenthub.domain import alias
+from agenthub.domain.errors import BadSetting
+from agenthub.domain.tool_set import EVERYTHING, ToolSet, check_globs
+from agenthub.domain.view import SEARCH, View, check_search
 
 
 class Scope(Enum):
@@ -16,6 +22,38 @@ class Scope(Enum):
     """Change the hub. Adding a stdio server is running code, so it needs this."""
 
 
+class KeyTerms(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a key is offered of what its scopes and servers open; can be changed."""
+
+    tools: ToolSet = EVERYTHING
+    views: tuple[str, ...] | None = None
+    """The only views that exist for it, and with them all that it may touch; null: no limit."""
+    search: str = "off"
+    """`on`: `search_tools` and `call_tool` instead of the list of tools; `auto`: if it is long."""
+    names: str = alias.SAFE
+    """How long names are: `safe` (64 of A-Z a-z 0-9 _ -) or `spec` (128, and dots)."""
+
+
+class Reach(Struct, frozen=True):
+    """The limits of a caller that may touch some things only."""
+
+    tools: ToolSet
+    views: Mapping[str, ToolSet] | None
+    """What its views show, of which one is enough; None: no limit."""
+
+    def admits(self, name: str, *, reads: bool) -> bool:
+        """`name` is the full one, or the URI among all; `reads`: it changes nothing."""
+        return self.tools.admits(name, reads=reads) and (
+            self.views is None
+            or any(view.admits(name, reads=reads) for view in self.views.values())
+        )
+
+    def touches(self, endpoint: str) -> bool:
+        return self.tools.touches(endpoint) and (
+            self.views is None or any(view.touches(endpoint) for view in self.views.values())
+        )
+
+
 class Caller(Struct, frozen=True):
     """A principal. Rate limits, idempotency keys and sessions are bound to its `id`."""
 
@@ -24,6 +62,12 @@ class Caller(Struct, frozen=True):
     scopes: frozenset[Scope]
     endpoints: frozenset[str] | None = None
     """Names of the endpoints it may see and call; None means all."""
+    reach: Reach | None = None
+    """Of these, the tools, prompts and resources that it may touch; None means all."""
+    search: str = "off"
+    """As in `KeyTerms`."""
+    names: str = alias.SAFE
+    """As in `KeyTerms`."""
 
     def may(self, scope: Scope) -> bool:
         """Whether this scope is held, by itself or through `ADMIN`."""
@@ -31,4 +75,42 @@ class Caller(Struct, frozen=True):
 
     def sees(self, endpoint: str) -> bool:
         """Whether this endpoint exists for the caller; what it may not see is unknown to it."""
-        return self.endpoints is None or endpoint in self.endpoints
+        if self.endpoints is not None and endpoint not in self.endpoints:
+            return False
+        return self.reach is None or self.reach.touches(endpoint)
+
+    def admits(self, name: str, *, reads: bool) -> bool:
+        """Whether it may touch what `/mcp` calls so; see `Reach`."""
+        return self.reach is None or self.reach.admits(name, reads=reads)
+
+    def sees_view(self, name: str) -> bool:
+        return self.reach is None or self.reach.views is None or name in self.reach.views
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it may touch a part of the hub only."""
+        return self.endpoints is not None or self.reach is not None
+
+    def within(self, view: View) -> "Caller":
+        """The same principal, as one that touches what this view shows, and no more."""
+        tools = EVERYTHING if self.reach is None else self.reach.tools
+        search = max(self.search, view.search, key=SEARCH.index)
+        return structs.replace(self, reach=Reach(tools, {view.name: view.tools}), search=search)
+
+
+def check_terms(terms: KeyTerms) -> None:
+    """Raises BadSetting."""
+    check_globs("tools.allow", terms.tools.allow)
+    check_globs("tools.deny", terms.tools.deny)
+    check_search(terms.search)
+    if terms.names not in alias.STYLES:
+        raise BadSetting(f"names: expected `safe` or `spec`, got {terms.names[:64]!r}")
+
+
+def reach_of(terms: KeyTerms, views: Mapping[str, View]) -> Reach | None:
+    """The limits that these terms set; None if they set none. A view that is gone has no tools."""
+    if terms.tools == EVERYTHING and terms.views is None:
+        return None
+    if terms.views is None:
+        return Reach(terms.tools, None)
+    return Reach(terms.tools, {name: views[name].tools for name in terms.views if name in views})

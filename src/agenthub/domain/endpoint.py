@@ -32,6 +32,9 @@ class ToolPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     timeout_ms: int | None = None
     fallback_name: str | None = None
     """The equivalent tool's name on the fallback servers: an explicit mapping (R39)."""
+    read_only: bool | None = None
+    """Whether it changes nothing, for keys and views that are `read_only`. None: by the pinned
+    annotations, if trusted."""
 
 
 class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

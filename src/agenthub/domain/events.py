@@ -33,6 +33,12 @@ class ServerChanged(Event, frozen=True, tag="server"):
     detail: str = ""
 
 
+class ViewChanged(Event, frozen=True, tag="view"):
+    view: str
+    state: str
+    """`added`, `changed` or `removed`."""
+
+
 class CallEnded(Event, frozen=True, tag="call"):
     id: str
     endpoint: str

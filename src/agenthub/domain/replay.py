@@ -67,6 +67,17 @@ def read_only(
     """Whether the tool changes nothing, so that any server may be asked again."""
     if policy is not None and policy.replay == "never":
         return False
+    return changes_nothing(policy, trusted, annotations)
+
+
+def changes_nothing(
+    policy: ToolPolicy | None,
+    trusted: bool,  # noqa: FBT001
+    annotations: Mapping[str, Any] | None,
+) -> bool:
+    """Whether who may only read may call it; `annotations` as above."""
+    if policy is not None and policy.read_only is not None:
+        return policy.read_only
     return trusted and _hints(annotations, "readOnlyHint")
 
 

@@ -1,8 +1,7 @@
 """What the MCP door answers, whatever the transport: lists from the catalog, calls by the gateway.
 
-A *face* is what a client sees at an address: one server under its own names (`/mcp/{endpoint}`),
-or all of them under `server__tool` names (`/mcp`). Discover, initialize, ping and the lists are
-answered from what the hub knows, so that no sick server delays them.
+What a client sees at an address is its face (`mcp_face.py`). Discover, initialize, ping and the
+lists are answered from what the hub knows, so that no sick server delays them.
 
 Source: MCP specification 2026-07-28 and 2025-11-25.
 """
@@ -11,16 +10,24 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
-from agenthub.domain import target
 from agenthub.domain.call import ANSWERS, Call, Era
 from agenthub.domain.errors import HubError, InvalidParams, UnknownTarget
 from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.hub import Hub
 from agenthub.inbound.mcp_answer import CallReceiver
 from agenthub.inbound.mcp_dialogue import Dialogue
+from agenthub.inbound.mcp_face import COMPLETE, READ, Faces, unknown
 from agenthub.inbound.mcp_said import said_in
+from agenthub.inbound.mcp_search import (
+    SEARCH,
+    ToolSearch,
+    called,
+    names_own,
+    offered,
+    stand_in,
+)
 from agenthub.inbound.mcp_terms import (
     DEADLINE_KEY,
     IDEMPOTENCY_KEY,
@@ -44,13 +51,8 @@ from agenthub.wire.trace import SPAN_HEX, TRACE_PARENT, continued
 HARD_CAP_MS: Final = 300_000
 LIST_TTL_MS: Final = 60_000
 """How long a client may keep a list; a change is announced before."""
-INSTRUCTIONS_MAX: Final = 2_000
-"""Characters of each server's, where many meet, of at most 20 servers."""
-COMPLETE: Final = "completion/complete"
-READ: Final = "resources/read"
 CALLS: Final = {"tools/call": "name", "prompts/get": "name", READ: "uri", COMPLETE: "ref"}
 """Methods that a server answers, and the parameter that names their target."""
-_WHAT: Final = {"tools/call": "tool", "prompts/get": "prompt", READ: "resource"}
 _TAIL: Final = b',"resultType":"complete","ttlMs":%d,"cacheScope":"private","_meta":{"%b":%b}}' % (
     LIST_TTL_MS,
     SERVER_INFO_KEY.encode(),
@@ -68,12 +70,14 @@ class McpDoor:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.dialogue = Dialogue(hub)
+        self.faces = Faces(hub)
+        self._search = ToolSearch()
         lists = {kind.method: self._list(kind) for kind in Kind}
         self._local: dict[Era, dict[str, Callable[[Message, Context, Replies], None]]] = {
             Era.MODERN: {**lists, "server/discover": self._discover},
             Era.LEGACY: {**lists, "ping": _pong},
         }
-        self._plain: dict[tuple[str, bool], tuple[bytes, bytes]] = {}
+        self._plain: dict[tuple[str, bool, str], tuple[bytes, bytes]] = {}
         """Tool lists as they were rendered, and without what old clients cannot read."""
 
     def request(self, message: Message, context: Context, replies: Replies) -> Passage | None:
@@ -84,6 +88,8 @@ class McpDoor:
         try:
             name_key = CALLS.get(message.method)
             if name_key is not None:
+                if context.caller.search != "off" and names_own(message):
+                    return self._instead(message, context, replies)
                 return self._call(message, context, replies, name_key)
             answer = self._local[context.era].get(message.method)
             if answer is None:
@@ -116,8 +122,8 @@ class McpDoor:
         if type(name) is not str or not name:
             raise InvalidParams(f"params.{name_key}: expected a name")
         endpoint, bare = context.endpoint, name
-        if endpoint is None:
-            endpoint, bare = self._locate(message.method, name)
+        if endpoint is None or context.caller.reach is not None:
+            endpoint, bare = self.faces.locate(message.method, name, context)
         hub, said = self.hub, said_in(message)
         passed_on, key = said.passed_on, context.idempotency_key
         if context.log_level:  # An old client said it once, for its session.
@@ -129,7 +135,7 @@ class McpDoor:
             key = _idempotency_key(said.idempotency_key, key)
         server = hub.catalog.find(endpoint, context.caller)
         if server is None:
-            raise _unknown(message.method, name)
+            raise unknown(message.method, name)
         params, span = message.params, _span(server, bare, said.deadline)
         answers = not ANSWERS.isdisjoint(params)
         if answers and context.era is Era.LEGACY:
@@ -147,18 +153,21 @@ class McpDoor:
                 check_params(
                     facts.headers, parsed.get("arguments"), received_params(context.headers)
                 )
-        face = "" if context.endpoint is not None else endpoint
+        face = "" if context.endpoint == endpoint else endpoint
         receiver = CallReceiver(call, replies, face, span, self.dialogue)
         return self.dialogue.retry(receiver) if answers else hub.gateway.start(call, receiver)
 
-    @staticmethod
-    def _locate(method: str, name: str) -> tuple[str, str]:
-        """Which of many servers, and what it calls the thing itself."""
-        by_uri = method == READ or (method == COMPLETE and name.startswith(target.SCHEME))
-        found = target.split_uri(name) if by_uri else target.split(name)
-        if found is None:
-            raise _unknown(method, name)
-        return found
+    def _instead(self, message: Message, context: Context, replies: Replies) -> Passage | None:
+        """A call of `search_tools` or `call_tool`, if they are offered here."""
+        name, sure = message.parsed["name"], context.caller.search == "on"
+        tools = [] if sure and name != SEARCH else list(self.faces.items(Kind.TOOLS, context))
+        if sure or stand_in(context.caller, len(tools)):
+            if name == SEARCH:
+                self._search.answer(message, context, tools, replies)
+                return None
+            # The headers repeat what the client knew of the call: nothing of its real arguments.
+            message, context = called(message), structs.replace(context, headers=())
+        return self._call(message, context, replies, "name")
 
     # ------------------------------------------------------------ what the hub answers itself
 
@@ -171,21 +180,31 @@ class McpDoor:
                 replies.error(INVALID_PARAMS, "Invalid cursor: this list has one page")
                 return
             modern = context.era is Era.MODERN
-            pieces = [
-                piece for s in self.faces(context) if (piece := self._piece(s, kind, context))
-            ]
+            pieces = self._pieces(kind, context)
             replies.result(
                 b"%b%b]%b" % (head, b",".join(filter(None, pieces)), _TAIL if modern else b"}")
             )
 
         return answer
 
+    def _pieces(self, kind: Kind, context: Context) -> list[bytes]:
+        """What the list is made of."""
+        caller = context.caller
+        if caller.reach is None and caller.search == "off":
+            return [self._piece(s, kind, context) for s in self.faces.servers(context)]
+        items = list(self.faces.items(kind, context))
+        if kind is Kind.TOOLS and stand_in(caller, len(items)):
+            return offered(caller)
+        if kind is Kind.TOOLS and context.era is Era.LEGACY:
+            return [_for_old_clients(item) for item in items]
+        return items
+
     def _piece(self, server: Server, kind: Kind, context: Context) -> bytes:
-        prefixed = context.endpoint is None
-        piece = server.shown(kind, prefixed=prefixed)
+        prefixed, style = context.endpoint is None, context.caller.names
+        piece = server.shown(kind, prefixed=prefixed, style=style)
         if context.era is Era.MODERN or kind is not Kind.TOOLS or b'"outputSchema"' not in piece:
             return piece
-        key = (server.name, prefixed)
+        key = (server.name, prefixed, style)
         kept = self._plain.get(key)
         if kept is None or kept[0] is not piece:
             tools = _raw_list(b"[%b]" % piece)
@@ -201,21 +220,14 @@ class McpDoor:
             "supportedVersions": SUPPORTED,
             "capabilities": self.capabilities(context),
         }
-        if instructions := self.instructions(context):
+        if instructions := self.faces.instructions(context):
             found["instructions"] = instructions
         replies.result(_encode(found)[:-1] + _TAIL)
-
-    def faces(self, context: Context) -> list[Server]:
-        """The servers that this request is about."""
-        if context.endpoint is None:
-            return self.hub.catalog.servers(context.caller)
-        server = self.hub.catalog.find(context.endpoint, context.caller)
-        return [server] if server is not None else []
 
     def capabilities(self, context: Context) -> dict[str, Any]:
         """What the face can do: whatever any of its servers can, as far as the hub relays it."""
         merged: dict[str, Any] = {}
-        for server in self.faces(context):
+        for server in self.faces.servers(context):
             declared = declared_by(server)
             for name in ("tools", "prompts", "resources"):
                 if isinstance(declared.get(name), dict):
@@ -232,15 +244,6 @@ class McpDoor:
         if not merged:
             merged["tools"] = {"listChanged": True}
         return merged
-
-    def instructions(self, context: Context) -> str:
-        """One server's own; for many, each under its name, bounded."""
-        said = [(s.name, s.instructions) for s in self.faces(context) if s.listing]
-        if context.endpoint is not None:
-            return said[0][1] if said else ""
-        return "\n\n".join(
-            f"## {name}\n{words[:INSTRUCTIONS_MAX]}" for name, words in said[:20] if words
-        )
 
 
 def declared_by(server: Server) -> dict[str, Any]:
@@ -275,10 +278,6 @@ def _completed_for(ref: Any) -> Any:
     if not isinstance(ref, dict):
         return None
     return ref.get("uri" if ref.get("type") == "ref/resource" else "name")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-
-
-def _unknown(method: str, name: str) -> UnknownTarget:
-    return UnknownTarget(f"Unknown {_WHAT.get(method, 'target')}: {name[:128]}")
 
 
 def _for_old_clients(tool: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The Streamable HTTP transport of MCP, in both eras, at `/mcp` and `/mcp/{endpoint}`.
+"""The Streamable HTTP transport of MCP, in both eras, at `/mcp` and at what is below it.
 
     header MCP-Protocol-Version      body                          era
     ──────────────────────────────────────────────────────────────────────────────────────
@@ -19,6 +19,7 @@ from typing import Final
 
 from agenthub.domain.call import Era
 from agenthub.domain.errors import HubError
+from agenthub.domain.view import FACE, view_of
 from agenthub.hub import Hub
 from agenthub.inbound.exchange import Exchange, Headers, HotDoor
 from agenthub.inbound.mcp import McpDoor
@@ -73,7 +74,7 @@ class McpHttp:
         face = self._faces.get(path)
         if face is None:
             head, _, endpoint = path.removeprefix("/").partition("/")
-            if head != "mcp" or "/" in endpoint or path == "/mcp/":
+            if head != "mcp" or "/" in endpoint.removeprefix(FACE) or path == "/mcp/":
                 return None
             face = Face(self, endpoint or None)
             if len(self._faces) < FACES_MAX:
@@ -97,6 +98,7 @@ class Face:
         self._pulse = house.pulse
         self._subscriptions = house.subscriptions
         self._endpoint = endpoint
+        self._view = view_of(endpoint)
         self._legacy = LegacyHttp(
             house.legacy, house.sessions, house.subscriptions, house.pulse, endpoint
         )
@@ -114,7 +116,7 @@ class Face:
             except (BadJson, InvalidRequest) as error:
                 refuse(exchange, error, getattr(error, "message_id", None))
                 return
-            if self._is_unknown(exchange):
+            if not self._enter(exchange):
                 self._not_found(exchange, message.id)
                 return
             version = heading.version
@@ -135,20 +137,26 @@ class Face:
             exchange.answer(405, b"", ALLOW_POST)
         elif version is not None and version not in OLD:
             refuse(exchange, UnsupportedVersion(shown(version)))
-        elif self._is_unknown(exchange):
+        elif not self._enter(exchange):
             self._not_found(exchange, b"")
         elif request.method == "GET":
             self._legacy.stream(exchange, headers)
         else:
             self._legacy.end(exchange, headers)
 
-    def _is_unknown(self, exchange: Exchange) -> bool:
+    def _enter(self, exchange: Exchange) -> bool:
+        """Whether there is such a face for the caller, who is from now on as it is there."""
         endpoint = self._endpoint
-        return endpoint is not None and self._find(endpoint, exchange.caller) is None
+        if self._view is None:
+            return endpoint is None or self._find(endpoint, exchange.caller) is not None
+        inside = self._hub.catalog.views.enter(self._view, exchange.caller)
+        if inside is None:
+            return False
+        exchange.caller = inside
+        return True
 
-    @staticmethod
-    def _not_found(exchange: Exchange, message_id: bytes) -> None:
-        words = "There is no server of this name"
+    def _not_found(self, exchange: Exchange, message_id: bytes) -> None:
+        words = f"There is no {'server' if self._view is None else 'view'} of this name"
         exchange.answer(404, error_message(message_id, INVALID_REQUEST, words))
 
     # ------------------------------------------------------------ the new era

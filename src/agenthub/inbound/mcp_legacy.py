@@ -40,7 +40,7 @@ class LegacyDoor:
             "capabilities": self._door.capabilities(context),
             "serverInfo": Raw(SERVER_INFO),
         }
-        if instructions := self._door.instructions(context):
+        if instructions := self._door.faces.instructions(context):
             result["instructions"] = instructions
         return _encode(result)
 

@@ -18,11 +18,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from agenthub.domain.call import Era
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.errors import HubError, InvalidParams
 from agenthub.domain.outcome import Cause
+from agenthub.domain.view import view_of
 from agenthub.hub import Hub
 from agenthub.inbound.mcp import McpDoor
 from agenthub.inbound.mcp_legacy import LegacyDoor
@@ -66,7 +68,7 @@ GIVE_UP_MS: Final = 1_000
 class StdioDoor:
     """Serves the client at the other end of two file descriptors.
 
-    `face`: one server's name, or None for all.
+    `face`: one server's name, `v/` and a view's, or None for all.
     """
 
     def __init__(self, hub: Hub, face: str | None = None, stdin: int = 0, stdout: int = 1) -> None:
@@ -207,12 +209,13 @@ class StdioDoor:
         try:
             check_meta(message)
             check_version(message)
+            caller = self._caller()
         except HubError as error:
             self._refuse(message.id, error)
             return
         said = said_in(message)
         context = Context(
-            STDIO, self._face, Era.MODERN, said.capabilities, said.client_info, b"", "stdio", None,
+            caller, self._face, Era.MODERN, said.capabilities, said.client_info, b"", "stdio", None,
             size,
         )  # fmt: skip
         if message.method == LISTEN:
@@ -222,6 +225,11 @@ class StdioDoor:
         passage = self._door.request(message, context, replies)
         if passage is not None:
             replies.attend(passage)
+
+    def _caller(self) -> Caller:
+        """The client, as it is at this face. Raises UnknownTarget: the view has gone."""
+        view = view_of(self._face)
+        return STDIO if view is None else STDIO.within(self._hub.catalog.views.get(view))
 
     def _listen(self, message: Message, context: Context) -> None:
         feed = StdioFeed(self, message.id)
@@ -244,11 +252,12 @@ class StdioDoor:
 
     def _begin(self, message: Message) -> None:
         try:
-            facts = read_initialize(message, STDIO, self._face)
+            caller = self._caller()
+            facts = read_initialize(message, caller, self._face)
         except HubError as error:
             self._refuse(message.id, error)
             return
-        session = self._session = Session(facts, STDIO, "stdio")
+        session = self._session = Session(facts, caller, "stdio")
         session.running = self._running
         self._era = Era.LEGACY
         self.write(result_message(message.id, self._legacy.welcome(session)))
@@ -263,6 +272,11 @@ class StdioDoor:
             return
         if message.method == "initialize":
             self._error(message.id, INVALID_REQUEST, "This session is initialized already")
+            return
+        try:
+            session.context = structs.replace(session.context, caller=self._caller())
+        except HubError as error:
+            self._refuse(message.id, error)
             return
         replies = StdioReplies(self, message.id, session.questions)
         passage = self._legacy.request(session, message, replies, {"size_bytes": size})

@@ -16,14 +16,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from agenthub.domain import target
 from agenthub.domain.call import Call
 from agenthub.domain.caller import Caller
 from agenthub.domain.errors import HubError, InvalidParams, Overloaded, RateLimited, UnknownTarget
-from agenthub.domain.events import Event, ServerChanged
+from agenthub.domain.events import Event, ServerChanged, ViewChanged
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
+from agenthub.domain.view import server_of, view_of
 from agenthub.hub import Hub
 from agenthub.inbound.mcp import McpDoor, can_subscribe, declared_by
 from agenthub.inbound.mcp_answer import without_hub_keys
@@ -98,12 +99,17 @@ class Subscription:
         self.open = True
 
     def hear(self, server: Server, method: str, params: bytes) -> None:
-        if self.context.endpoint not in {None, server.name} or server.hidden:
+        if server.hidden or not self.is_about(server.name):
             return
         if method in self.wish.lists:
             self._put(method, method, b"{}")
         elif method == UPDATED and self.wish.uris:
             self._hear_update(server, params)
+
+    def is_about(self, server: str) -> bool:
+        """Whether the face shows this server, or something of it."""
+        one = server_of(self.context.endpoint)
+        return self.context.caller.sees(server) if one is None else one == server
 
     def hear_all(self) -> None:
         """A server came or went: all lists may have changed."""
@@ -183,6 +189,7 @@ class Subscriptions:
         self._closed = False
         hub.catalog.listeners.append(self._hear)
         hub.bus.sinks.append(self._event)
+        hub.keys.listeners.append(self._key_changed)
 
     # ------------------------------------------------------------ opening
 
@@ -220,7 +227,7 @@ class Subscriptions:
             if type(asked) is not bool:
                 raise InvalidParams(f"params.notifications.{name}: expected true or false")
             # Servers come and go where many meet, and with them prompts and resources.
-            if asked and (context.endpoint is None or capability in can):
+            if asked and (server_of(context.endpoint) is None or capability in can):
                 honoured[name] = True
         named = wanted.get("resourceSubscriptions", [])
         if not isinstance(named, list) or len(named) > URIS_MAX:  # pyright: ignore[reportUnknownArgumentType]
@@ -240,11 +247,12 @@ class Subscriptions:
 
     def _place(self, uri: str, context: Context) -> tuple[str, str] | None:
         """Server and its own URI, if this caller may be told of it."""
-        place = (context.endpoint, uri) if context.endpoint else target.split_uri(uri)
-        server = self.hub.catalog.find(place[0], context.caller) if place else None
+        endpoint, caller = server_of(context.endpoint), context.caller
+        place = (endpoint, uri) if endpoint else target.split_uri(uri)
+        server = self.hub.catalog.find(place[0], caller) if place else None
         if place is None or server is None or not can_subscribe(declared_by(server)):
             return None
-        return place
+        return place if caller.admits(target.join_uri(*place), reads=True) else None
 
     def _check_room(self, caller: Caller) -> None:
         if self._closed:
@@ -333,6 +341,8 @@ class Subscriptions:
                 return  # garbage from the server
 
     def _event(self, event: Event) -> None:
+        if isinstance(event, ViewChanged):
+            self._view_changed(event.view)
         if not isinstance(event, ServerChanged):
             return
         if event.state == "connected":
@@ -342,12 +352,35 @@ class Subscriptions:
                     self._ask("resources/subscribe", watchers[0], place)
         elif event.state in {"added", "removed", "changed"}:
             for subscription in list(self._open):
-                if subscription.context.endpoint in {None, event.endpoint}:
+                if subscription.is_about(event.endpoint):
                     subscription.hear_all()
+
+    def _view_changed(self, name: str) -> None:
+        for subscription in list(self._open):
+            reach = subscription.context.caller.reach
+            if reach is not None and reach.views is not None and name in reach.views:
+                self._renew(subscription)
+
+    def _key_changed(self, key_id: str) -> None:
+        for subscription in list(self._open):
+            if subscription.context.caller.id == key_id:
+                self._renew(subscription)
+
+    def _renew(self, subscription: Subscription) -> None:
+        """Its caller may touch other things than before: what it is shown is new, or gone."""
+        context = subscription.context
+        caller, view = self.hub.keys.caller(context.caller.id), view_of(context.endpoint)
+        if view is not None:
+            caller = self.hub.catalog.views.enter(view, caller or context.caller)
+        if caller is not None:
+            subscription.context = structs.replace(context, caller=caller)
+        subscription.hear_all()
 
     def has_gone(self, context: Context) -> bool:
         """Whether the face is no longer there, or no longer for this caller."""
-        endpoint = context.endpoint
+        endpoint, view = context.endpoint, view_of(context.endpoint)
+        if view is not None:
+            return self.hub.catalog.views.enter(view, context.caller) is None
         return endpoint is not None and self.hub.catalog.find(endpoint, context.caller) is None
 
     def forget(self, subscription: Subscription) -> None:

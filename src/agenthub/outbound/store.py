@@ -14,8 +14,11 @@ from typing import Any, Final
 
 import msgspec
 
+from agenthub.domain.caller import KeyTerms
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.pinning import Pin
+from agenthub.domain.tool_set import ToolSet
+from agenthub.domain.view import View
 from agenthub.outbound.call_log import BatchedCallLog
 from agenthub.outbound.claim_log import StoredClaims
 from agenthub.outbound.database_process import DatabaseProcess, Keeping, Row
@@ -64,6 +67,7 @@ class DatabaseStore:
             lists=dict(await read("listings")),
             pins={(name, tool): Pin(*pin) for name, tool, *pin in await read("pins")},
             secrets=known | dict(missing),
+            views=tuple(filter(None, (_view(*row) for row in await read("views")))),
         )
 
     async def put_endpoint(self, endpoint: Endpoint) -> None:
@@ -78,9 +82,15 @@ class DatabaseStore:
         endpoints = None if row.endpoints is None else _text(row.endpoints)
         values: Row = (
             row.id, row.name, row.digest, _text(row.scopes), endpoints, row.created_at,
-            row.expires_at, int(row.revoked),
+            row.expires_at, int(row.revoked), msgspec.json.encode(row.terms),
         )  # fmt: skip
         await self._process.change(("put_key", [values]))
+
+    async def put_view(self, view: View) -> None:
+        await self._process.change(("put_view", [(view.name, msgspec.json.encode(view))]))
+
+    async def delete_view(self, name: str) -> None:
+        await self._process.change(("delete_view", [(name,)]))
 
     async def put_list(self, endpoint: str, data: bytes, pins: Mapping[str, Pin]) -> None:
         await self._process.change(
@@ -188,10 +198,34 @@ def _endpoint(name: str, data: bytes) -> Endpoint | None:
         return None
 
 
+def _view(name: str, data: bytes) -> View | None:
+    try:
+        return msgspec.json.decode(data, type=View)
+    except msgspec.MsgspecError as error:
+        log.error(  # noqa: TRY400 - the record is the fault, not the code
+            "A kept view is unreadable and left out", extra={"view": name, "problem": str(error)}
+        )
+        return None
+
+
 def _key(row: tuple[Any, ...]) -> KeyRow:
-    key_id, name, digest, scopes, endpoints, created_at, expires_at, revoked = row
+    key_id, name, digest, scopes, endpoints, created_at, expires_at, revoked, terms = row
     decode = msgspec.json.Decoder(tuple[str, ...]).decode
     return KeyRow(
         key_id, name, digest, decode(scopes), None if endpoints is None else decode(endpoints),
-        created_at, expires_at, bool(revoked),
+        created_at, expires_at, bool(revoked), _terms(key_id, terms),
     )  # fmt: skip
+
+
+def _terms(key_id: str, data: bytes | None) -> KeyTerms:
+    """Terms that cannot be read open nothing: a limit must not be lost."""
+    if data is None:
+        return KeyTerms()
+    try:
+        return msgspec.json.decode(data, type=KeyTerms)
+    except msgspec.MsgspecError as error:
+        log.error(  # noqa: TRY400 - the record is the fault, not the code
+            "A key's terms are unreadable; it opens nothing",
+            extra={"key": key_id, "problem": str(error)},
+        )
+        return KeyTerms(tools=ToolSet(allow=()))

@@ -7,7 +7,8 @@ AGENTHUB__A__B=… ─────────────► tree ───┴�
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from msgspec import Struct, field, structs
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.endpoint_check import BOUNDS, HOUR_MS, MILLION, Bounds, check_endpoint
 from agenthub.domain.errors import BadSetting
+from agenthub.domain.view import View, check_view
 from agenthub.settings.issuers import IssuerSettings, is_safe, wrong_with
 from agenthub.settings.strict_yaml import Node, Scalar, Table, read
 from agenthub.settings.typed import PREFIX, build, where
@@ -70,6 +72,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     limits: LimitSettings = field(default_factory=LimitSettings)
     endpoints: dict[str, Endpoint] = field(default_factory=dict[str, Endpoint])
     """Servers written in the file. They win over those added at run time of the same name."""
+    views: dict[str, View] = field(default_factory=dict[str, View])
+    """Virtual servers written in the file. They win over those added at run time."""
     demo: bool = True
     """Register the demo servers when nothing else is configured."""
 
@@ -151,10 +155,11 @@ def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
     _check_server(settings.server, tree)
     _check_issuers(settings, tree)
     for name, endpoint in settings.endpoints.items():
-        try:
+        with _placed("endpoints", name, tree):
             check_endpoint(endpoint)
-        except BadSetting as error:
-            raise _placed(error, name, tree) from None
+    for name, view in settings.views.items():
+        with _placed("views", name, tree):
+            check_view(view)
     return settings
 
 
@@ -183,11 +188,15 @@ def _overlay(tree: Node, path: list[str], variable: str, text: str) -> Node:
     return Table(entries, tree.origin)
 
 
-def _placed(error: BadSetting, name: str, tree: Node) -> BadSetting:
-    """What `check_endpoint` found, with the line of the key that it names."""
-    key, _, what = str(error).partition(": ")
-    path = ("endpoints", name) if key == "name" else ("endpoints", name, *key.split("."))
-    return BadSetting(f"{where(tree, path)}: {'.'.join(path)}: {what}")
+@contextmanager
+def _placed(part: str, name: str, tree: Node) -> Generator[None]:
+    """What a check finds, with the line of the key that it names."""
+    try:
+        yield
+    except BadSetting as error:
+        key, _, what = str(error).partition(": ")
+        path = (part, name) if key == "name" else (part, name, *key.split("."))
+        raise BadSetting(f"{where(tree, path)}: {'.'.join(path)}: {what}") from None
 
 
 def _check_server(server: ServerSettings, tree: Node) -> None:

@@ -37,6 +37,12 @@ ROUTES = [
     ("DELETE", "/api/keys/k0", "admin"),
     ("GET", "/api/tools/pending", "read"),
     ("POST", "/api/tools/approve", "admin"),
+    ("PUT", "/api/keys/k0/terms", "admin"),
+    ("GET", "/api/views", "read"),
+    ("POST", "/api/views", "admin"),
+    ("GET", "/api/views/view0", "read"),
+    ("PUT", "/api/views/view0", "admin"),
+    ("DELETE", "/api/views/view0", "admin"),
     ("GET", "/api/check", "read"),
     ("GET", "/metrics", "read"),
 ]
@@ -67,7 +73,8 @@ VALUE = st.recursive(
 )  # fmt: skip
 FIELDS = """name url command env headers fallbacks fallback_url rate_limit breaker timeouts tools
 tool server arguments deadline_ms idempotency_key reason ttl_s scopes endpoints failure_threshold
-recovery_timeout_ms endpoint pinning""".split()  # noqa: SIM905 - they read better so
+recovery_timeout_ms terms names allow deny read_only search instructions views
+endpoint pinning""".split()  # noqa: SIM905 - they read better so
 BODY = st.dictionaries(st.sampled_from(FIELDS), VALUE, max_size=5) | VALUE
 NAME = st.just("calculator") | st.sampled_from(
     ["other", "nothing", "'", "%00", "..%2f", "a" * 300, "%F0%9F%92%A9"]
@@ -82,7 +89,7 @@ async def test_nothing_that_is_sent_makes_a_bug(  # noqa: PLR0917
 ):
     """A52: what is odd is refused, and what is refused is a problem."""
     hub.catalog.all["calculator"] = RestServer(Endpoint("calculator", url="http://x.test/"))
-    path = path.replace("calculator", name).replace("k0", name)
+    path = path.replace("calculator", name).replace("k0", name).replace("view0", name)
     more = {} if method == "GET" else {"json": body}
     answer = await rest(method, path, params=query, **more)
     assert answer.status_code < 500, answer.text
@@ -94,8 +101,10 @@ async def test_the_list_of_routes_is_whole(rest):
     paths = (await rest.get("/openapi.json")).json()["paths"]
     described = {(m.upper(), p) for p, operations in paths.items() for m in operations}
     known = {
-        (m, p.replace("/calculator", "/{name}").replace("/k0", "/{key_id}")) for m, p, _ in ROUTES
-    }
+        (m, p.replace("/calculator", "/{name}").replace("/k0", "/{key_id}")
+              .replace("/view0", "/{name}"))
+        for m, p, _ in ROUTES
+    }  # fmt: skip
     assert described == known
 
 

@@ -15,6 +15,7 @@ async def test_a_key_is_made_shown_once_listed_and_revoked(rest):
         "created_at": 1_700_000_000,
         "expires_at": 1_700_000_060,
         "revoked": False,
+        "terms": {},
         "key": "ah_k0_the-secret",
     }
     listed = await rest.get(KEYS)

@@ -18,6 +18,7 @@ from agenthub.inbound.rest import (
     keys,
     overview,
     tools,
+    views,
 )
 from agenthub.inbound.rest.describe import describe
 from agenthub.inbound.rest.needs import RestHub
@@ -37,7 +38,7 @@ def create(hub: RestHub) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.hub = hub
-    for part in (endpoints, tools, approval, breakers, calls, events, keys, overview):
+    for part in (endpoints, views, tools, approval, breakers, calls, events, keys, overview):
         app.include_router(part.router)
     app.add_exception_handler(HubError, answer.on_hub_error)
     app.add_exception_handler(RequestValidationError, answer.on_validation_error)

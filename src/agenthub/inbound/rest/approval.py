@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.errors import InvalidParams
-from agenthub.domain.target import owner
+from agenthub.domain.target import join, owner
 from agenthub.inbound.rest.answer import answer
 from agenthub.inbound.rest.describe import described
 from agenthub.inbound.rest.needs import RestHub
@@ -90,6 +90,9 @@ async def _pending(hub: RestHub, caller: Caller, endpoint: str | None) -> Pendin
         for server in hub.catalog.all_servers()
         if caller.sees(owner(server.name)) and name in {None, owner(server.name)}
         for tool in server.pending_tools()
+        if caller.admits(
+            join(owner(server.name), tool.name), reads=server.changes_nothing(tool.name)
+        )
     ]
     views = await asyncio.to_thread(lambda: [_view(server, tool) for server, tool in found])
     return PendingList(sorted(views, key=lambda view: (view.endpoint, view.name)))

@@ -8,7 +8,14 @@ from fastapi import FastAPI
 from msgspec import Struct
 
 from agenthub import __version__
-from agenthub.domain.events import BreakerChanged, CallEnded, ClockEvent, ServerChanged, Traffic
+from agenthub.domain.events import (
+    BreakerChanged,
+    CallEnded,
+    ClockEvent,
+    ServerChanged,
+    Traffic,
+    ViewChanged,
+)
 from agenthub.inbound.rest.answer import JSON
 
 REFERENCE = "#/components/schemas/{name}"
@@ -63,7 +70,7 @@ def _reference(kind: type) -> dict[str, str]:
 def describe(app: FastAPI) -> dict[str, Any]:
     """The whole description; made once."""
     if app.openapi_schema is None:
-        events = [BreakerChanged, CallEnded, ClockEvent, ServerChanged, Traffic]
+        events = [BreakerChanged, CallEnded, ClockEvent, ServerChanged, Traffic, ViewChanged]
         _, components = msgspec.json.schema_components(
             [*_shown.values(), Problem, *events], ref_template=REFERENCE
         )

@@ -17,7 +17,7 @@ from starlette.types import Scope as AsgiScope
 
 from agenthub.bus import Numbered, Subscription
 from agenthub.domain.caller import Caller, Scope
-from agenthub.domain.events import BreakerChanged, CallEnded, Event, ServerChanged
+from agenthub.domain.events import BreakerChanged, CallEnded, Event, ServerChanged, ViewChanged
 from agenthub.inbound.rest.describe import described
 from agenthub.inbound.rest.request import TheCaller, TheHub, needs
 
@@ -116,6 +116,8 @@ class EventStream(Response):
             return False
         if isinstance(event, ServerChanged | BreakerChanged | CallEnded):
             return self._caller.sees(event.endpoint)
+        if isinstance(event, ViewChanged):
+            return self._caller.sees_view(event.view)
         return True
 
 

@@ -37,7 +37,7 @@ class HealthDoor:
         """200 while degraded: some servers are sick, and the hub is there for the others."""
         report = self._health.report()
         shown: dict[str, object] = {"status": report.status}
-        if caller is not None and caller.may(Scope.READ) and caller.endpoints is None:
+        if caller is not None and caller.may(Scope.READ) and not caller.is_limited:
             shown["reasons"] = report.reasons(in_full=caller.may(Scope.ADMIN))
         return (503 if report.status == "down" else 200), shown
 

@@ -3,13 +3,14 @@
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Struct, structs
 
-from agenthub.domain.caller import Scope
+from agenthub.domain.caller import KeyTerms, Scope
 from agenthub.domain.errors import InvalidParams
 from agenthub.domain.span import SECOND
 from agenthub.inbound.rest.answer import answer
 from agenthub.inbound.rest.describe import described
+from agenthub.inbound.rest.needs import RestHub
 from agenthub.inbound.rest.request import TheHub, needs, read_body, whole_hub
-from agenthub.inbound.rest.view import KeyList, NewKey, key_view
+from agenthub.inbound.rest.view import KeyList, KeyView, NewKey, key_view
 
 NAME_MAX = 100
 TTL_MAX_S = 10 * 366 * 86_400
@@ -29,6 +30,8 @@ class WantedKey(Struct, frozen=True, forbid_unknown_fields=True):
     """The servers that exist for this key; null: all."""
     ttl_s: int | None = None
     """Seconds until it expires; null: never."""
+    terms: KeyTerms = KeyTerms()
+    """What it is offered of what these open."""
 
 
 @router.get("", **described(KeyList))
@@ -46,11 +49,28 @@ async def create_key(hub: TheHub, request: Request) -> Response:
     if wanted.ttl_s is not None and not 1 <= wanted.ttl_s <= TTL_MAX_S:
         raise InvalidParams(f"ttl_s: expected 1 to {TTL_MAX_S:,} seconds, or null")
     expires = None if wanted.ttl_s is None else hub.clock.wall() // SECOND + wanted.ttl_s
-    row, secret = await hub.keys.create(wanted.name, wanted.scopes, wanted.endpoints, expires)
+    _check_views(hub, wanted.terms)
+    row, secret = await hub.keys.create(
+        wanted.name, wanted.scopes, wanted.endpoints, expires, wanted.terms
+    )
     return answer(NewKey(**structs.asdict(key_view(row)), key=secret), 201)
+
+
+@router.put("/{key_id}/terms", **described(KeyView, body=KeyTerms))
+async def set_key_terms(hub: TheHub, key_id: str, request: Request) -> Response:
+    """In the place of the terms that it had; takes effect at once, on open streams too."""
+    terms = await read_body(request, KeyTerms)
+    _check_views(hub, terms)
+    return answer(key_view(await hub.keys.change(key_id, terms)))
 
 
 @router.delete("/{key_id}", **described(status=204))
 async def revoke_key(hub: TheHub, key_id: str) -> Response:
     await hub.keys.revoke(key_id)
     return Response(status_code=204)
+
+
+def _check_views(hub: RestHub, terms: KeyTerms) -> None:
+    """A name with a slip in it is told now. Raises UnknownTarget."""
+    for name in terms.views or ():
+        hub.catalog.views.get(name)

@@ -7,11 +7,12 @@ from typing import Protocol
 from agenthub.bus import EventBus
 from agenthub.domain.breaker_config import BreakerConfig
 from agenthub.domain.call import Call
-from agenthub.domain.caller import Caller, Scope
+from agenthub.domain.caller import Caller, KeyTerms, Scope
 from agenthub.domain.circuit_breaker import CircuitBreaker
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.outcome import Reply
 from agenthub.domain.pinning import Standing
+from agenthub.domain.view import View
 from agenthub.metrics import Metrics
 from agenthub.offer import OfferedTool, PendingTool
 from agenthub.ports import Clock, KeyRow, Store, UpstreamState
@@ -53,11 +54,25 @@ class RestServer(Protocol):
     def tools(self) -> Sequence[OfferedTool]: ...
     def pending_tools(self) -> Sequence[PendingTool]: ...
     def unavailable(self) -> str: ...
+    def changes_nothing(self, tool: str) -> bool: ...
+
+
+class RestViews(Protocol):
+    """`views.Views`."""
+
+    @property
+    def all(self) -> Mapping[str, View]: ...
+    def get(self, name: str) -> View: ...
+    async def add(self, view: View) -> None: ...
+    async def replace(self, view: View) -> None: ...
+    async def remove(self, name: str) -> None: ...
 
 
 class RestCatalog(Protocol):
     """`catalog.Catalog`."""
 
+    @property
+    def views(self) -> RestViews: ...
     def servers(self, caller: Caller | None = None) -> Sequence[RestServer]: ...
     def all_servers(self) -> Sequence[RestServer]:
         """With the fallbacks that are known by their address only."""
@@ -104,8 +119,13 @@ class RestKeys(Protocol):
         scopes: Sequence[Scope],
         endpoints: Sequence[str] | None,
         expires_at: int | None,
+        terms: KeyTerms,
     ) -> tuple[KeyRow, str]:
         """The key's row, and its secret, which is shown this once."""
+        ...
+
+    async def change(self, key_id: str, terms: KeyTerms) -> KeyRow:
+        """Raises UnknownTarget, BadSetting."""
         ...
 
     async def revoke(self, key_id: str) -> None:

@@ -23,7 +23,7 @@ async def check(hub: TheHub, caller: TheCaller) -> Response:
     report = hub.health.report()
     servers = hub.catalog.servers(caller)
     in_full = caller.may(Scope.ADMIN)
-    reasons = report.reasons(in_full=in_full) if caller.endpoints is None else ()
+    reasons = () if caller.is_limited else report.reasons(in_full=in_full)
     lines = [check_line(server, report, in_full=in_full) for server in servers]
     return answer(Check(report.status, reasons, lines))
 

@@ -38,8 +38,8 @@ def needs(scope: Scope) -> Callable[[Request], None]:
 
 def whole_hub(request: Request) -> None:
     """A dependency: what shows or changes more than single servers is not for a limited key."""
-    if caller_of(request).endpoints is not None:
-        raise Forbidden("The key is limited to some servers, and this concerns all of them")
+    if caller_of(request).is_limited:
+        raise Forbidden("The key is limited to a part of the hub, and this concerns all of it")
 
 
 def known_parameters(request: Request) -> None:

@@ -46,7 +46,7 @@ async def list_tools(hub: TheHub, caller: TheCaller, endpoint: str | None = None
     """All tools that are known, also of servers that are away now; `unavailable` says so."""
     one = endpoint is not None
     servers = [find(hub, caller, endpoint)] if one else hub.catalog.servers(caller)
-    return answer(ToolList([tool for server in servers for tool in tool_views(server)]))
+    return answer(ToolList([tool for server in servers for tool in tool_views(server, caller)]))
 
 
 @router.post("/call", dependencies=callers, **described(ToolAnswer, body=ToolCall))

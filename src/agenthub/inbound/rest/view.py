@@ -6,9 +6,10 @@ from typing import Any
 from msgspec import Raw, Struct, field, structs
 
 from agenthub.domain.breaker_config import BreakerConfig
-from agenthub.domain.caller import Caller
+from agenthub.domain.caller import Caller, KeyTerms
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.span import milliseconds
+from agenthub.domain.target import join
 from agenthub.inbound.rest.needs import HealthReport, RestHub, RestServer
 from agenthub.ports import CallRow, KeyRow
 from agenthub.settings.redaction import redact
@@ -125,6 +126,7 @@ class KeyView(Struct, frozen=True):
     created_at: int
     expires_at: int | None
     revoked: bool
+    terms: KeyTerms
 
 
 class NewKey(KeyView, frozen=True):
@@ -213,13 +215,15 @@ def _with_defaults(endpoint: Endpoint) -> Any:
     return structs.asdict(endpoint)
 
 
-def tool_views(server: RestServer) -> list[ToolView]:
+def tool_views(server: RestServer, caller: Caller) -> list[ToolView]:
+    """Those that this caller may touch."""
     why = server.unavailable()
     return [
         ToolView(
             server.name, tool.name, why, tool.standing.value, tool.suspicions, Raw(tool.definition)
         )
         for tool in server.tools()
+        if caller.admits(join(server.name, tool.name), reads=server.changes_nothing(tool.name))
     ]
 
 
@@ -232,8 +236,9 @@ def call_view(number: int, row: CallRow, caller: Caller) -> CallView:
 
 def key_view(row: KeyRow) -> KeyView:
     return KeyView(
-        row.id, row.name, row.scopes, row.endpoints, row.created_at, row.expires_at, row.revoked
-    )
+        row.id, row.name, row.scopes, row.endpoints, row.created_at, row.expires_at, row.revoked,
+        row.terms,
+    )  # fmt: skip
 
 
 def check_line(server: RestServer, report: HealthReport, *, in_full: bool) -> CheckLine:

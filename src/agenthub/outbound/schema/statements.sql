@@ -20,9 +20,15 @@ DELETE FROM listing WHERE endpoint = ?1;
 DELETE FROM pin WHERE endpoint = ?1;
 
 -- name: put_key
-INSERT INTO client_key VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO UPDATE SET
+INSERT INTO client_key VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO UPDATE SET
     name = ?2, digest = ?3, scopes = ?4, endpoints = ?5, created_at = ?6, expires_at = ?7,
-    revoked = ?8;
+    revoked = ?8, terms = ?9;
+
+-- name: put_view
+INSERT INTO view VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET data = ?2;
+
+-- name: delete_view
+DELETE FROM view WHERE name = ?1;
 
 -- name: put_listing
 INSERT INTO listing VALUES (?1, ?2) ON CONFLICT (endpoint) DO UPDATE SET data = ?2;
@@ -81,8 +87,11 @@ SELECT call_id, digest, answer FROM claim WHERE scope = ?1;
 SELECT name, data FROM endpoint ORDER BY name;
 
 -- name: keys
-SELECT id, name, digest, scopes, endpoints, created_at, expires_at, revoked FROM client_key
+SELECT id, name, digest, scopes, endpoints, created_at, expires_at, revoked, terms FROM client_key
     ORDER BY created_at, id;
+
+-- name: views
+SELECT name, data FROM view ORDER BY name;
 
 -- name: breakers
 SELECT key, data FROM breaker ORDER BY key;
