@@ -215,16 +215,17 @@ def test_a_server_with_ever_new_tools_takes_no_memory_without_end(monkeypatch):
     assert then(offer, tool("d", annotations=READS)) == {}
     assert offered(offer) == ["d"]
     assert offer.facts("d").heard == {}
+    offer.approve({name: pin_of(tool(name)) for name in "xyz"})
+    assert then(offer, *map(tool, "efgh")) == {}
 
 
 def test_what_is_odd_is_told_and_what_nobody_would_see_is_not_offered():
-    offer = approved(tool("add", description="adds\u200b"), tool("sub"))
+    offer = approved(tool("add", description="adds\u200b"), tool("sub"), pinning="flag")
     add, sub = offer.tools()
     assert (add.suspicions, sub.suspicions) == (("hidden_characters",), ())
     assert json.loads(add.definition)["description"] == "adds"
     assert offer.tools()[0].suspicions is add.suspicions, "found once"
     then(offer, tool("add", description="adds"))
-    then(offer, tool("add"), tool("sub"))
     assert offer.tools()[0].suspicions == ()
 
 

@@ -108,7 +108,8 @@ class Offer:
         fresh: dict[str, Pin] = {}
         if not self._pins or approves_new(self._endpoint):
             new = [name for name in self._now if name not in self._pins]
-            fresh = {name: self._now[name] for name in new[: PINS_MAX - len(self._pins)]}
+            room = max(PINS_MAX - len(self._pins), 0)
+            fresh = {name: self._now[name] for name in new[:room]}
         for name, now in self._now.items():
             pin = self._pins.get(name)
             if pin and not pin.definition and pin.digest == now.digest:

@@ -354,6 +354,10 @@ class Server:
             "era": state.era.value if state.era else None,
             "version": state.version,
             "tools_count": len(listing.tools) if listing else None,
+            "tools_pending": len(self.pending),
+            "suspicions": dict(
+                [(tool.name, tool.suspicions) for tool in self.tools() if tool.suspicions][:100]
+            ),
             "excluded": listing.excluded if listing else {},
             "problem": problem[:500],
             "hint": state.hint,

@@ -128,6 +128,23 @@ class TestEveryDoor:
         async with every_door(tmp_path, CALC, prepare={CALC: prepare}) as hub:
             await refused(hub, door_of(hub), "invalid_params", a="no number")
 
+    async def test_the_definition_that_was_approved(self, door_of, tmp_path):
+        """A30: one that changed, and one that came later."""
+        async with every_door(tmp_path, CALC) as hub:
+            door, server = door_of(hub), hub.catalog.get(CALC)
+            assert await door.ask(CALC, "add") == "ok"
+            hub[CALC].tools = {
+                "add": tool("add", annotations={"readOnlyHint": True}), "mail": tool("mail"),
+            }  # fmt: skip
+            hub[CALC].watcher.changed("notifications/tools/list_changed", b"{}")
+            await until(lambda: server.withheld == {"add", "mail"})
+            await refused(hub, door, "tool_changed")
+            assert await door.ask(CALC, "mail") == "tool_changed"
+            assert not hub[CALC].arrived("mail")
+            digests = {one.name: one.now.digest for one in server.pending_tools()}
+            await hub.catalog.approve(CALC, digests)
+            assert [await door.ask(CALC, name) for name in digests] == ["ok", "ok"]
+
     async def test_a_key_that_is_none(self, door_of, tmp_path):
         async with every_door(tmp_path, CALC) as hub:
             door = keyed(door_of(hub))

@@ -5,6 +5,7 @@ from support.node_ids import missing, rows
 
 HTTP, HUB = "inbound/test_attacks_http.py", "security/test_real_hub.py"
 MCP, REST = "inbound/test_mcp_http.py", "inbound/rest/test_endpoints.py"
+DEFINITIONS = "security/test_definitions.py"
 SETTINGS, GATEWAY = "test_settings.py", "test_gateway.py"
 
 QUESTIONS, PARKING = "inbound/test_mcp_questions.py", "inbound/test_mcp_parking.py"
@@ -92,7 +93,30 @@ ATTACKS = {
         *rows("settings/test_references.py",
               "test_what_a_reference_brings_is_not_searched_for_references"),
     ),
+    "A29": (
+        *rows(DEFINITIONS, "test_a29_poison_is_kept_as_it_is_told_and_not_passed_on",
+              "test_a29_a_megabyte_is_cut_and_told"),
+        *rows("wire/test_suspicion.py", "test_what_nobody_would_see_is_taken_out",
+              "test_what_is_odd_is_told", "test_no_text_takes_long"),
+        *rows("wire/test_definition.py", "test_what_nobody_would_see_is_seen_in_a_difference"),
+    ),
+    "A30": (
+        *rows(DEFINITIONS, "test_a30_a_tool_that_turns_is_withheld_until_it_is_approved",
+              "test_a30_what_was_not_looked_at_is_not_approved",
+              "test_a30_the_turn_is_noticed_over_a_restart_and_approved_without_a_hub"),
+        *rows("test_server.py", "test_a_definition_that_changed_unlocks_no_replay"),
+        *rows("test_routes.py",
+              "test_a_fallback_whose_tool_is_not_what_was_approved_does_not_stand_in"),
+        *rows("doors/test_no_way_round.py", "TestEveryDoor::test_the_definition_that_was_approved"),
+    ),
+    "A31": (
+        *rows(DEFINITIONS, "test_a31_tools_of_one_name_are_told_apart_by_their_server",
+              "test_a31_a_name_that_is_anothers_or_looks_like_it_is_refused"),
+        *rows("domain/test_target.py", "test_a_name_that_looks_like_another_is_refused"),
+    ),
     "A32": (
+        *rows(DEFINITIONS, "test_a32_an_output_schema_that_refers_outside_is_not_passed_on",
+              "test_a32_a_definition_with_two_readings_is_not_passed_on"),
         *rows(HUB, "test_a32_tools_with_schemas_that_attack_are_left_out_and_the_others_work"),
         *rows("wire/test_schema.py", "test_no_pattern_takes_long"),
         *rows("wire/test_schema_bounds.py", "test_work_that_multiplies_is_refused"),
@@ -147,7 +171,7 @@ ATTACKS = {
         *rows("app/test_refusals.py", "test_a_loose_token", "test_a_home_that_others_may_write_in"),
     ),
 }  # fmt: skip
-ASKED = [*range(1, 20), 26, 27, 28, 32, 33, 34, 35, 37, 38, 40, 44, 45, 46, 47, 48, 49, 54]
+ASKED = [*range(1, 20), *range(26, 36), 37, 38, 40, *range(44, 50), 54]
 
 
 def test_every_test_in_the_table_is_there():

@@ -17,6 +17,10 @@ def describe(found: Mapping[str, Any]) -> str:
         count = tools_count(found)
         told = [spoken] if spoken else []
         told += [] if count is None else [f"{count} tool{'' if count == 1 else 's'}"]
+        if pending := found.get("tools_pending"):
+            told.append(f"{pending} not approved (`agenthub tools --pending`)")
+        if odd := found.get("suspicions"):
+            told.append(f"{len(odd)} odd (`agenthub tools` says why)")
         return ", ".join(told) or "it answers"
     reason = one_line(str(found.get("problem") or found.get("reason") or "it does not answer yet"))
     hint = one_line(str(found.get("hint") or ""))
