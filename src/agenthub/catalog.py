@@ -388,9 +388,8 @@ class Catalog:
             server.tick(now)
 
     def _tell(self, name: str, state: str, detail: str = "") -> None:
-        self._observer.event(
-            ServerChanged(self._clock.wall() // MILLISECOND, name, state, detail[:500])
-        )
+        wall = self._clock.wall() // MILLISECOND
+        self._observer.event(ServerChanged(wall, name, state, detail[:500]))
 
 
 def _twin(endpoint: Endpoint) -> Endpoint:

@@ -117,3 +117,16 @@ class _Waiting:
     def finished(self, reply: Reply) -> None:
         if not self.reply.done():
             self.reply.set_result(reply)
+
+
+def in_words(reply: Reply, span: Nanoseconds) -> str:
+    """What went wrong, where nobody said it better."""
+    if reply.ending is Ending.CANCELLED:
+        return f"no answer within {span / SECOND:g} s"
+    if reply.detail:
+        return reply.detail
+    if reply.ending is Ending.ERROR:
+        return f"it answered with error {reply.code}"
+    if reply.ending is Ending.STATUS:
+        return f"it answered with HTTP status {reply.status}"
+    return reply.ending.value

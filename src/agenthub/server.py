@@ -24,7 +24,7 @@ from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.pinning import Pin, Standing
 from agenthub.domain.replay import changes_nothing, read_only, replay_safe
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
-from agenthub.inquiry import NO_SUCH_METHOD, Inquiry
+from agenthub.inquiry import NO_SUCH_METHOD, Inquiry, in_words
 from agenthub.listing import Guise, Kind, Listing, ToolFacts
 from agenthub.offer import Offer, OfferedTool, PendingTool
 from agenthub.ports import Clock, Observer, Upstream, UpstreamState
@@ -346,7 +346,7 @@ class Server:
     def _finding(self, reply: Reply, span: Nanoseconds) -> dict[str, object]:
         state, listing = self.state, self.listing
         ok = reply.ending is Ending.RESULT or reply.code == NO_SUCH_METHOD
-        problem = "" if ok else state.problem or _in_words(reply, span)
+        problem = "" if ok else state.problem or in_words(reply, span)
         if problem and state.words:
             problem += f": {state.words}"
         return {
@@ -394,16 +394,3 @@ class Server:
     def _tell(self, state: str, detail: str = "") -> None:
         wall = self._house.clock.wall() // MILLISECOND
         self._house.observer.event(ServerChanged(wall, self.name, state, detail[:500]))
-
-
-def _in_words(reply: Reply, span: Nanoseconds) -> str:
-    """What went wrong, where nobody said it better."""
-    if reply.ending is Ending.CANCELLED:
-        return f"no answer within {span / SECOND:g} s"
-    if reply.detail:
-        return reply.detail
-    if reply.ending is Ending.ERROR:
-        return f"it answered with error {reply.code}"
-    if reply.ending is Ending.STATUS:
-        return f"it answered with HTTP status {reply.status}"
-    return reply.ending.value

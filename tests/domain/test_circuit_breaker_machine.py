@@ -4,16 +4,21 @@ Clocks jump, operators interfere, processes restart, reports come late or for an
 What must hold in spite of it are the properties P1 to P9 and P11 of rule set §4.10.
 """
 
+from typing import TYPE_CHECKING
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.breaker_lab import WALL
 
 from agenthub.domain.breaker_config import BreakerConfig
-from agenthub.domain.circuit_breaker import NEVER, CircuitBreaker, State, Ticket
+from agenthub.domain.circuit_breaker import NEVER, CircuitBreaker, State
 from agenthub.domain.errors import Refusal
 from agenthub.domain.outcome import Effect
 from agenthub.domain.span import MILLISECOND, SECOND
+
+if TYPE_CHECKING:
+    from agenthub.domain.ticket import Ticket
 
 LEGAL = {
     (State.CLOSED, State.OPEN),

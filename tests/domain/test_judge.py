@@ -130,7 +130,6 @@ ROWS = [
     (Reply(Ending.PROTOCOL), verdict(UNKNOWN, FAIL, FAIL, "upstream_protocol")),
     (Reply(Ending.TOO_LARGE), verdict(UNKNOWN, FAIL, FAIL, "response_too_large")),
     (Reply(Ending.TIMEOUT), verdict(UNKNOWN, IGNORE, FAIL, "outcome_unknown", **SPREAD)),
-    (Reply(Ending.INTERACTIVE), verdict(UNKNOWN, OK, IGNORE, "interactive_unsupported")),
     # … and before
     *[
         (Reply(ending, written), verdict(NOT_SENT, server, tool, "upstream_unavailable", **more))
@@ -142,7 +141,6 @@ ROWS = [
             (Ending.PROTOCOL, FAIL, FAIL, {}),
             (Ending.TOO_LARGE, FAIL, FAIL, {}),
             (Ending.TIMEOUT, IGNORE, FAIL, SPREAD),
-            (Ending.INTERACTIVE, OK, IGNORE, {}),
         )
     ],
 ]

@@ -1,10 +1,11 @@
 """A breaker on a bench: its own clock, a list of its transitions, and words for its life."""
 
 from agenthub.domain.breaker_config import BreakerConfig
-from agenthub.domain.circuit_breaker import CircuitBreaker, State, Ticket, Transition
+from agenthub.domain.circuit_breaker import CircuitBreaker, State, Transition
 from agenthub.domain.errors import Refusal
 from agenthub.domain.outcome import Effect
 from agenthub.domain.span import MILLISECOND, SECOND
+from agenthub.domain.ticket import Ticket
 
 MIDDLE = 0.5
 """The chance that leaves the open time as it is."""

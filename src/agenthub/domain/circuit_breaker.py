@@ -34,24 +34,14 @@ from itertools import islice
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 
 from agenthub.domain.breaker_config import BreakerConfig, longest_open
 from agenthub.domain.breaker_record import LEVEL_MAX, NOTE_MAX, Record, State, Transition
 from agenthub.domain.errors import Refusal
 from agenthub.domain.outcome import Effect
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
+from agenthub.domain.ticket import Ticket
 from agenthub.domain.window import Recent, Window
-
-
-class Ticket(Struct, eq=False, gc=False):
-    """Permission for one attempt. To be reported once, and to nobody but the breaker it is from."""
-
-    generation: int
-    started: Nanoseconds
-    probe: bool
-    done: bool = False
-
 
 RETRY_AFTER_MAX: Final[Nanoseconds] = 300 * SECOND
 NEVER: Final[Nanoseconds] = 1 << 62

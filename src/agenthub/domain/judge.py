@@ -81,7 +81,6 @@ UNLISTED: Final = Verdict(Certainty.UNKNOWN, _OK, _IGNORE, "outcome_unknown")
 GARBAGE: Final = Verdict(Certainty.UNKNOWN, _FAIL, _FAIL, "upstream_protocol")
 TOO_LARGE: Final = Verdict(Certainty.UNKNOWN, _FAIL, _FAIL, "response_too_large")
 LOST: Final = Verdict(Certainty.UNKNOWN, _FAIL, _IGNORE, "outcome_unknown")
-INTERACTIVE: Final = Verdict(Certainty.UNKNOWN, _OK, _IGNORE, "interactive_unsupported")
 UNREACHED: Final = Verdict(Certainty.NOT_SENT, _FAIL, _IGNORE, "upstream_unavailable")
 
 _BY_STATUS: Final = dict.fromkeys(INVALID, ALIVE) | {
@@ -95,7 +94,6 @@ _BY_ENDING: Final = {
     Ending.PROTOCOL: GARBAGE,
     Ending.TOO_LARGE: TOO_LARGE,
     Ending.TIMEOUT: BROKEN_TOOL,
-    Ending.INTERACTIVE: INTERACTIVE,
 }
 _BY_CAUSE: Final = {
     Cause.CLIENT: Verdict(Certainty.UNKNOWN, _IGNORE, _IGNORE, "outcome_unknown"),

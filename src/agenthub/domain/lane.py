@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from agenthub.domain.bulkhead import Bulkhead
 from agenthub.domain.call import Call
-from agenthub.domain.circuit_breaker import CircuitBreaker, Ticket, Transition
+from agenthub.domain.circuit_breaker import CircuitBreaker, Transition
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import Refusal
 from agenthub.domain.judge import ToolSpread, Verdict
@@ -25,6 +25,7 @@ from agenthub.domain.quarantine import Quarantine
 from agenthub.domain.retry import RetryBudget
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.domain.throttle import ThrottleGate
+from agenthub.domain.ticket import Ticket
 from agenthub.domain.token_bucket import TokenBucket
 
 # An attribute of an Enum class costs more than a global name, and these stand on the hot path.

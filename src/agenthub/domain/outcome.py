@@ -39,8 +39,6 @@ class Ending(Enum):
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     """By the hub, with a cause (`Cause`)."""
-    INTERACTIVE = "interactive"
-    """The upstream asked the client something that this pair of eras cannot carry."""
 
 
 class Cause(Enum):

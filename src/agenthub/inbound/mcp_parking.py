@@ -10,7 +10,7 @@ a token and comes back with it in another request, to which answers and notifica
 on. A token is good for one round of one call of one caller at one face; whatever is wrong, nothing
 is run a second time.
 
-Source: MCP specification 2026-07-28, "Patterns, MRTR"; ADR 9; attacks A37, A38.
+Source: MCP specification 2026-07-28, "Patterns, MRTR"; ADR 10; attacks A37, A38.
 """
 
 import secrets
