@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from bridged import bridged
 from caller import Load
 from facts import facts
 from report import show_section, show_traffic, too_much
@@ -25,7 +26,7 @@ from subject import Hub, Nginx, Subject, Upstream
 from tool import tool
 from traffic import Work, compare
 
-SECTIONS = ("traffic", "upstream", "logged", "start", "memory", "lists", "stop")
+SECTIONS = ("traffic", "bridged", "upstream", "logged", "start", "memory", "lists", "stop")
 RESULTS = Path(__file__).parent / "results"
 OPEN_LOOP = 20_000
 """Calls a second, the figure of the issue."""
@@ -79,6 +80,8 @@ def measure(options: argparse.Namespace, home: Path) -> dict[str, Any]:
     if "traffic" in wanted:
         result["traffic"] = traffic(home, options.rounds, options.seconds)
         show_traffic(result["traffic"])
+    if "bridged" in wanted:
+        result["bridged"] = bridged(home / "bridged", options.rounds, options.seconds)
     upstream = Upstream()
     with upstream.process:
         if "upstream" in wanted or "logged" in wanted:
