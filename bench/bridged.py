@@ -1,7 +1,7 @@
 """What a change of era on the way costs: all four pairs of client and server, one hub.
 
-A client that can be asked nothing, and a server that asks nothing: the pairs differ in how a message
-is written, and the bound is on the hub's CPU beside the pair in which client and server agree.
+A client that can be asked nothing, and a server that asks nothing: the pairs differ in how a
+message is written, and the bound is on the CPU beside the pair in which client and server agree.
 """
 
 import statistics
