@@ -6,6 +6,7 @@ from support.fake_upstream import tool
 
 from agenthub.domain.pinning import Pin
 from agenthub.listing import (
+    ITEM_BYTES_MAX,
     ITEMS_MAX,
     Guise,
     Kind,
@@ -92,6 +93,14 @@ def test_a_tool_that_no_client_should_be_offered_is_excluded_and_the_others_stay
     assert [name_of(Kind.TOOLS, item) for item in kept] == ["good"]
     assert list(excluded) == ["tools #1"]
     assert why in excluded["tools #1"]
+
+
+@pytest.mark.parametrize("kind", [Kind.TOOLS, Kind.PROMPTS])
+def test_an_item_of_megabytes_is_excluded(kind):
+    items = [tool("huge", description="x" * ITEM_BYTES_MAX), tool("long", description="x" * 10**6)]
+    kept, excluded = sorted_items(kind, items)
+    assert [name_of(kind, item) for item in kept] == ["long"]
+    assert excluded == {f"{kind.key} #1": f"larger than {ITEM_BYTES_MAX} bytes"}
 
 
 def test_a_server_cannot_speak_in_the_name_of_the_hub():

@@ -78,6 +78,21 @@ async def test_a_change_while_the_lists_are_fetched_is_not_missed():
 
 
 @virtual_time()
+async def test_a_server_with_long_lists_is_asked_for_them_rarely():
+    """A35: each of them takes time to work through."""
+
+    def prepare(fake):
+        fake.tools["long"] = tool("long", description="x" * 1024 * 1024)
+
+    async with house("calculator", prepare={"calculator": prepare}) as hub:
+        fake, before = hub["calculator"], listings(hub["calculator"])
+        for _ in range(100):
+            fake.watcher.changed(*TOOLS_CHANGED)
+            await passes(ms(100))
+        assert listings(fake) - before == 2
+
+
+@virtual_time()
 async def test_what_was_known_stays_when_the_lists_cannot_be_fetched():
     async with house("calculator") as hub:
         fake = hub["calculator"]

@@ -53,6 +53,8 @@ class Offer:
         self.listing: Listing | None = None
         self.good_at = now
         """When what is listed was last known to be good."""
+        self.size_bytes = 0
+        """Of all lists."""
         self.instructions = ""
         """As clients get them."""
         self.pending: Mapping[str, Standing] = {}
@@ -76,6 +78,7 @@ class Offer:
         self._aliased = None
         self._items = {msgspec.json.decode(item, type=_Name).name: item for item in listing.tools}
         self._now = {name: self._same(name, pin_of(item)) for name, item in self._items.items()}
+        self.size_bytes = sum(len(bytes(i)) for kind in Kind for i in listing.items(kind))
         self.instructions = visible(listing.instructions)
         self._suspicions.clear()
         self._judge()

@@ -35,6 +35,8 @@ LISTS_TIMEOUT: Nanoseconds = 60 * SECOND
 """For all lists; nobody waits for it but the refresh itself."""
 SETTLE_S = 0.1
 """A server that says `list_changed` ten thousand times is asked once per such span (A35)."""
+LISTED_PER_S = 256 * 1024
+"""Bytes of lists that a server may have the hub work through, over time: 16 MiB take seconds."""
 RETRY_LISTS: Nanoseconds = 5 * SECOND
 """After lists that could not be fetched; doubles up to `RETRY_LISTS_MAX`."""
 RETRY_LISTS_MAX: Nanoseconds = 300 * SECOND
@@ -303,7 +305,7 @@ class Server:
         """Ask for all lists; on any failure what was known stays, and it is tried again later."""
         self._again = True
         while self._again:
-            await asyncio.sleep(SETTLE_S)
+            await asyncio.sleep(SETTLE_S + self._offer.size_bytes / LISTED_PER_S)
             self._again = False
             found = await self._inquiry.lists(LISTS_TIMEOUT)
             if isinstance(found, Listing):
