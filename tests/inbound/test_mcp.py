@@ -106,7 +106,7 @@ async def test_discover_says_what_the_servers_can_and_the_hub_relays():
     async with doors("calc", "files", prepare=prepare) as hub:
         found = (await hub(modern("server/discover", path="/mcp/calc"))).result
         assert found["supportedVersions"] == [
-            "2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26",
+            "2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05",
         ]  # fmt: skip
         assert found["instructions"] == "Be brief."
         assert found["capabilities"] == {

@@ -119,10 +119,11 @@ async def test_the_era_is_read_from_header_and_body():
         assert await asked(listing, mine) == (200, None)
         assert await asked(listing, old, mine) == (200, None)
         assert await asked(listing) == (400, -32600)
-        assert await asked(listing, (b"mcp-protocol-version", b"2024-11-05"), mine) == (400, -32602)
-        unknown = {"_meta": {**META, VERSION: "2024-11-05"}}
+        assert await asked(listing, (b"mcp-protocol-version", b"2024-10-07"), mine) == (400, -32602)
+        assert await asked(listing, (b"mcp-protocol-version", b"2024-11-05"), mine) == (200, None)
+        unknown = {"_meta": {**META, VERSION: "2024-10-07"}}
         sent = body_of("tools/list", unknown)
-        assert await asked(sent, (b"mcp-protocol-version", b"2024-11-05"), method) == (400, -32022)
+        assert await asked(sent, (b"mcp-protocol-version", b"2024-10-07"), method) == (400, -32022)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ async def test_an_unsupported_version_is_told_what_is_supported():
         assert refused(asked) == (400, -32022)
         assert asked.json["id"] == "v"
         assert asked.json["error"]["data"] == {
-            "supported": ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"],
+            "supported": ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"],
             "requested": "2030-01-01",
         }
 

@@ -16,8 +16,9 @@ from support.stdio_hub import until
 
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import MILLISECOND, SECOND
+from agenthub.inbound.mcp_channel import ChannelReplies
 from agenthub.inbound.mcp_questions import GONE
-from agenthub.inbound.mcp_stdio import StdioDoor, StdioReplies
+from agenthub.inbound.mcp_stdio import StdioDoor
 from agenthub.settings import LimitSettings
 
 ADD = {"name": "calc__add", "arguments": {}}
@@ -170,10 +171,10 @@ def test_a_notification_that_finds_no_room_is_dropped():
             self.written += (message,)
 
     door = Door()
-    StdioReplies(door, b"1").notify(*PROGRESS)
+    ChannelReplies(door, b"1").notify(*PROGRESS)
     assert door.written == ()
     door.is_full = False
-    StdioReplies(door, b"1").notify(*PROGRESS)
+    ChannelReplies(door, b"1").notify(*PROGRESS)
     assert len(door.written) == 1
 
 
@@ -430,6 +431,6 @@ async def test_a_client_that_leaves_parked_calls_behind_leaves_nothing():
 
 async def test_a_client_of_the_new_era_is_asked_between_rounds_only():
     async with client() as me:
-        replies = StdioReplies(me.door, b"1")
+        replies = ChannelReplies(me.door, b"1")
         assert not replies.ask("roots/list", b"{}", lambda result, error: None)
         await me.end()

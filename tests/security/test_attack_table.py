@@ -9,7 +9,7 @@ DEFINITIONS = "security/test_definitions.py"
 SETTINGS, GATEWAY = "test_settings.py", "test_gateway.py"
 
 QUESTIONS, PARKING = "inbound/test_mcp_questions.py", "inbound/test_mcp_parking.py"
-SEAL = "inbound/test_mcp_seal.py"
+SEAL, SSE = "inbound/test_mcp_seal.py", "inbound/test_mcp_sse.py"
 
 ATTACKS = {
     "A01": rows(
@@ -67,6 +67,7 @@ ATTACKS = {
     "A17": (
         *rows(HUB, "test_a16_a17_headers_versions_and_sessions_that_lie"),
         *rows(MCP, "test_a_session_that_is_missing_forged_or_anothers"),
+        *rows(SSE, "test_a17_a_session_is_of_no_use_to_anybody_else"),
     ),
     "A18": rows(HUB, "test_a18_odd_names_of_tools_reach_nobody"),
     "A19": rows(HUB, "test_a19_an_address_that_is_no_web_address_is_refused"),
@@ -127,6 +128,7 @@ ATTACKS = {
         *rows(QUESTIONS, "test_a_server_may_not_ask_what_the_client_did_not_declare"),
         *rows(PARKING, "test_what_was_not_declared_is_refused_to_the_server_alone",
               "test_a_server_that_asks_without_end_is_refused"),
+        *rows(SSE, "test_a35_a_client_that_does_not_read_gets_no_more_notifications"),
     ),
     "A37": (
         *rows(PARKING, "test_a_state_is_good_for_one_round",

@@ -166,6 +166,56 @@ class Legacy(Http):
         return await self.send(path, headers, json.dumps(body).encode(), key, once)
 
 
+class Sse:
+    """HTTP+SSE of 2024-11-05: a stream, and posts beside it."""
+
+    name = "mcp"
+    is_keyed = True
+    takes_idempotency_keys = True
+
+    def __init__(self, hub, by, *, own_face):
+        self.hub, self.by, self.own_face = hub, by, own_face
+
+    async def ask(self, server, tool, *, key=ADMIN_TOKEN, once=None, **arguments):
+        name = tool if self.own_face else f"{server}__{tool}"
+        port = self.hub.ports[self.by]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        path = f"/sse/{server}" if self.own_face else "/sse"
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+            f"Authorization: Bearer {key}\r\nAccept: text/event-stream\r\n\r\n".encode()
+        )
+        try:
+            async with asyncio.timeout(BOUND_S):
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                if b"text/event-stream" not in head:
+                    size = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+                    said = json.loads(await reader.readexactly(size))
+                    return said["code"] if "code" in said else _word(said)
+                address = (await _field(reader, b"data: ")).decode()
+                await self.post(address, initialize().request.body, key)
+                await _field(reader, b"data: ")
+                params = {"name": name, "arguments": arguments}
+                body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+                answer = await self.post(address, json.dumps(body).encode(), key, once)
+                if answer.status != 202:
+                    return answer.json["code"]
+                return _word(json.loads(await _field(reader, b"data: ")))
+        finally:
+            writer.transport.abort()
+
+    async def post(self, address, body, key, once=None):
+        more = [] if once is None else [(b"idempotency-key", once)]
+        return await post(self.hub, self.by, address, more, body, key)
+
+
+async def _field(reader, name):
+    """The next line of the stream that begins so, without that."""
+    while not (line := await reader.readline()).startswith(name):
+        assert line, "the stream ended"
+    return line.removeprefix(name).strip()
+
+
 class Rest:
     name = "rest"
     is_keyed = True
@@ -272,6 +322,10 @@ DOORS = {
     "old mcp/{endpoint}, own protocol": lambda hub: Legacy(hub, "own", own_face=True),
     "old mcp, uvicorn": lambda hub: Legacy(hub, "uvicorn", own_face=False),
     "old mcp/{endpoint}, uvicorn": lambda hub: Legacy(hub, "uvicorn", own_face=True),
+    "sse, own protocol": lambda hub: Sse(hub, "own", own_face=False),
+    "sse/{endpoint}, own protocol": lambda hub: Sse(hub, "own", own_face=True),
+    "sse, uvicorn": lambda hub: Sse(hub, "uvicorn", own_face=False),
+    "sse/{endpoint}, uvicorn": lambda hub: Sse(hub, "uvicorn", own_face=True),
     "stdio": lambda hub: Stdio(hub, old=False, own_face=False),
     "stdio ENDPOINT": lambda hub: Stdio(hub, old=False, own_face=True),
     "old stdio": lambda hub: Stdio(hub, old=True, own_face=False),

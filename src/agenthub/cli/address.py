@@ -28,4 +28,4 @@ def is_own(url: str, own: str) -> bool:
     hosts = {there.hostname, here.hostname}
     same_host = len(hosts) == 1 or hosts <= LOOPBACK
     path = there.path.rstrip("/")
-    return same_port and same_host and (path == "/mcp" or path.startswith("/mcp/"))
+    return same_port and same_host and path.split("/")[1:2] in (["mcp"], ["sse"])

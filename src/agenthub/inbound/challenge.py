@@ -38,13 +38,13 @@ class Challenge:
             for scope in Scope
         }
 
-    def unauthorized(self, path: str, *, shown: bool) -> Rejection:
-        """`shown`: whether a token was shown, which then was not good."""
+    def unauthorized(self, path: str, scope: Scope, *, shown: bool) -> Rejection:
+        """`scope`: what a token would need; `shown`: whether one was shown, which was not good."""
         if not self._issuers:
             return no.UNAUTHORIZED
         error = 'error="invalid_token", ' if shown else ""
-        scope = self._scopes[Scope.TOOLS if _is_mcp(path) else Scope.READ]
-        return self._with(no.UNAUTHORIZED, f'Bearer {error}scope="{scope}", {self._metadata(path)}')
+        words = f'Bearer {error}scope="{self._scopes[scope]}", {self._metadata(path)}'
+        return self._with(no.UNAUTHORIZED, words)
 
     def forbidden(self, path: str, scope: Scope) -> Rejection:
         if not self._issuers:

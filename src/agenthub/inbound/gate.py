@@ -47,6 +47,9 @@ NEEDS: Final[Mapping[str, Need]] = {
     "/openapi.json": Need.READ,
     "/mcp": Need.TOOLS,
     "/mcp/": Need.TOOLS,
+    "/messages": Need.TOOLS,
+    "/sse": Need.TOOLS,
+    "/sse/": Need.TOOLS,
     "/api/": Need.KEY,
 }
 """Every address of the hub. One that ends in `/` stands for what is below it, not for itself."""
@@ -142,7 +145,8 @@ class Gate:
         except NotYet:
             return no.NOT_YET
         if caller is None:
-            return self._challenge.unauthorized(address.path, shown=token is not None)
+            scope = _SCOPES.get(address.need, Scope.READ)
+            return self._challenge.unauthorized(address.path, scope, shown=token is not None)
         if address.need is Need.NOBODY:
             return no.NOT_FOUND
         scope = _SCOPES.get(address.need)

@@ -4,9 +4,9 @@
     ──────────────────────────────────────────────────────────────────────────────────────
     2026-07-28, or unknown           any                           modern (unknown: -32022)
     none                             `_meta` names a version       modern, header missing: -32020
-    2025-11-25, -06-18, -03-26       `_meta` names a version       the two differ: -32020
-    2025-…, or none                  `initialize`                  legacy, begins a session
-    2025-…, or none                  any                           legacy, in its session
+    2025-…, 2024-11-05               `_meta` names a version       the two differ: -32020
+    2025-…, 2024-…, or none          `initialize`                  legacy, begins a session
+    2025-…, 2024-…, or none          any                           legacy, in its session
 
 The header alone decides nothing that the body does not confirm: who routes by headers would
 otherwise see another request than the one that is served (A16).
@@ -15,6 +15,7 @@ Source: MCP specification 2026-07-28 and 2025-11-25, "Streamable HTTP"; attacks 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from agenthub.domain.call import Era
@@ -37,6 +38,7 @@ from agenthub.inbound.mcp_request import (
     shown,
 )
 from agenthub.inbound.mcp_session import Sessions
+from agenthub.inbound.mcp_sse import SseDoor
 from agenthub.inbound.mcp_stream import HttpFeed, HttpReplies, Pulse
 from agenthub.inbound.mcp_terms import (
     INVALID_REQUEST,
@@ -67,24 +69,35 @@ class McpHttp:
         self.subscriptions = Subscriptions(hub, self.door)
         self.legacy = LegacyDoor(self.door, self.subscriptions)
         self.sessions = Sessions(hub.session_secret, self.legacy.leave)
-        self._faces: dict[str, Face] = {}
+        self.sse = SseDoor(self.legacy, self.pulse)
+        self._faces: dict[str, HotDoor] = {}
 
     def hot(self, path: str) -> HotDoor | None:
         """The door at this path, if it is one of MCP's."""
         face = self._faces.get(path)
         if face is None:
-            head, _, endpoint = path.removeprefix("/").partition("/")
-            if head != "mcp" or "/" in endpoint.removeprefix(FACE) or path == "/mcp/":
+            face = self._face(path)
+            if face is None:
                 return None
-            face = Face(self, endpoint or None)
             if len(self._faces) < FACES_MAX:
                 self._faces[path] = face
         return face
+
+    def _face(self, path: str) -> HotDoor | None:
+        head, slash, endpoint = path.removeprefix("/").partition("/")
+        if "/" in endpoint.removeprefix(FACE) or (slash and not endpoint):
+            return None
+        if head == "mcp":
+            return Face(self, endpoint or None)
+        if head == "sse":
+            return partial(self.sse.open, endpoint or None)
+        return self.sse.post if path == "/messages" else None
 
     def close(self) -> None:
         """The hub stops: open subscriptions end with their result. Calls are the gateway's."""
         self.door.close()
         self.subscriptions.close()
+        self.sse.close()
         self.pulse.close()
 
 

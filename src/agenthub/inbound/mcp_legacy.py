@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 from msgspec import Raw, structs
 
-from agenthub.domain.errors import HubError
+from agenthub.domain.caller import Caller
+from agenthub.domain.errors import HubError, UnknownTarget
+from agenthub.domain.view import view_of
 from agenthub.inbound.mcp import McpDoor
 from agenthub.inbound.mcp_session import Session
-from agenthub.inbound.mcp_terms import CANCELLED, SERVER_INFO, Replies
-from agenthub.inbound.subscriptions import Subscriptions
+from agenthub.inbound.mcp_terms import CANCELLED, SERVER_INFO, Context, Replies
+from agenthub.inbound.subscriptions import Feed, Subscription, Subscriptions, Uris
 from agenthub.passage import Passage
 from agenthub.wire.jsonrpc import Message
 
@@ -31,6 +33,25 @@ class LegacyDoor:
             "resources/subscribe": self._subscribe,
             "resources/unsubscribe": self._unsubscribe,
         }
+
+    def ids(self) -> str:
+        return self._door.hub.ids()
+
+    def enter(self, caller: Caller, endpoint: str | None) -> Caller:
+        """The caller as it is at this face. Raises UnknownTarget: there is none for it."""
+        catalog, view = self._door.hub.catalog, view_of(endpoint)
+        if view is not None:
+            inside = catalog.views.enter(view, caller)
+        else:
+            is_there = endpoint is None or catalog.find(endpoint, caller) is not None
+            inside = caller if is_there else None
+        if inside is None:
+            raise UnknownTarget("There is no server or view of this name")
+        return inside
+
+    def stream(self, context: Context, uris: Uris, feed: Feed) -> Subscription:
+        """The news that a session hears. Raises Overloaded."""
+        return self._subscriptions.stream(context, uris, feed)
 
     def welcome(self, session: Session) -> bytes:
         """The result of `initialize`."""

@@ -88,6 +88,11 @@ class Session:
         """(server, its own URI) → the URI as the client knows it."""
         self.stream: News | None = None
 
+    def meet(self, caller: Caller) -> None:
+        """The same principal again: what its key may see can have changed since."""
+        if self.context.caller is not caller:
+            self.context = structs.replace(self.context, caller=caller)
+
     def set_level(self, message: Message) -> None:
         """Raises InvalidParams."""
         level = message.parsed.get("level")
@@ -163,9 +168,7 @@ class Sessions:
         facts = session.facts
         if facts.principal != caller.id or facts.endpoint != endpoint:
             return None
-        if session.context.caller is not caller:
-            # What the key may see can have changed since.
-            session.context = structs.replace(session.context, caller=caller)
+        session.meet(caller)
         self._keep(session_id, session)
         return session
 

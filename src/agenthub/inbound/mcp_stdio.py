@@ -14,24 +14,21 @@ Source: MCP specification 2026-07-28 and 2025-11-25, "stdio"; "Versioning, Backw
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from msgspec import structs
 
 from agenthub.domain.call import Era
 from agenthub.domain.caller import Caller, Scope
-from agenthub.domain.errors import HubError, InvalidParams
+from agenthub.domain.errors import HubError
 from agenthub.domain.outcome import Cause
 from agenthub.domain.view import view_of
 from agenthub.hub import Hub
 from agenthub.inbound.mcp import McpDoor
+from agenthub.inbound.mcp_channel import ChannelReplies, LegacyChannel
 from agenthub.inbound.mcp_legacy import LegacyDoor
-from agenthub.inbound.mcp_questions import Questions, withdrawal
 from agenthub.inbound.mcp_request import check_version
 from agenthub.inbound.mcp_said import check_meta, said_in
-from agenthub.inbound.mcp_session import RunningRequests, Session, read_initialize
 from agenthub.inbound.mcp_terms import (
     CANCELLED,
     INVALID_REQUEST,
@@ -39,9 +36,7 @@ from agenthub.inbound.mcp_terms import (
     METHOD_NOT_FOUND,
     SUPPORTED,
     VERSION_KEY,
-    Answered,
     Context,
-    UnderWay,
 )
 from agenthub.inbound.pipe import PipeReader, PipeWriter
 from agenthub.inbound.subscriptions import Subscription, Subscriptions
@@ -52,7 +47,6 @@ from agenthub.wire.jsonrpc import (
     error_message,
     notification,
     read_message,
-    request_message,
     result_message,
 )
 from agenthub.wire.strict_json import BadJson
@@ -79,12 +73,12 @@ class StdioDoor:
         self._writer = PipeWriter(stdout, self._drained)
         self._door = McpDoor(hub)
         self._subscriptions = Subscriptions(hub, self._door)
-        self._legacy = LegacyDoor(self._door, self._subscriptions)
-        self._era: Era | None = None
-        self._session: Session | None = None
-        self._running = RunningRequests()
+        context = Context(STDIO, face, Era.LEGACY, door="stdio")
+        self._old = LegacyChannel(self, LegacyDoor(self._door, self._subscriptions), context)
+        self._running = self._old.running
+        self._is_modern = False
         self._listening: dict[bytes, Subscription] = {}
-        self._open: set[StdioReplies] = set()
+        self._open: set[ChannelReplies] = set()
         self._idle = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -96,16 +90,15 @@ class StdioDoor:
                 for line in lines:
                     self._take(line)
                 await self._room.wait()
-            if self._session is not None:
-                self._session.questions.give_up()
+            if self._old.session is not None:
+                self._old.session.questions.give_up()
             await self._finish(self._limits.drain_ms)
         finally:
             self._subscriptions.close()
             self._door.close()
             self._running.cancel_all(Cause.SHUTDOWN)
             await self._finish(GIVE_UP_MS)
-            if self._session is not None:
-                self._legacy.leave(self._session)
+            self._old.leave()
             await self._writer.close()
 
     async def _finish(self, span_ms: int) -> None:
@@ -135,83 +128,57 @@ class StdioDoor:
             self._room.set()
             for subscription in list(self._listening.values()):
                 subscription.resume()
-            if self._session is not None and self._session.stream is not None:
-                self._session.stream.resume()
+            self._old.resume()
 
-    def began(self, message_id: bytes, replies: "StdioReplies") -> None:
+    def news_ended(self) -> None:
+        """The client may still ask for other things."""
+
+    def began(self, message_id: bytes, replies: ChannelReplies) -> None:
         """A request is under way."""
         self._running.add(message_id, replies)
         self._open.add(replies)
 
-    def ended(self, message_id: bytes, replies: "StdioReplies") -> None:
+    def ended(self, message_id: bytes, replies: ChannelReplies) -> None:
         self._running.discard(message_id, replies)
         self._open.discard(replies)
         self._idle.set()
-
-    def _error(
-        self, message_id: bytes | None, code: int, words: str, data: Mapping[str, Any] | None = None
-    ) -> None:
-        self.write(error_message(message_id, code, words, data))
-
-    def _refuse(self, message_id: bytes | None, error: HubError) -> None:
-        error.request_id = error.request_id or self._hub.ids()
-        self._error(message_id, error.code, str(error), error.data())
 
     # ------------------------------------------------------------ reading
 
     def _take(self, line: bytes | None) -> None:
         if line is None:
-            self._error(None, INVALID_REQUEST, f"A line is over {self._limits.body_bytes} bytes")
+            words = f"A line is over {self._limits.body_bytes} bytes"
+            self.write(error_message(None, INVALID_REQUEST, words))
             return
         try:
             message = read_message(line)
         except (BadJson, InvalidRequest) as error:
-            self._refuse(getattr(error, "message_id", None), error)
+            self._old.refuse(getattr(error, "message_id", None), error)
             return
-        if self._era is None:
-            self._decide(message)
-        if message.kind is Kind.RESPONSE:
-            if self._session is not None:
-                self._session.questions.answer(message)
-            return
-        if self._session is not None:
-            self._take_legacy(self._session, message, len(line))
-        elif message.kind is Kind.NOTIFICATION:
-            if message.method == CANCELLED:
-                self._cancel(message)
-        elif self._era is Era.MODERN:
+        if not self._is_modern and self._old.session is None:
+            # The first message that says so decides the era.
+            self._is_modern = VERSION_KEY in message.meta or message.method == "server/discover"
+        if not self._is_modern:
+            self._old.take(message, {"size_bytes": len(line)})
+        elif message.kind is Kind.REQUEST:
             self._take_modern(message, len(line))
-        else:
-            self._take_early(message)
-
-    def _decide(self, message: Message) -> None:
-        """The first message that says so decides the era."""
-        if VERSION_KEY in message.meta or message.method == "server/discover":
-            self._era = Era.MODERN
-
-    def _take_early(self, message: Message) -> None:
-        """Before the era is known."""
-        if message.method == "initialize":
-            self._begin(message)
-        elif message.method == "ping":
-            self.write(result_message(message.id, b"{}"))
-        else:
-            words = "Begin with `initialize`, or say the protocol's version in `_meta`"
-            self._refuse(message.id, InvalidParams(words))
+        elif message.method == CANCELLED:
+            self._cancel(message)
 
     # ------------------------------------------------------------ the new era
 
     def _take_modern(self, message: Message, size: int) -> None:
         if message.method == "initialize":
             words = "This process speaks 2026-07-28 since its first message"
-            self._error(message.id, METHOD_NOT_FOUND, words, {"supported": list(SUPPORTED)})
+            data = {"supported": list(SUPPORTED)}
+            self.write(error_message(message.id, METHOD_NOT_FOUND, words, data))
             return
         try:
             check_meta(message)
             check_version(message)
-            caller = self._caller()
+            caller = self.caller()
         except HubError as error:
-            self._refuse(message.id, error)
+            self._old.refuse(message.id, error)
             return
         said = said_in(message)
         context = Context(
@@ -221,12 +188,12 @@ class StdioDoor:
         if message.method == LISTEN:
             self._listen(message, context)
             return
-        replies = StdioReplies(self, message.id)
+        replies = ChannelReplies(self, message.id)
         passage = self._door.request(message, context, replies)
         if passage is not None:
             replies.attend(passage)
 
-    def _caller(self) -> Caller:
+    def caller(self) -> Caller:
         """The client, as it is at this face. Raises UnknownTarget: the view has gone."""
         view = view_of(self._face)
         return STDIO if view is None else STDIO.within(self._hub.catalog.views.get(view))
@@ -236,7 +203,7 @@ class StdioDoor:
         try:
             opened = self._subscriptions.listen(message, context, feed)
         except HubError as error:
-            self._refuse(message.id, error)
+            self._old.refuse(message.id, error)
             return
         if old := self._listening.pop(message.id, None):
             old.drop()
@@ -247,97 +214,6 @@ class StdioDoor:
         self._running.cancel(wanted)
         if subscription := self._listening.pop(wanted, None):
             subscription.drop()
-
-    # ------------------------------------------------------------ the old era
-
-    def _begin(self, message: Message) -> None:
-        try:
-            caller = self._caller()
-            facts = read_initialize(message, caller, self._face)
-        except HubError as error:
-            self._refuse(message.id, error)
-            return
-        session = self._session = Session(facts, caller, "stdio")
-        session.running = self._running
-        self._era = Era.LEGACY
-        self.write(result_message(message.id, self._legacy.welcome(session)))
-
-    def _take_legacy(self, session: Session, message: Message, size: int) -> None:
-        if message.kind is Kind.NOTIFICATION:
-            if message.method == "notifications/initialized" and session.stream is None:
-                session.stream = self._subscriptions.stream(
-                    session.context, session.subscribed, StdioFeed(self, b"")
-                )
-            self._legacy.notification(session, message)
-            return
-        if message.method == "initialize":
-            self._error(message.id, INVALID_REQUEST, "This session is initialized already")
-            return
-        try:
-            session.context = structs.replace(session.context, caller=self._caller())
-        except HubError as error:
-            self._refuse(message.id, error)
-            return
-        replies = StdioReplies(self, message.id, session.questions)
-        passage = self._legacy.request(session, message, replies, {"size_bytes": size})
-        if passage is not None:
-            replies.attend(passage)
-
-
-class StdioReplies:
-    """`Replies` to one request."""
-
-    def __init__(
-        self, door: StdioDoor, message_id: bytes, questions: Questions | None = None
-    ) -> None:
-        self._door = door
-        self._id = message_id
-        self._questions = questions
-        """Of the session, in the old era: what the client was asked."""
-        self._passage: UnderWay | None = None
-        self._over = False
-        self._unwanted = False
-
-    def attend(self, passage: UnderWay) -> None:
-        """The call is under way, or over already."""
-        if not self._over:
-            self._passage = passage
-            self._door.began(self._id, self)
-
-    def result(self, raw: bytes) -> None:
-        self._finish(result_message(self._id, raw))
-
-    def error(self, code: int, message: str, data: Mapping[str, Any] | bytes | None = None) -> None:
-        self._finish(error_message(self._id, code, message, data))
-
-    def notify(self, method: str, params: bytes) -> None:
-        if not self._door.is_full:
-            self._door.write(notification(method, params))
-
-    def ask(self, method: str, params: bytes, answered: Answered) -> bool:
-        if self._questions is None:
-            return False
-        question_id = self._questions.put(self, answered)
-        self._door.write(request_message(question_id, method, params))
-        return True
-
-    def follow(self, under_way: UnderWay) -> None:
-        self._passage = under_way
-
-    def cancel(self, cause: Cause) -> None:
-        """Whoever cancels a request hears no more of it."""
-        self._unwanted = cause is Cause.CLIENT
-        assert self._passage is not None, "only what is under way is listed anywhere"
-        self._passage.cancel(cause)
-
-    def _finish(self, message: bytes) -> None:
-        self._over = True
-        if self._questions:
-            for question_id in self._questions.forget(self):
-                self._door.write(notification(CANCELLED, withdrawal(question_id)))
-        if not self._unwanted:
-            self._door.write(message)
-        self._door.ended(self._id, self)
 
 
 class StdioFeed:
@@ -355,5 +231,4 @@ class StdioFeed:
         self._door.write(notification(method, params))
 
     def end(self, result: bytes) -> None:
-        if self._id:
-            self._door.write(result_message(self._id, result))
+        self._door.write(result_message(self._id, result))

@@ -16,7 +16,7 @@ from agenthub.domain.outcome import Cause
 from agenthub.inbound.exchange import Headers
 
 MODERN: Final = "2026-07-28"
-LEGACY_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26")
+LEGACY_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 SUPPORTED: Final = (MODERN, *LEGACY_VERSIONS)
 
 PROTOCOL: Final = "io.modelcontextprotocol/"
