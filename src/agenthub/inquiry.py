@@ -105,19 +105,6 @@ class Inquiry:
         return items
 
 
-def in_words(reply: Reply, span: Nanoseconds) -> str:
-    """What went wrong, where nobody said it better."""
-    if reply.ending is Ending.CANCELLED:
-        return f"no answer within {span / SECOND:g} s"
-    if reply.detail:
-        return reply.detail
-    if reply.ending is Ending.ERROR:
-        return f"it answered with error {reply.code}"
-    if reply.ending is Ending.STATUS:
-        return f"it answered with HTTP status {reply.status}"
-    return reply.ending.value
-
-
 class _Waiting:
     """Receives one attempt's end for a coroutine."""
 
