@@ -130,6 +130,13 @@ ATTACKS = {
               "test_a_server_that_asks_without_end_is_refused"),
         *rows(SSE, "test_a35_a_client_that_does_not_read_gets_no_more_notifications"),
     ),
+    "A36": rows(
+        "inbound/test_mcp_dialogue.py",
+        "test_where_many_servers_meet_a_person_is_told_which_one_asks",
+        "test_a_client_of_the_old_era_is_told_too",
+        "test_a_server_is_told_only_what_the_operator_lets_it_ask",
+        "test_a_page_is_refused_where_pages_are_off",
+    ),
     "A37": (
         *rows(PARKING, "test_a_state_is_good_for_one_round",
               "test_a_state_is_bound_to_its_caller_face_tool_and_arguments"),

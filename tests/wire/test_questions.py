@@ -8,6 +8,8 @@ from agenthub.wire.questions import (
     declared_for_questions,
     is_answer,
     missing_for,
+    naming,
+    permitted,
     read_input_required,
 )
 
@@ -50,6 +52,35 @@ def test_what_is_no_object_declares_nothing():
 def test_only_the_three_questions_are_known():
     with pytest.raises(ValueError, match="ping is no question"):
         missing_for("ping", b"{}", b"{}")
+
+
+@pytest.mark.parametrize(
+    ("policy", "declared", "left"),
+    [
+        ("all", b'{"roots": {} }', b'{"roots": {} }'),
+        ("none", b"{}", b"{}"),
+        ("none", b'{"roots":{},"extensions":{"a":{}}}', b'{"extensions":{"a":{}}}'),
+        ("no-pages", b'{"elicitation":{"url":{}},"roots":{}}', b'{"roots":{}}'),
+        ("no-pages", b'{"elicitation":{"url":{},"form":{}}}', b'{"elicitation":{"form":{}}}'),
+        ("no-pages", b'{"elicitation":{}}', b'{"elicitation":{}}'),
+        ("no-pages", b'{"elicitation":7}', b'{"elicitation":7}'),
+    ],
+)  # fmt: skip
+def test_an_operator_lets_a_server_ask_less(policy, declared, left):
+    assert permitted(declared, policy) == left
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "shown"),
+    [
+        (ELICIT, b'{"message":"Your name?","x":1.0}', b'{"message":"git: Your name?","x":1.0}'),
+        (ELICIT, b'{"message":7}', b'{"message":"git asks"}'),
+        (ELICIT, b"{}", b'{"message":"git asks"}'),
+        (SAMPLE, b'{"message":"x"}', b'{"message":"x"}'),
+    ],
+)
+def test_a_question_to_a_person_says_who_asks(method, params, shown):
+    assert naming("git", method, params) == shown
 
 
 @pytest.mark.parametrize(

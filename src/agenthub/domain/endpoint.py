@@ -76,6 +76,9 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """Sessions with an older server that belong to one caller each, for calls whose client can be
     asked (elicitation, sampling, roots); None: 64, or 8 over stdio, where each is a process of its
     own. 0: none, and such a server cannot ask anybody."""
+    questions: str = "all"
+    """What it may ask the client in the middle of a call, as far as the client can be asked at all.
+    `all`; `no-pages`: not to open an address (elicitation by URL); `none`."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     attempts: int = 3
     """Of one call on one server, the first included (R36)."""

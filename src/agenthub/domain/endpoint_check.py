@@ -66,6 +66,7 @@ BOUNDS: Final[Mapping[tuple[type, str], Bounds]] = {
 }
 """The range of every number that an endpoint has."""
 
+QUESTIONS: Final = ("all", "no-pages", "none")
 FALLBACKS_MAX: Final = 3
 URL_MAX: Final = 8_192
 COMMAND_MAX_BYTES: Final = 96 * 1024
@@ -110,6 +111,10 @@ def check_endpoint(endpoint: Endpoint) -> None:
     _check_process(endpoint)
     _check_headers(endpoint)
     _check_fallbacks(endpoint)
+    if endpoint.questions not in QUESTIONS:
+        raise BadSetting(
+            f"questions: expected {', '.join(QUESTIONS)}; got {_shown(endpoint.questions)!r}"
+        )
     _check_numbers("", endpoint)
     if endpoint.pinning not in POLICIES:
         raise BadSetting(

@@ -46,6 +46,7 @@ from agenthub.passage import Passage
 from agenthub.server import Server
 from agenthub.wire.jsonrpc import Message, without_members
 from agenthub.wire.mcp_headers import check_params, received_params
+from agenthub.wire.questions import permitted
 from agenthub.wire.trace import SPAN_HEX, TRACE_PARENT, continued
 
 HARD_CAP_MS: Final = 300_000
@@ -144,7 +145,8 @@ class McpDoor:
             answers = False
         call = Call(
             call_id, context.caller, context.door, endpoint, message.method, bare, params,
-            passed_on, hub.clock.now() + span, context.era, context.capabilities,
+            passed_on, hub.clock.now() + span, context.era,
+            permitted(context.capabilities, server.endpoint.questions),
             context.client_info, key, context.size_bytes, parsed.get("arguments"),
         )  # fmt: skip
         if context.headers and message.method == "tools/call":

@@ -32,6 +32,7 @@ from agenthub.wire.questions import (
     MAY_ASK,
     InputRequired,
     missing_for,
+    naming,
     read_input_required,
 )
 
@@ -81,6 +82,9 @@ class Dialogue:
     def asked(self, receiver: CallReceiver, question: Question, passage: Passage) -> None:
         """A server of the old era asks."""
         call, replies = receiver.call, receiver.replies
+        if receiver.face:
+            named = naming(receiver.face, question.method, question.params)
+            question = structs.replace(question, params=named)
         if missing_for(question.method, question.params, call.capabilities):
             passage.answer(question.id, b"", UNDECLARED)
         elif call.era is Era.MODERN:
@@ -100,6 +104,8 @@ class Dialogue:
         if call.method not in MAY_ASK:
             raise UpstreamProtocol(f"The server asks the client something during {call.method}")
         wanted = read_input_required(result)
+        if receiver.face and wanted.requests:
+            result, wanted = _naming(receiver.face, result, wanted)
         if call.era is Era.LEGACY:
             if receiver.rounds is None:
                 receiver.rounds = Rounds(self._hub, receiver)
@@ -129,7 +135,10 @@ class Dialogue:
         if not asked:
             raise UpstreamProtocol("The server wants pages opened and names none")
         raw = _encode({"resultType": "input_required", "inputRequests": asked})
-        _check_declared(read_input_required(raw), call)
+        wanted = read_input_required(raw)
+        if receiver.face:
+            raw, wanted = _naming(receiver.face, raw, wanted)
+        _check_declared(wanted, call)
         state = self._seal.close(call, receiver.face, served_by, What.AGAIN, None)
         receiver.replies.result(with_members(raw, {"requestState": _encode(state)}))
 
@@ -171,6 +180,17 @@ class Dialogue:
         yield call.endpoint
         for server in self._hub.catalog.all_servers():
             yield server.name
+
+
+def _naming(server: str, result: bytes, wanted: InputRequired) -> tuple[bytes, InputRequired]:
+    """The same, with who asks in each question to a person: all else stays as it was written."""
+    members = msgspec.json.decode(result, type=dict[str, Raw])
+    asked = msgspec.json.decode(members["inputRequests"], type=dict[str, dict[str, Raw]])
+    for key, one in wanted.requests.items():
+        if one.method == ELICIT:
+            asked[key]["params"] = Raw(naming(server, one.method, one.params))
+    named = with_members(result, {"inputRequests": _encode(asked)})
+    return named, read_input_required(named)
 
 
 def _check_declared(wanted: InputRequired, call: Call) -> None:

@@ -12,10 +12,13 @@ Source: MCP specification 2026-07-28, "Patterns, MRTR"; 2025-11-25, "Client Feat
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from functools import lru_cache
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from msgspec import Raw, Struct, field
+
+from agenthub.wire.jsonrpc import with_members
 
 ELICIT: Final = "elicitation/create"
 SAMPLE: Final = "sampling/createMessage"
@@ -94,6 +97,39 @@ def declared_for_questions(capabilities: bytes) -> bytes:
     )
 
 
+def permitted(capabilities: bytes, policy: str) -> bytes:
+    """What is left of a client's declaration where a server may not ask everything (A36).
+
+    `policy`: as `Endpoint.questions`. A server that is told less asks less.
+    """
+    if policy == "all" or capabilities == b"{}":
+        return capabilities
+    return _permitted(capabilities, policy)
+
+
+@lru_cache(256)
+def _permitted(capabilities: bytes, policy: str) -> bytes:
+    declared = dict(_object(capabilities))
+    if policy == "none":
+        for name in _KINDS:
+            declared.pop(name, None)
+    elif "url" in (elicitation := _part(declared, "elicitation")):
+        del declared["elicitation"]
+        if "form" in elicitation:
+            declared["elicitation"] = {"form": elicitation["form"]}
+    return msgspec.json.encode(declared)
+
+
+def naming(server: str, method: str, params: bytes | Raw) -> bytes:
+    """The question's params, saying which of many servers it is that asks a person (A36)."""
+    raw = bytes(params)
+    if method != ELICIT:
+        return raw
+    message = _object(raw).get("message")
+    shown = f"{server}: {message}" if isinstance(message, str) and message else f"{server} asks"
+    return with_members(raw, {"message": msgspec.json.encode(shown)})
+
+
 def missing_for(method: str, params: bytes, capabilities: bytes) -> dict[str, Any]:
     """What the client did not declare and would have to, as capabilities; empty: it may be asked.
 
@@ -116,6 +152,11 @@ def missing_for(method: str, params: bytes, capabilities: bytes) -> dict[str, An
         # An empty declaration means forms; one that names only `url` means no forms.
         return {} if not has or "form" in has else {"elicitation": {"form": {}}}
     return needed if parts.keys() - has.keys() else {}
+
+
+def _part(declared: Mapping[str, Any], name: str) -> dict[str, Any]:
+    part = declared.get(name)
+    return cast("dict[str, Any]", part) if isinstance(part, dict) else {}
 
 
 def _object(raw: bytes) -> Mapping[str, Any]:
