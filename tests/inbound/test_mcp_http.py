@@ -651,12 +651,3 @@ async def test_an_answer_reaches_no_fallback_of_the_server_that_asked():
             assert (await hub(answer)).code == -31001
         assert hub["twin"].executed("add") == 0
         assert (await hub(call())).result["_meta"]["io.agenthub/served_by"] == "twin"
-
-
-@virtual_time()
-async def test_a_question_that_an_adapter_cannot_carry_is_a_clear_error():
-    async with doors("calc") as hub:
-        hub["calc"].answers["add"] = Act(Reply(Ending.INTERACTIVE))
-        asked = await hub(modern("tools/call", ADD))
-        assert (asked.status, asked.code) == (200, -31006)
-        assert asked.json["error"]["data"]["code"] == "interactive_unsupported"
