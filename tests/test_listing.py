@@ -25,6 +25,10 @@ def raw(**members):
     return Raw(json.dumps(members).encode())
 
 
+def joined(items, kind, guise):
+    return b",".join(item for _, item in render(items, kind, guise))
+
+
 def shown(piece):
     return json.loads(b"[" + piece + b"]")
 
@@ -184,7 +188,7 @@ def test_headers_are_taken_from_the_schema():
 
 def test_one_servers_own_items_are_shown_as_they_came():
     items = [raw(name="a"), Raw(b'{ "name": "b" }')]
-    assert render(items, Kind.PROMPTS, Guise("", "")) == b'{"name": "a"},{ "name": "b" }'
+    assert joined(items, Kind.PROMPTS, Guise("", "")) == b'{"name": "a"},{ "name": "b" }'
 
 
 def test_among_many_servers_names_have_prefixes():
@@ -192,11 +196,11 @@ def test_among_many_servers_names_have_prefixes():
         tools=[tool("add")], prompts=[raw(name="hi")], resources=[raw(uri="file:///a", name="a")],
         templates=[raw(uriTemplate="file:///{p}", name="t")],
     )  # fmt: skip
-    assert shown(render(listing.tools, Kind.TOOLS, Guise("calc", "")))[0]["name"] == "calc__add"
-    assert shown(render(listing.prompts, Kind.PROMPTS, Guise("calc", "")))[0]["name"] == "calc__hi"
-    resource = shown(render(listing.resources, Kind.RESOURCES, Guise("calc", "")))[0]
+    assert shown(joined(listing.tools, Kind.TOOLS, Guise("calc", "")))[0]["name"] == "calc__add"
+    assert shown(joined(listing.prompts, Kind.PROMPTS, Guise("calc", "")))[0]["name"] == "calc__hi"
+    resource = shown(joined(listing.resources, Kind.RESOURCES, Guise("calc", "")))[0]
     assert resource == {"uri": "agenthub://calc/file:///a", "name": "a"}
-    template = shown(render(listing.templates, Kind.TEMPLATES, Guise("calc", "")))[0]
+    template = shown(joined(listing.templates, Kind.TEMPLATES, Guise("calc", "")))[0]
     assert template["uriTemplate"] == "agenthub://calc/file:///{p}"
 
 
@@ -204,7 +208,7 @@ def test_what_nobody_would_see_is_not_passed_on():
     """A29: prompts and resources have descriptions, too."""
     for kind, named in ((Kind.TOOLS, "name"), (Kind.PROMPTS, "name"), (Kind.RESOURCES, "uri")):
         item = raw(**{named: "a", "description": "ad\u200bds\u202e", "_meta": {"title": "\u200b"}})
-        (seen,) = shown(render([item], kind, Guise("", "")))
+        (seen,) = shown(joined([item], kind, Guise("", "")))
         assert seen == {named: "a", "description": "adds", "_meta": {"title": "\u200b"}}
 
 
@@ -213,7 +217,7 @@ def test_what_nobody_would_see_is_not_passed_on():
 )
 def test_what_is_away_is_marked_and_says_why(meta, kept):
     listing = Listing(tools=[tool("add", **meta)])
-    (item,) = shown(render(listing.tools, Kind.TOOLS, Guise("", "circuit open")))
+    (item,) = shown(joined(listing.tools, Kind.TOOLS, Guise("", "circuit open")))
     assert item["name"] == "add"
     assert item["_meta"] == {**kept, "io.agenthub/unavailable": "circuit open"}
 

@@ -6,6 +6,7 @@ from support.fake_upstream import tool
 from support.virtual_time import LoopClock, virtual_time
 
 from agenthub import offer as offers
+from agenthub.domain.alias import SAFE, alias
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import ToolChanged, UnknownTarget
 from agenthub.domain.pinning import Pin, Standing
@@ -259,3 +260,28 @@ async def test_what_is_still_good_is_noted_in_what_is_kept():
     assert offer.still_good(clock)
     assert offer.listing.listed_at_s == clock.wall() // SECOND
     assert offer.listing.tools == [tool("add")]
+
+
+def test_items_are_shown_one_by_one_for_who_is_not_shown_all():
+    offer = approved(tool("add"), tool("sub.x"))
+    guise = Guise("calc", "")
+    items = offer.items(Kind.TOOLS, guise)
+    assert [name for name, _ in items] == ["add", "sub.x"]
+    assert b",".join(item for _, item in items) == offer.rendered(Kind.TOOLS, guise)
+    assert offer.items(Kind.TOOLS, guise) is items
+    then(offer, tool("add"))
+    assert [name for name, _ in offer.items(Kind.TOOLS, guise)] == ["add"]
+    for number in range(100):
+        offer.items(Kind.TOOLS, Guise("", f"problem {number}"))
+        assert len(offer._each) <= RENDERED_MAX
+    assert new().items(Kind.TOOLS, guise) == []
+
+
+def test_an_alias_leads_to_its_tool_and_nothing_else_does():
+    offer = approved(tool("add"), tool("sub.x"))
+    shown = alias("calc__sub.x", SAFE)
+    assert offer.aliased(shown) == "sub.x"
+    assert offer.aliased("x" + shown) is None
+    assert offer.aliased(alias("calc__add.x", SAFE)) is None
+    then(offer, tool("add"))
+    assert offer.aliased(shown) is None

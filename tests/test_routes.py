@@ -5,10 +5,11 @@ from support.house import house, server
 from support.virtual_time import passes, virtual_time
 
 from agenthub import routes
-from agenthub.domain.caller import Caller, Scope
+from agenthub.domain.caller import Caller, Reach, Scope
 from agenthub.domain.endpoint import ToolPolicy
 from agenthub.domain.errors import InvalidParams, ToolChanged, UnknownTarget
 from agenthub.domain.span import SECOND
+from agenthub.domain.tool_set import ToolSet
 
 OTHER = {"type": "object", "required": ["x"]}
 LIMITED = Caller("limited", frozenset({Scope.TOOLS}), frozenset({"other"}))
@@ -244,3 +245,68 @@ async def test_a_fallback_whose_tool_is_not_what_was_approved_does_not_stand_in(
         await changes(hub, "b", add={"description": "and mails it"})
         hops = hub.catalog.routes.find(hub.call("calculator", "add")).hops
         assert [hop.lane.endpoint.name for hop in hops] == ["calculator", "c"]
+
+
+def held(*globs, **more):
+    reach = Reach(ToolSet(globs, **more), None)
+    return Caller("held", frozenset({Scope.TOOLS}), None, reach)
+
+
+@virtual_time()
+async def test_a_caller_is_held_to_what_it_may_touch():
+    """A18: whatever the door."""
+    async with house("calculator", prepare={"calculator": has(add=None, sub=None)}) as hub:
+        for caller in (held("calculator__add"), held("*", deny=("*__sub",))):
+            assert way(hub, caller=caller) == [("calculator", "add")]
+            with pytest.raises(UnknownTarget, match="Unknown tool: sub"):
+                way(hub, "sub", caller=caller)
+        with pytest.raises(UnknownTarget, match="Unknown server"):
+            way(hub, caller=held("other__add"))
+
+
+@virtual_time()
+@pytest.mark.parametrize(
+    ("method", "name", "said"),
+    [
+        ("resources/read", "x", "Unknown resource: x"),
+        ("resources/subscribe", "x", "Unknown resource: x"),
+        ("prompts/get", "x", "Unknown prompt: x"),
+    ],
+)
+async def test_resources_and_prompts_are_held_too(method, name, said):
+    async with house("calculator") as hub:
+        well = {"resources": "agenthub://calculator/x", "prompts": "calculator__x"}
+        glob = well[method.partition("/")[0]]
+        assert way(hub, name, method=method, caller=held(glob))
+        assert way(hub, name, method=method, caller=held(glob, read_only=True))
+        with pytest.raises(UnknownTarget, match=said):
+            way(hub, name, method=method, caller=held("calculator__y"))
+
+
+@virtual_time()
+async def test_a_reader_is_served_by_who_only_reads():
+    reads = {"add": tool("add", annotations={"readOnlyHint": True})}
+
+    def reading(fake):
+        fake.tools = reads
+
+    servers = (
+        server("calculator", fallbacks=("b", "c"), trust=True), server("b"),
+        server("c", trust=True),
+    )  # fmt: skip
+    prepare = dict.fromkeys(("calculator", "b", "c"), reading)
+    async with house(*servers, prepare=prepare) as hub:
+        everyone = [("calculator", "add"), ("b", "add"), ("c", "add")]
+        assert way(hub, caller=held("*")) == everyone
+        reader = held("*", read_only=True)
+        assert way(hub, caller=reader) == [("calculator", "add"), ("c", "add")]
+        with pytest.raises(UnknownTarget):
+            way(hub, endpoint="b", caller=reader)
+
+
+@virtual_time()
+async def test_of_a_server_that_was_never_heard_a_reader_is_served_nothing():
+    async with house("calculator", prepare={"calculator": mute}, listed=False) as hub:
+        assert way(hub) == [("calculator", "add")]
+        with pytest.raises(UnknownTarget):
+            way(hub, caller=held("*", read_only=True))

@@ -195,21 +195,18 @@ class Guise(Struct, frozen=True):
     """How long a tool's name may be where there is a prefix."""
 
 
-def render(items: Iterable[Raw], kind: Kind, guise: Guise) -> bytes:
-    """The items as clients get them, joined by commas, ready for a list's array."""
-    return b",".join(render_item(kind, i, _shown_name(kind, i, guise), guise) for i in items)
+def render(items: Iterable[Raw], kind: Kind, guise: Guise) -> list[tuple[str, bytes]]:
+    """Each item's own name, and the item as clients get it."""
+    return [(name_of(kind, item), _render_item(kind, item, guise)) for item in items]
 
 
-def render_item(
-    kind: Kind, item: Raw, name: str | None, guise: Guise, description: str | None = None
-) -> bytes:
-    """One item as clients get it; with another name or description, if there is one."""
+def _render_item(kind: Kind, item: Raw, guise: Guise) -> bytes:
     shown = suspicion.visible_item(bytes(item))
     changed: dict[str, bytes] = {}
-    if name is not None:
+    if guise.prefix:
+        full = full_name(kind, guise.prefix, name_of(kind, item))
+        name = alias.alias(full, guise.style) if kind is Kind.TOOLS else full
         changed[kind.named_by] = msgspec.json.encode(name)
-    if description is not None:
-        changed["description"] = msgspec.json.encode(description)
     if guise.unavailable:
         meta = _meta_of(_raw_object.decode(shown))
         meta[OUR_META + "unavailable"] = Raw(msgspec.json.encode(guise.unavailable))
@@ -217,14 +214,15 @@ def render_item(
     return jsonrpc.with_members(shown, changed) if changed else shown
 
 
+def renamed(shown: bytes, name: str, description: str | None) -> bytes:
+    """A tool or prompt under another name; with another description, if there is one."""
+    changed = {"name": msgspec.json.encode(name)}
+    if description is not None:
+        changed["description"] = msgspec.json.encode(description)
+    return jsonrpc.with_members(shown, changed)
+
+
 def full_name(kind: Kind, endpoint: str, name: str) -> str:
     """What an item is called among those of all servers."""
     named = kind in {Kind.TOOLS, Kind.PROMPTS}
     return target.join(endpoint, name) if named else target.join_uri(endpoint, name)
-
-
-def _shown_name(kind: Kind, item: Raw, guise: Guise) -> str | None:
-    if not guise.prefix:
-        return None
-    full = full_name(kind, guise.prefix, name_of(kind, item))
-    return alias.alias(full, guise.style) if kind is Kind.TOOLS else full

@@ -69,6 +69,7 @@ class Offer:
         self._facts: dict[str, ToolFacts] = {}
         self._suspicions: dict[str, tuple[str, ...]] = {}
         self._rendered: dict[tuple[Kind, Guise], bytes] = {}
+        self._each: dict[tuple[Kind, Guise], Sequence[tuple[str, bytes]]] = {}
         self._aliased: dict[str, str] | None = None
         """By the digest in its alias: each tool that has one. None: to be worked out."""
 
@@ -160,6 +161,7 @@ class Offer:
         self.withheld = frozenset(self.pending if withholds(endpoint) else ())
         self._facts.clear()
         self._rendered.clear()
+        self._each.clear()
 
     def pending_tools(self) -> Sequence[PendingTool]:
         return [
@@ -196,10 +198,10 @@ class Offer:
             found = self._suspicions[tool] = suspicions(definition)
         return found
 
-    def aliased(self, endpoint: str, name: str) -> str | None:
+    def aliased(self, name: str) -> str | None:
         """The tool with this alias, among those of all servers."""
         if self._aliased is None:
-            full = {tool: join(endpoint, tool) for tool in self._items}
+            full = {tool: join(self._endpoint.name, tool) for tool in self._items}
             # What fits the stricter style has no alias in the other.
             self._aliased = {
                 alias.digest(name): tool
@@ -209,22 +211,30 @@ class Offer:
         tool = self._aliased.get(name[-alias.DIGEST :])
         if tool is None:
             return None
-        full_name = join(endpoint, tool)
+        full_name = join(self._endpoint.name, tool)
         return tool if any(alias.alias(full_name, s) == name for s in alias.STYLES) else None
 
     def rendered(self, kind: Kind, guise: Guise) -> bytes:
-        if self.listing is None:
-            return b""
-        key = (kind, guise)
-        piece = self._rendered.get(key)
+        """What is shown of a kind, joined by commas, ready for a list's array."""
+        piece = self._rendered.get((kind, guise))
         if piece is None:
             if len(self._rendered) >= RENDERED_MAX:
                 self._rendered.clear()
-            piece = self._rendered[key] = render(self.offered(kind), kind, guise)
+            items = render(self._offered(kind), kind, guise)
+            piece = self._rendered[kind, guise] = b",".join(item for _, item in items)
         return piece
 
-    def offered(self, kind: Kind) -> Sequence[Raw]:
-        """What is offered, one by one, as the server said it."""
+    def items(self, kind: Kind, guise: Guise) -> Sequence[tuple[str, bytes]]:
+        """The same, one by one, for who is not shown all: each item's own name, and the item."""
+        items = self._each.get((kind, guise))
+        if items is None:
+            if len(self._each) >= RENDERED_MAX:
+                self._each.clear()
+            items = self._each[kind, guise] = render(self._offered(kind), kind, guise)
+        return items
+
+    def _offered(self, kind: Kind) -> Sequence[Raw]:
+        """As the server said it."""
         if self.listing is None:
             return ()
         if kind is not Kind.TOOLS or not self.withheld:

@@ -222,13 +222,16 @@ class Server:
         prefix = self.name if prefixed else ""
         return self._offer.rendered(kind, Guise(prefix, self.unavailable(), style))
 
-    def items(self, kind: Kind) -> Sequence[Raw]:
-        """The same, one by one and as the server said them."""
-        return self._offer.offered(kind) if self._shows() else ()
+    def items(self, kind: Kind, *, prefixed: bool, style: str) -> Sequence[tuple[str, bytes]]:
+        """The same, one by one: each item's own name, and the item."""
+        if not self._shows():
+            return ()
+        prefix = self.name if prefixed else ""
+        return self._offer.items(kind, Guise(prefix, self.unavailable(), style))
 
     def aliased(self, name: str) -> str | None:
         """The tool that is shown under this alias where many servers meet."""
-        return self._offer.aliased(self.name, name)
+        return self._offer.aliased(name)
 
     def unavailable(self) -> str:
         """Why calls would fail now; empty when they would not."""

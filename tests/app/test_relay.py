@@ -13,7 +13,8 @@ from agenthub.app.hub_file import find
 from agenthub.app.listening import open_listening
 from agenthub.app.relay import NAME, Nowhere, open_relay
 from agenthub.app.stop import Stop
-from agenthub.domain.errors import StorageFailed
+from agenthub.domain.errors import StorageFailed, UnknownTarget
+from agenthub.domain.view import Renamed, View
 from agenthub.inbound.mcp_stdio import StdioDoor
 from agenthub.outbound.home import only_hub, secure_home
 from agenthub.ports import CallFilter
@@ -101,6 +102,44 @@ async def test_beside_a_hub_it_is_a_way_to_it(home, pipes):
         pipes.end()
         await asyncio.wait_for(running, 10)
         assert way.metrics.totals() == (1, 0)
+
+
+VIEW = View("sums", names={"calculator_plus": Renamed("calculator__add")})
+
+
+async def test_beside_a_hub_it_is_a_way_to_a_view(home, pipes):
+    async with hub_of(home) as listening:
+        hub = listening.hub
+        await hub.catalog.get("calculator").test(5 * 10**9)
+        await hub.catalog.views.add(VIEW)
+        running = asyncio.ensure_future(
+            one_client._relay(
+                Options(home), find(home) or pytest.fail("no hub"), "sums", FakeStop()
+            )
+        )
+        listed = await pipes.ask("tools/list")
+        assert [tool["name"] for tool in listed["tools"]] == ["calculator_plus"]
+        answer = await pipes.ask("tools/call", name="calculator_plus", arguments={"a": 1, "b": 2})
+        assert answer["structuredContent"]["result"] == 3
+        pipes.end()
+        await asyncio.wait_for(running, 10)
+
+
+async def test_alone_it_is_the_hub_with_one_view(home, pipes):
+    home.mkdir(mode=0o700)
+    text = "views: {sums: {names: {plus: {target: calculator__add}}}}"
+    (home / "agenthub.yaml").write_text(text)
+    (home / "agenthub.yaml").chmod(0o600)
+    running = asyncio.ensure_future(one_client._serve(Options(home), "sums"))
+    listed = await pipes.ask("tools/list")
+    assert [tool["name"] for tool in listed["tools"]] == ["plus"]
+    pipes.end()
+    await asyncio.wait_for(running, 10)
+
+
+async def test_a_view_that_is_not_there_is_told(home):
+    with pytest.raises(UnknownTarget, match="no view named 'none'"):
+        await one_client._serve(Options(home), "none")
 
 
 class FakeStop:

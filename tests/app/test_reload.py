@@ -99,3 +99,15 @@ def test_what_stands_in_the_file_is_changed_there(home):
         status, problem = hub.ask("DELETE", "/api/endpoints/one")
         assert (status, problem["code"]) == (409, "conflict")
         assert str(home / "agenthub.yaml") in problem["detail"]
+
+
+def test_views_of_the_file_are_taken_too_and_are_the_files_to_change(home):
+    config(home, "endpoints:\n" + one() + "views: {sums: {allow: [one__*]}}\n")
+    with serving(home) as hub:
+        assert hub.get("/api/views")["views"] == [{"name": "sums", "allow": ["one__*"]}]
+        assert hub.ask("DELETE", "/api/views/sums", {})[0] == 409
+        config(home, "endpoints:\n" + one() + "views: {other: {allow: [one__*]}}\n")
+        until(lambda: hub.get("/api/views")["views"][0]["name"] == "other", 10, "the other view")
+        config(home, "endpoints:\n" + one() + "views: {other: {}}\n")
+        until(lambda: "Settings refused" in hub.words(), 10)
+        assert hub.get("/api/views")["views"][0]["name"] == "other"

@@ -1,5 +1,8 @@
 import pytest
 
+from agenthub.domain.caller import KeyTerms
+from agenthub.domain.tool_set import ToolSet
+
 
 def test_a_key_is_shown_once_and_alone_so_that_a_script_can_take_it(cli, hub):
     made = cli("key", "create", "laptop")
@@ -55,3 +58,27 @@ def test_wrong_usage(cli, module, arguments):
 def test_a_name_that_the_hub_refuses_is_told(cli):
     refused = cli("key", "create", "a\nb")
     assert (refused.code, "name: expected 1 to 100 printable" in refused.err) == (1, True)
+
+
+def test_a_key_is_made_with_limits(cli, hub):
+    cli("view", "add", "web", "--allow", "web__*")
+    cli("key", "create", "one", "--allow", "web__*", "--allow", "docs__*", "--deny", "*__write",
+        "--read-only", "--view", "web", "--search", "on", "--names", "spec")  # fmt: skip
+    tools = ToolSet(("web__*", "docs__*"), ("*__write",), read_only=True)
+    assert hub.keys.rows["k0"].terms == KeyTerms(tools, ("web",), "on", "spec")
+    shown = cli("key", "list").out
+    assert "web__*, docs__*, not *__write, read-only, view web, search" in shown
+
+
+def test_a_keys_limits_are_changed_one_by_one_and_taken_back(cli, hub):
+    cli("key", "create", "one", "--allow", "web__*", "--search", "auto")
+    said = cli("key", "limit", "k0", "--deny", "web__post", "--read-only")
+    assert said.out == "k0: web__*, not web__post, read-only, search\n"
+    assert cli("key", "limit", "k0", "--no-read-only", "--search", "off").code == 0
+    assert hub.keys.rows["k0"].terms == KeyTerms(ToolSet(("web__*",), ("web__post",)))
+    taken = cli("key", "limit", "k0", "--no-limit", "--allow", "a__*", "--json")
+    assert taken.json["terms"] == {"tools": {"allow": ["a__*"]}}
+    assert cli("key", "limit", "k0", "--no-limit").out == "k0: none\n"
+    assert hub.keys.rows["k0"].terms == KeyTerms()
+    refused = cli("key", "limit", "k9")
+    assert (refused.code, "There is no such key" in refused.err) == (1, True)

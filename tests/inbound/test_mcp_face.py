@@ -223,6 +223,15 @@ async def test_a_key_that_may_only_read_has_what_the_operator_or_a_trusted_serve
 
 
 @virtual_time()
+async def test_to_read_a_resource_or_get_a_prompt_changes_nothing():
+    async with doors("docs", "web", **HOUSE) as hub:
+        key = only("*", read_only=True)
+        assert await listed(hub, kind="prompts", caller=key) == ["web__hello"]
+        uris = await listed(hub, kind="resources", named_by="uri", caller=key)
+        assert uris == ["agenthub://docs/a:b"]
+
+
+@virtual_time()
 async def test_a_tool_that_calls_itself_harmless_later_is_not_believed():
     """A30: the pinned definition counts, not the newest."""
     async with doors(

@@ -16,6 +16,7 @@ from support.stdio_hub import until
 
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import MILLISECOND, SECOND
+from agenthub.domain.view import Renamed, View
 from agenthub.inbound.mcp_channel import ChannelReplies
 from agenthub.inbound.mcp_questions import GONE
 from agenthub.inbound.mcp_stdio import StdioDoor
@@ -131,6 +132,43 @@ async def test_one_face_has_its_own_names():
         assert [one["name"] for one in tools] == ["add"]
         assert "result" in await me.ask("tools/call", {"name": "add"})
         await me.end()
+
+
+VIEW = View("some", names={"plus": Renamed("calc__add")})
+
+
+async def test_a_view_has_its_own_names_and_is_what_it_is_now():
+    async with client("calc", "files", face="v/some") as me:
+        refused = await me.ask("tools/list")
+        assert refused["error"]["data"]["code"] == "unknown_target", "there is no such view yet"
+        views = me.hub.catalog.views
+        await views.add(VIEW)
+        tools = (await me.ask("tools/list"))["result"]["tools"]
+        assert [one["name"] for one in tools] == ["plus"]
+        assert "result" in await me.ask("tools/call", {"name": "plus"})
+        assert (await me.ask("tools/call", {"name": "files__add"}))["error"]["code"] == -32602
+        listening = {"notifications": {"toolsListChanged": True}}
+        told = await me.ask("subscriptions/listen", listening, "l")
+        assert told["params"]["notifications"] == {"toolsListChanged": True}
+        await views.replace(View("some", allow=("files__*",)))
+        assert (await me.line())["method"] == "notifications/tools/list_changed"
+        assert "result" in await me.ask("tools/call", {"name": "files__add"})
+        await views.remove("some")
+        assert (await me.line())["id"] == "l"
+        assert (await me.ask("tools/list"))["error"]["data"]["code"] == "unknown_target"
+
+
+async def test_a_view_speaks_the_old_era_too():
+    async with client("calc", face="v/some") as me:
+        views = me.hub.catalog.views
+        assert (await me.ask("initialize", OLD, meta=False))["error"]["code"] == -32602
+        await views.add(VIEW)
+        await me.ask("initialize", OLD, meta=False)
+        assert "result" in await me.ask("tools/call", {"name": "plus"}, meta=False)
+        await views.replace(View("some", allow=("none__*",)))
+        assert (await me.ask("tools/call", {"name": "plus"}, meta=False))["error"]["code"] == -32602
+        await views.remove("some")
+        assert (await me.ask("ping", meta=False))["error"]["data"]["code"] == "unknown_target"
 
 
 async def test_answers_come_as_they_are_ready():

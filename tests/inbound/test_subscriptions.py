@@ -7,16 +7,18 @@ from mcp_types import (
     SubscriptionsAcknowledgedNotification,
     SubscriptionsListenResult,
 )
-from msgspec import Raw
+from msgspec import Raw, structs
 from support.exchange import initialize, legacy, modern, post
 from support.fake_upstream import OK, tool
 from support.house import BERT, server
 from support.mcp_hub import doors
 from support.virtual_time import settled, virtual_time
 
-from agenthub.domain.caller import Caller, Scope
+from agenthub.domain.caller import Caller, KeyTerms, Scope, reach_of
 from agenthub.domain.endpoint import RateLimit
 from agenthub.domain.errors import Overloaded
+from agenthub.domain.tool_set import ToolSet
+from agenthub.domain.view import View
 from agenthub.inbound import subscriptions
 from agenthub.settings import LimitSettings
 
@@ -377,3 +379,117 @@ async def test_a_server_with_a_rate_limit_is_asked_when_there_is_room():
         await hub(listen(resourceSubscriptions=["agenthub://docs/later"]))
         await asyncio.sleep(5)
         assert hub["docs"].arrived("later") == 0
+
+
+# ---------------------------------------------------------------- views, and what a key may touch
+
+
+VIEW = View("some", allow=("docs__*", "agenthub://docs/*"))
+AT_VIEW = "/mcp/v/some"
+
+
+@virtual_time()
+async def test_who_listens_at_a_view_hears_of_its_servers_only():
+    async with doors("calc", "docs", prepare={"docs": docs}) as hub:
+        await hub.catalog.views.add(VIEW)
+        asked = await hub(listen(path=AT_VIEW, toolsListChanged=True))
+        change(hub, "calc")
+        await asyncio.sleep(1)
+        assert methods(asked) == ["notifications/subscriptions/acknowledged"]
+        change(hub, "docs")
+        await asyncio.sleep(1)
+        assert methods(asked)[1:] == [TOOLS]
+
+
+@virtual_time()
+async def test_who_listens_at_a_view_hears_that_it_was_changed_and_ends_with_it():
+    async with doors("calc", "docs", prepare={"docs": docs}) as hub:
+        await hub.catalog.views.add(VIEW)
+        asked = await hub(listen(path=AT_VIEW, toolsListChanged=True, resourcesListChanged=True))
+        beside = await hub(listen(2, toolsListChanged=True))
+        await hub.catalog.views.replace(View("some", allow=("calc__*",)))
+        await asyncio.sleep(1)
+        assert sorted(methods(asked)[1:]) == [RESOURCES, TOOLS]
+        change(hub, "calc")
+        await asyncio.sleep(1)
+        assert methods(asked)[3:] == [TOOLS], "it is about another server now"
+        assert methods(beside)[1:] == [TOOLS], "nobody else is told of a view"
+        await hub.catalog.views.remove("some")
+        await asyncio.sleep(1)
+        assert methods(asked)[-1] == "result"
+        assert asked.over
+        assert not beside.over
+
+
+@virtual_time()
+async def test_a_session_at_a_view_hears_that_it_was_changed():
+    async with doors("docs") as hub:
+        await hub.catalog.views.add(VIEW)
+        session = (await hub(initialize(path=AT_VIEW))).header(b"mcp-session-id")
+        stream = post(b"", [(b"mcp-session-id", session)], AT_VIEW, method="GET")
+        await hub(stream)
+        await hub.catalog.views.replace(View("some", allow=("docs__a*",)))
+        await asyncio.sleep(1)
+        assert TOOLS in methods(stream)
+
+
+@virtual_time()
+async def test_resources_outside_a_view_or_a_keys_set_are_not_listened_to():
+    async with doors("docs", prepare={"docs": docs}) as hub:
+        await hub.catalog.views.add(View("some", allow=("docs__*", "agenthub://docs/z*")))
+        reach = reach_of(KeyTerms(ToolSet(("docs__*",))), {})
+        for path, caller in [(AT_VIEW, BERT), ("/mcp", structs.replace(BERT, reach=reach))]:
+            asked = await hub(listen(path=path, caller=caller, resourceSubscriptions=[URI]))
+            assert asked.events[0]["params"]["notifications"] == {}
+        assert hub["docs"].arrived("resources/subscribe") == 0
+
+
+@virtual_time()
+async def test_resources_in_a_view_are_listened_to_under_their_address():
+    async with doors("docs", prepare={"docs": docs}) as hub:
+        await hub.catalog.views.add(VIEW)
+        asked = await hub(listen(path=AT_VIEW, resourceSubscriptions=[URI]))
+        assert asked.events[0]["params"]["notifications"] == {"resourceSubscriptions": [URI]}
+        hub["docs"].watcher.changed(UPDATED, b'{"uri":"a:b"}')
+        await asyncio.sleep(1)
+        assert asked.events[1]["params"]["uri"] == URI
+
+
+@virtual_time()
+async def test_a_key_that_is_limited_while_it_listens_is_told_and_hears_less():
+    async with doors("calc", "docs", prepare={"docs": docs}) as hub:
+        row, token = await hub.keys.create("k")
+        caller = hub.keys.authenticate(token.encode())
+        asked = await hub(listen(caller=caller, toolsListChanged=True, resourceSubscriptions=[URI]))
+        beside = await hub(listen(2, toolsListChanged=True))
+        await hub.keys.change(row.id, KeyTerms(ToolSet(("calc__*",))))
+        await asyncio.sleep(1)
+        assert methods(asked)[1:] == [TOOLS]
+        assert methods(beside)[1:] == []
+        change(hub, "docs")
+        hub["docs"].watcher.changed(UPDATED, b'{"uri":"a:b"}')
+        await asyncio.sleep(1)
+        assert methods(asked)[2:] == []
+        change(hub, "calc")
+        await asyncio.sleep(1)
+        assert methods(asked)[2:] == [TOOLS]
+
+
+@virtual_time()
+async def test_a_key_for_a_view_that_is_changed_hears_of_it_at_every_address():
+    async with doors("calc", "docs") as hub:
+        await hub.catalog.views.add(VIEW)
+        _, token = await hub.keys.create("k", terms=KeyTerms(views=("some",)))
+        caller = hub.keys.authenticate(token.encode())
+        at_all = await hub(listen(1, caller=caller, toolsListChanged=True))
+        at_view = await hub(listen(2, AT_VIEW, caller, toolsListChanged=True))
+        await hub.catalog.views.replace(View("some", allow=("calc__*",)))
+        await asyncio.sleep(1)
+        for asked in (at_all, at_view):
+            assert methods(asked)[1:] == [TOOLS]
+        change(hub, "docs")
+        await asyncio.sleep(1)
+        assert methods(at_all)[2:] == methods(at_view)[2:] == []
+        change(hub, "calc")
+        await asyncio.sleep(1)
+        assert methods(at_all)[2:] == methods(at_view)[2:] == [TOOLS]

@@ -6,6 +6,7 @@ from support.node_ids import missing, rows
 HTTP, HUB = "inbound/test_attacks_http.py", "security/test_real_hub.py"
 MCP, REST = "inbound/test_mcp_http.py", "inbound/rest/test_endpoints.py"
 DEFINITIONS = "security/test_definitions.py"
+DOORS, FACE = "doors/test_no_way_round.py", "inbound/test_mcp_face.py"
 SETTINGS, GATEWAY = "test_settings.py", "test_gateway.py"
 
 QUESTIONS, PARKING = "inbound/test_mcp_questions.py", "inbound/test_mcp_parking.py"
@@ -69,7 +70,15 @@ ATTACKS = {
         *rows(MCP, "test_a_session_that_is_missing_forged_or_anothers"),
         *rows(SSE, "test_a17_a_session_is_of_no_use_to_anybody_else"),
     ),
-    "A18": rows(HUB, "test_a18_odd_names_of_tools_reach_nobody"),
+    "A18": (
+        *rows(HUB, "test_a18_odd_names_of_tools_reach_nobody",
+              "test_a18_what_a_key_may_not_touch_does_not_exist_for_it"),
+        *rows(DOORS, "TestEveryDoor::test_a_key_for_other_tools",
+              "TestEveryDoor::test_a_key_that_may_only_read",
+              "TestEveryDoor::test_a_key_for_views"),
+        *rows(FACE, "test_what_a_key_may_not_touch_does_not_exist_for_it",
+              "test_completion_is_for_what_may_be_touched"),
+    ),
     "A19": rows(HUB, "test_a19_an_address_that_is_no_web_address_is_refused"),
     "A24": (
         *rows("inbound/test_access_tokens.py",

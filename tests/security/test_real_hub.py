@@ -34,8 +34,8 @@ def hub(tmp_path_factory):
         yield served.until_well("hostile")
 
 
-def key(hub, *scopes, endpoints=None):
-    wish = {"name": "k", "scopes": list(scopes)}
+def key(hub, *scopes, endpoints=None, **terms):
+    wish = {"name": "k", "scopes": list(scopes), "terms": terms}
     if endpoints is not None:
         wish["endpoints"] = endpoints
     status, made = hub.ask("POST", "/api/keys", wish)
@@ -141,6 +141,28 @@ def test_a16_a17_headers_versions_and_sessions_that_lie(hub):
 def test_a18_odd_names_of_tools_reach_nobody(hub, name):
     answer = json.loads(mcp(hub, modern("tools/call", {"name": name, "arguments": {}}))[2])
     assert answer["error"]["code"] == -32602, answer
+
+
+def test_a18_what_a_key_may_not_touch_does_not_exist_for_it(hub):
+    """Neither in a list, nor to a call, nor through a view or another tool's name."""
+    limited = key(hub, "tools", "read", tools={"allow": ["hostile__odd*"]})
+    assert hub.ask("POST", "/api/views", {"name": "all", "allow": ["*"], "search": "on"})[0] == 201
+    for path in ("/mcp", "/mcp/hostile", "/mcp/v/all"):
+        assert b'"well"' not in mcp(hub, modern("tools/list", path=path), limited)[2]
+    words = {"name": "search_tools", "arguments": {"query": "well"}}
+    found = mcp(hub, modern("tools/call", words, path="/mcp/v/all"), limited)[2]
+    assert b"hostile__well" not in found
+    assert "well" not in json.dumps(hub.ask("GET", "/api/tools", token=limited))
+    through = {"name": "call_tool", "arguments": {"name": "hostile__well", "arguments": {}}}
+    for path, wish in [
+        ("/mcp", {"name": "hostile__well"}), ("/mcp/hostile", {"name": "well"}),
+        ("/mcp/v/all", {"name": "hostile__well"}), ("/mcp/v/all", through),
+    ]:  # fmt: skip
+        answer = json.loads(mcp(hub, modern("tools/call", wish, path=path), limited)[2])
+        assert answer["error"]["data"]["code"] == "unknown_target", path
+    refused = {"server": "hostile", "tool": "well", "arguments": {}}
+    assert hub.ask("POST", "/api/tools/call", refused, token=limited)[0] == 404
+    assert hub.ask("DELETE", "/api/views/all", {})[0] == 204
 
 
 @pytest.mark.parametrize("url", [

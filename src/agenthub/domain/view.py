@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from agenthub.domain.alias import is_alias
 from agenthub.domain.endpoint_check import check_name
@@ -47,7 +47,7 @@ class View(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """As an endpoint's."""
     instructions: str = ""
     """Told to clients instead of those of the servers."""
-    names: dict[str, Renamed] = field(default_factory=dict[str, Renamed])
+    names: dict[str, Renamed] = {}
     """Own name → tool or prompt; up to 64 of A-Z a-z 0-9 _ -."""
     allow: tuple[str, ...] = ()
     """Globs of what is shown beside, as `web__*` or `agenthub://docs/*`."""

@@ -11,11 +11,12 @@ it may call is not decided here but on the way that all calls take (`Routes`).
 from collections.abc import Iterator, Mapping
 
 from agenthub.domain import alias, target
+from agenthub.domain.caller import Caller
 from agenthub.domain.errors import UnknownTarget
 from agenthub.domain.view import View, server_of, view_of
 from agenthub.hub import Hub
 from agenthub.inbound.mcp_terms import Context
-from agenthub.listing import Guise, Kind, full_name, name_of, render_item
+from agenthub.listing import Kind, full_name, renamed
 from agenthub.server import Server
 
 INSTRUCTIONS_MAX = 2_000
@@ -81,20 +82,15 @@ class Faces:
         own: Mapping[str, str] = {} if view is None else view.own_names()
         prefixed = server_of(context.endpoint) is None
         for server in self.servers(context):
-            guise = Guise("", server.unavailable(), caller.names)
-            for item in server.items(kind):
-                name = name_of(kind, item)
+            for name, item in server.items(kind, prefixed=prefixed, style=caller.names):
                 full = full_name(kind, server.name, name)
-                reads = kind is not Kind.TOOLS or server.changes_nothing(name)
-                if not caller.admits(full, reads=reads):
+                if not _may_touch(caller, server, kind, name, full):
                     continue
-                shown = description = None
-                if prefixed:
-                    shown = alias.alias(full, caller.names) if kind is Kind.TOOLS else full
                 if view is not None and full in own:
                     shown = own[full]
-                    description = view.names[shown].description
-                yield render_item(kind, item, shown, guise, description)
+                    yield renamed(item, shown, view.names[shown].description)
+                else:
+                    yield item
 
     def instructions(self, context: Context) -> str:
         """One server's own, or the view's; for many, each under its name, bounded."""
@@ -111,3 +107,11 @@ class Faces:
 
 def unknown(method: str, name: str) -> UnknownTarget:
     return UnknownTarget(f"Unknown {_WHAT.get(method, 'target')}: {name[:128]}")
+
+
+def _may_touch(caller: Caller, server: Server, kind: Kind, name: str, full: str) -> bool:
+    if caller.admits(full, reads=False):
+        return True
+    # Whether a tool changes nothing is looked up last: its definition has to be read for that.
+    reads = caller.admits(full, reads=True)
+    return reads and (kind is not Kind.TOOLS or server.changes_nothing(name))

@@ -78,13 +78,14 @@ class ToolSearch:
     ) -> None:
         """Raises InvalidParams."""
         query, limit = _wish(message.parsed.get("arguments", {}))
-        text = _encode(self._found(tools, query, limit)).decode()
+        text = _encode(self.found(tools, query, limit)).decode()
         result: dict[str, Any] = {"content": [{"type": "text", "text": text}]}
         if context.era is Era.MODERN:
             result |= {"resultType": "complete", "_meta": {SERVER_INFO_KEY: Raw(SERVER_INFO)}}
         replies.result(_encode(result))
 
-    def _found(self, tools: Sequence[bytes], query: str, limit: int) -> dict[str, Any]:
+    def found(self, tools: Sequence[bytes], query: str, limit: int) -> dict[str, Any]:
+        """What the model is told."""
         found: dict[str, Any] = {"tools": []}
         room, left_out = ANSWER_MAX_BYTES, list[str]()
         for tool in self._index(tools).find(query, limit):

@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
-TOOLS_MAX: Final = 5_000
-"""Indexed, the first by name: to index as many takes 60 ms, in which nothing else is answered."""
+TOOLS_MAX: Final = 2_000
+"""Indexed, the first by name: to index as many takes 80 ms, in which nothing else is answered."""
 WORDS_MAX: Final = 32
 """Of a query; the rest is not looked for."""
 TEXT_MAX: Final = 4_000
