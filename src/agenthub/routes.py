@@ -17,7 +17,7 @@ from agenthub.domain.journey import Hop
 from agenthub.domain.pinning import Standing
 from agenthub.domain.target import fallback_order, join, join_uri
 from agenthub.listing import ToolFacts
-from agenthub.server import READS, Server
+from agenthub.server import Server
 from agenthub.wire.mcp_headers import encode_params
 
 ROUTES_MAX = 50_000
@@ -81,7 +81,8 @@ class Routes:
         to that, whatever the door. What it may not touch does not exist for it (A18).
         """
         is_tool = call.method == TOOL_CALL
-        reads = not is_tool or server.changes_nothing(call.name)
+        tool = call.name if is_tool else call.tool
+        reads = not tool or server.changes_nothing(tool)
         if not reach.admits(_full_name(call), reads=reads):
             raise _unknown(call)
         route = self._served(server, call)
@@ -121,8 +122,8 @@ class Routes:
     def _hops(self, primary: Server, call: Call, facts: ToolFacts | None) -> tuple[Hop, ...]:
         policy = primary.endpoint.tools.get(call.name) if facts else None
         hops = [primary.hop(call.method, call.name, policy, facts)]
-        if call.method != TOOL_CALL and call.method not in READS:
-            return tuple(hops)  # a subscription is one server's
+        if call.method in {"resources/subscribe", "resources/unsubscribe"}:
+            return tuple(hops)
         if not primary.endpoint.fallbacks and not primary.endpoint.fallback_url:
             return tuple(hops)
         endpoints = {name: server.endpoint for name, server in self._servers.items()}
@@ -155,10 +156,14 @@ def _full_name(call: Call) -> str:
     """What `/mcp` calls the target of the call."""
     ref = _ref(call.params["ref"]) if "ref" in call.params else _Ref()
     by_uri = call.method in BY_URI or ref.type == "ref/resource"
-    return join_uri(call.endpoint, call.name) if by_uri else join(call.endpoint, call.name)
+    if by_uri:
+        return join_uri(call.endpoint, call.name)
+    return join(call.endpoint, call.tool or call.name)
 
 
 def _unknown(call: Call) -> UnknownTarget:
+    if call.tool:
+        return UnknownTarget("Unknown task", server=call.endpoint, request_id=call.id)
     what = "resource" if call.method in BY_URI else "prompt" if "prompt" in call.method else "tool"
     return UnknownTarget(
         f"Unknown {what}: {call.name[:128]}",

@@ -42,7 +42,7 @@ RETRY_LISTS: Nanoseconds = 5 * SECOND
 RETRY_LISTS_MAX: Nanoseconds = 300 * SECOND
 KEEP_EVERY_S = 3600
 """How often it is noted that a connected server's lists are still good."""
-READS = frozenset({"resources/read", "prompts/get", "completion/complete"})
+READS = frozenset({"resources/read", "prompts/get", "completion/complete", "tasks/get"})
 """Methods that only read, by their definition."""
 
 

@@ -112,7 +112,7 @@ async def test_discover_says_what_the_servers_can_and_the_hub_relays():
         assert found["capabilities"] == {
             "tools": {"listChanged": True}, "prompts": {"listChanged": True},
             "resources": {"listChanged": True, "subscribe": True}, "completions": {},
-            "logging": {}, "extensions": {"io.modelcontextprotocol/ui": {}},
+            "logging": {}, "extensions": every["extensions"],
         }  # fmt: skip
         found = (await hub(modern("server/discover"))).result
         assert found["instructions"] == "## calc\nBe brief."
@@ -243,9 +243,13 @@ async def test_a_clients_trace_goes_on_under_a_span_of_the_hubs_own():
     ],
 )  # fmt: skip
 @virtual_time()
-async def test_the_extension_that_the_hub_does_not_carry_is_not_declared(declared, passed):
+async def test_tasks_are_declared_for_clients_of_the_new_era_only(declared, passed):
     async with doors("calc") as hub:
         await hub(modern("tools/call", {"name": "calc__add"}, meta={CAPABILITIES: declared}))
+        assert msgspec.json.decode(hub["calc"].sent[-1].capabilities) == declared
+        begun = await hub(initialize(capabilities=declared))
+        session = begun.header(b"mcp-session-id")
+        await hub(legacy("tools/call", {"name": "calc__add"}, session=session))
         assert msgspec.json.decode(hub["calc"].sent[-1].capabilities) == passed
 
 

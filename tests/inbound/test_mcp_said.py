@@ -19,7 +19,6 @@ from agenthub.inbound.mcp_said import check_meta, said_in
 from agenthub.wire.jsonrpc import read_message
 
 META = {VERSION: "2026-07-28", CAPABILITIES: {}}
-TASKS = "io.modelcontextprotocol/tasks"
 
 
 def message(meta, method="tools/call", **params):
@@ -38,20 +37,6 @@ def test_what_goes_on_is_all_but_the_protocols_own_and_the_hubs():
     assert passed == {"progressToken": b"7", "own.example/a": b"[1]"}
     assert (said.version, said.client_info) == ("2026-07-28", b'{"name":"x"}')
     assert (bytes(said.deadline), bytes(said.idempotency_key)) == (b"5", b'"k"')
-
-
-@pytest.mark.parametrize(
-    ("declared", "left"),
-    [
-        ({}, {}),
-        ({"extensions": {TASKS: {}, "x": {}}}, {"extensions": {"x": {}}}),
-        ({"tasks": {}}, {"tasks": {}}),
-        ({"tasks": {}, "extensions": 1}, {"tasks": {}, "extensions": 1}),
-    ],
-)
-def test_the_extension_that_the_hub_does_not_carry_is_left_out(declared, left):
-    said = said_in(message({**META, CAPABILITIES: declared}))
-    assert msgspec.json.decode(said.capabilities) == left
 
 
 def test_what_is_not_of_the_new_era_has_no_version():

@@ -5,7 +5,8 @@ import re
 import socket
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,14 +52,14 @@ def successes(found: dict[str, dict[str, str]], scenario: str) -> set[str]:
     return {name for name, status in found.get(scenario, {}).items() if status == "SUCCESS"}
 
 
-@pytest.fixture(scope="module")
-def everything():
-    """The address of the server that has what the suite looks for."""
+@contextmanager
+def serving(program: str) -> Iterator[str]:
+    """The address of a server of tests/support."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    program = ROOT / "tests" / "support" / "everything_server.py"
-    server = subprocess.Popen([sys.executable, str(program), "--port", str(port)])
+    path = ROOT / "tests" / "support" / program
+    server = subprocess.Popen([sys.executable, str(path), "--port", str(port)])
 
     def listens() -> bool:
         assert server.poll() is None
@@ -71,6 +72,13 @@ def everything():
     finally:
         server.terminate()
         server.wait(10)
+
+
+@pytest.fixture(scope="module")
+def everything():
+    """The address of the server that has what the suite looks for."""
+    with serving("everything_server.py") as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +107,25 @@ def test_what_succeeds_at_the_server_succeeds_through_the_hub(
     assert {one: checks for one, checks in failed.items() if checks} == {}
     lost = {one: successes(direct, one) - successes(through, one) - OPTIONAL for one in scenarios}
     assert {one: checks for one, checks in lost.items() if checks} == {}
+
+
+TASK_SCENARIOS = {
+    "tasks-capability-negotiation", "tasks-dispatch-and-envelope", "tasks-lifecycle",
+    "tasks-mrtr-composition", "tasks-mrtr-input", "tasks-request-headers",
+    "tasks-request-state-removal", "tasks-required-task-error", "tasks-wire-fields",
+}  # fmt: skip
+"""The suite requires them of nobody; one more, of notifications, it skips itself."""
+
+
+@pytest.mark.timeout(300)
+def test_tasks_succeed_at_their_server_and_through_the_hub(tmp_path):
+    with serving("tasks_server.py") as url:
+        direct = run_suite(url, MODERN, tmp_path / "direct")
+        with RealHub(tmp_path / "home", AGENTHUB__AUTH__ANONYMOUS_LOOPBACK="true") as hub:
+            hub.command("add", "jobs", "--url", url, "--no-limit")
+            hub.ready("jobs")
+            through = run_suite(f"{hub.url}/mcp/jobs", MODERN, tmp_path / "through")
+    assert all(successes(direct, one) for one in TASK_SCENARIOS)
+    for one in TASK_SCENARIOS:
+        assert set(direct[one].values()) == set(through[one].values()) == {"SUCCESS"}, one
+        assert successes(direct, one) <= successes(through, one), one

@@ -11,6 +11,7 @@ SETTINGS, GATEWAY = "test_settings.py", "test_gateway.py"
 
 QUESTIONS, PARKING = "inbound/test_mcp_questions.py", "inbound/test_mcp_parking.py"
 SEAL, SSE = "inbound/test_mcp_seal.py", "inbound/test_mcp_sse.py"
+TASKS = "inbound/test_mcp_tasks.py"
 
 ATTACKS = {
     "A01": rows(
@@ -153,7 +154,12 @@ ATTACKS = {
               "test_what_is_sealed_opens_unchanged_and_no_altered_text_opens"),
         *rows(QUESTIONS, "test_an_old_client_cannot_bring_a_state_and_so_go_round_its_seal"),
     ),
-    "A38": rows(PARKING, "test_a_state_is_bound_to_its_caller_face_tool_and_arguments"),
+    "A38": (
+        *rows(PARKING, "test_a_state_is_bound_to_its_caller_face_tool_and_arguments"),
+        *rows(TASKS, "test_ids_of_others_edited_and_unknown_ones_are_all_the_same_unknown_id",
+              "test_what_is_sealed_opens_unchanged_for_its_caller_and_its_server_alone",
+              "test_a_key_that_may_no_longer_call_the_tool_has_no_task_of_it"),
+    ),
     "A40": rows(QUESTIONS,
                 "test_answers_of_others_unknown_ones_and_second_ones_change_nothing"),
     "A44": (

@@ -13,7 +13,10 @@ CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 INFO = "io.modelcontextprotocol/clientInfo"
 META = {VERSION: "2026-07-28", CAPABILITIES: {}, INFO: {"name": "test", "version": "1"}}
 ACCEPT = (b"accept", b"application/json, text/event-stream")
-NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+NAMED = {
+    "tools/call": "name", "prompts/get": "name", "resources/read": "uri",
+    "tasks/get": "taskId", "tasks/update": "taskId", "tasks/cancel": "taskId",
+}  # fmt: skip
 
 _ids = itertools.count(1)
 

@@ -13,6 +13,10 @@ ANSWERS = frozenset({"inputResponses", "requestState"})
 """Parameters with which a client answers what a server asked in the round before (MRTR)."""
 
 
+TASK_METHODS = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
+"""About a task that a call of a tool began (SEP-2663); only the server that has it serves them."""
+
+
 class Era(Enum):
     """The two ways to speak MCP. Source: specification 2026-07-28, Versioning."""
 
@@ -33,7 +37,7 @@ class Call(Struct, frozen=True):
     endpoint: str
     """The endpoint's name."""
     method: str
-    """`tools/call`, `resources/read`, `prompts/get`, `completion/complete`."""
+    """`tools/call`, `resources/read`, `prompts/get`, `completion/complete`, `tasks/get`, …"""
     name: str
     """The tool, prompt or resource URI, as its own server calls it (no prefix)."""
     params: Mapping[str, Raw]
@@ -54,11 +58,15 @@ class Call(Struct, frozen=True):
     arguments: object = None
     """`params["arguments"]` as values, where a door has read them; else None."""
     only: str = ""
-    """The one server that may serve it, because it asked what this answers (R34); empty: any."""
+    """The one server that may serve it, because it asked what this answers (R34), or because it
+    has the task that this is about; empty: any."""
+    tool: str = ""
+    """Of a task: the tool that began it; `name` is the task's id there."""
 
     def digest(self) -> bytes:
         """SHA-256 of what is asked for: equal requests have equal ones, in every round (MRTR)."""
-        asked = sorted(self.params.keys() - ANSWERS)
+        # What answers a task's questions is no other round of it, but what is asked for.
+        asked = sorted(self.params.keys() - (() if self.tool else ANSWERS))
         parts = [self.endpoint.encode(), self.method.encode(), self.name.encode()]
         parts += [key.encode() + b":" + bytes(self.params[key]) for key in asked]
         return hashlib.sha256(b"\0".join(parts)).digest()

@@ -12,12 +12,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, structs
 
-from agenthub.domain.call import ANSWERS, Call, Era
+from agenthub.domain.call import ANSWERS, TASK_METHODS, Call, Era
 from agenthub.domain.errors import HubError, InvalidParams, UnknownTarget
 from agenthub.domain.span import MILLISECOND, Nanoseconds
+from agenthub.domain.view import server_of
 from agenthub.hub import Hub
 from agenthub.inbound.mcp_answer import CallReceiver
-from agenthub.inbound.mcp_dialogue import Dialogue
+from agenthub.inbound.mcp_dialogue import Dialogue, MissingCapability
 from agenthub.inbound.mcp_face import COMPLETE, READ, Faces, unknown
 from agenthub.inbound.mcp_said import said_in
 from agenthub.inbound.mcp_search import (
@@ -28,6 +29,7 @@ from agenthub.inbound.mcp_search import (
     offered,
     stand_in,
 )
+from agenthub.inbound.mcp_tasks import Task, UnknownTask, declares_tasks
 from agenthub.inbound.mcp_terms import (
     DEADLINE_KEY,
     IDEMPOTENCY_KEY,
@@ -93,6 +95,8 @@ class McpDoor:
                     return self._instead(message, context, replies)
                 return self._call(message, context, replies, name_key)
             answer = self._local[context.era].get(message.method)
+            if answer is None and message.method in TASK_METHODS and context.era is Era.MODERN:
+                return self._call(message, context, replies, "taskId")
             if answer is None:
                 replies.error(METHOD_NOT_FOUND, f"Method not found: {message.method[:64]}")
             else:
@@ -122,23 +126,22 @@ class McpDoor:
         name = parsed.get(name_key) if name_key != "ref" else _completed_for(parsed.get("ref"))
         if type(name) is not str or not name:
             raise InvalidParams(f"params.{name_key}: expected a name")
-        endpoint, bare = context.endpoint, name
-        if endpoint is None or context.caller.reach is not None:
+        endpoint, bare, task = context.endpoint, name, None
+        if name_key == "taskId":
+            task = self._task(name, context)
+            endpoint, bare = task.endpoint, task.id
+        elif endpoint is None or context.caller.reach is not None:
             endpoint, bare = self.faces.locate(message.method, name, context)
         hub, said = self.hub, said_in(message)
-        passed_on, key = said.passed_on, context.idempotency_key
-        if context.log_level:  # An old client said it once, for its session.
-            passed_on = {**passed_on, LOG_LEVEL_KEY: Raw(context.log_level)}
-        call_id = hub.ids()
-        if TRACE_PARENT in passed_on:
-            passed_on = continued(passed_on, call_id[:SPAN_HEX])
+        call_id, key = hub.ids(), context.idempotency_key
+        passed_on = _passed_on(said.passed_on, context, call_id)
         if key is not None or said.idempotency_key is not None:
             key = _idempotency_key(said.idempotency_key, key)
         server = hub.catalog.find(endpoint, context.caller)
         if server is None:
             raise unknown(message.method, name)
         params, span = message.params, _span(server, bare, said.deadline)
-        answers = not ANSWERS.isdisjoint(params)
+        answers = task is None and not ANSWERS.isdisjoint(params)
         if answers and context.era is Era.LEGACY:
             # Means nothing in the old era; passed on, it would go round the seal of a state.
             params = {name: raw for name, raw in params.items() if name not in ANSWERS}
@@ -149,15 +152,22 @@ class McpDoor:
             permitted(context.capabilities, server.endpoint.questions),
             context.client_info, key, context.size_bytes, parsed.get("arguments"),
         )  # fmt: skip
-        if context.headers and message.method == "tools/call":
-            facts = server.facts(bare)
-            if facts is not None and facts.headers:
-                check_params(
-                    facts.headers, parsed.get("arguments"), received_params(context.headers)
-                )
+        if task is not None:
+            call = structs.replace(call, only=task.server, tool=task.tool)
+        elif context.headers and message.method == "tools/call":
+            _check_headers(server, call, context)
         face = "" if context.endpoint == endpoint else endpoint
         receiver = CallReceiver(call, replies, face, span, self.dialogue)
         return self.dialogue.retry(receiver) if answers else hub.gateway.start(call, receiver)
+
+    def _task(self, task_id: str, context: Context) -> Task:
+        """The task that is meant at this face. Raises MissingCapability, UnknownTask."""
+        if not declares_tasks(context.capabilities):
+            raise MissingCapability({"extensions": {TASKS: {}}})
+        task = self.dialogue.task(task_id, context.caller)
+        if server_of(context.endpoint) not in {None, task.endpoint}:
+            raise UnknownTask
+        return task
 
     def _instead(self, message: Message, context: Context, replies: Replies) -> Passage | None:
         """A call of `search_tools` or `call_tool`, if they are offered here."""
@@ -241,8 +251,10 @@ class McpDoor:
                 merged["resources"]["subscribe"] = True
             extensions = declared.get("extensions")
             if context.era is Era.MODERN and isinstance(extensions, dict):
-                merged.setdefault("extensions", {}).update(extensions)
-                merged["extensions"].pop(TASKS, None)
+                # What an old server calls tasks has other methods.
+                old = server.state.era is Era.LEGACY
+                carried = {k: v for k, v in extensions.items() if k != TASKS or not old}  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+                merged.setdefault("extensions", {}).update(carried)
         if not merged:
             merged["tools"] = {"listChanged": True}
         return merged
@@ -256,6 +268,20 @@ def declared_by(server: Server) -> dict[str, Any]:
 def can_subscribe(declared: Mapping[str, Any]) -> bool:
     resources = declared.get("resources")
     return isinstance(resources, dict) and bool(resources.get("subscribe"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+
+
+def _passed_on(said: Mapping[str, Raw], context: Context, call_id: str) -> Mapping[str, Raw]:
+    """What goes on to the server of what the client says in `_meta`, and said before."""
+    if context.log_level:  # An old client said it once, for its session.
+        said = {**said, LOG_LEVEL_KEY: Raw(context.log_level)}
+    return continued(said, call_id[:SPAN_HEX]) if TRACE_PARENT in said else said
+
+
+def _check_headers(server: Server, call: Call, context: Context) -> None:
+    """Raises HeaderMismatch."""
+    facts = server.facts(call.name)
+    if facts is not None and facts.headers:
+        check_params(facts.headers, call.arguments, received_params(context.headers))
 
 
 def _span(server: Server, tool: str, wish: Raw | None) -> Nanoseconds:

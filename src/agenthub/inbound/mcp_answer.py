@@ -24,16 +24,18 @@ from agenthub.domain.call import Call, Era
 from agenthub.domain.errors import HubError, Interactive, UpstreamProtocol
 from agenthub.domain.outcome import NOTHING, Ending, Reply, ResultHead
 from agenthub.domain.span import Nanoseconds
+from agenthub.inbound.forgery import OWN_CODES, honest_meta, without_hub_keys
+from agenthub.inbound.mcp_tasks import TaskIds
 from agenthub.inbound.mcp_terms import (
     INVALID_PARAMS,
     LOG_LEVEL_KEY,
     LOG_LEVELS,
-    OURS,
     SERVED_BY,
     SERVER_INFO,
     SERVER_INFO_KEY,
     Replies,
 )
+from agenthub.inbound.mcp_uris import put_prefixes
 from agenthub.passage import Answer, Passage
 from agenthub.ports import Question
 from agenthub.wire.questions import InputRequired
@@ -44,7 +46,6 @@ PAGE_DONE = "notifications/elicitation/complete"
 MISSING_CAPABILITY = -32021
 OF_THE_HOP = frozenset({-32020, -32022})
 """What a server says of the hub's own request; the client's was well."""
-OWN_CODES = range(-31099, -31000)
 MODERN_ONLY = ("resultType", "ttlMs", "cacheScope")
 ELSEWHERE = "another"
 """Who served, for a caller that may not know the fallback's name."""
@@ -74,6 +75,8 @@ TAILS_MAX = 1_000
 
 class Dialogue(Protocol):
     """mcp_dialogue.Dialogue: what servers ask in the middle of a call."""
+
+    tasks: TaskIds
 
     def asked(self, receiver: "CallReceiver", question: Question, passage: Passage) -> None: ...
     def input_required(self, receiver: "CallReceiver", result: bytes, served_by: str) -> None: ...
@@ -129,7 +132,7 @@ class CallReceiver(Struct, eq=False):
                     return
                 failure = self._upstream_error(reply)
             elif reply.result_type == "input_required":
-                asks = _without_forged(reply.result)
+                asks = without_hub_keys(reply.result)
                 self._dialogue.input_required(self, asks, answer.served_by)
                 return
             else:
@@ -170,12 +173,14 @@ class CallReceiver(Struct, eq=False):
         if self._is_plain(head, result):
             return b"".join((memoryview(result)[:-1], self._tail(served_by)))
         members = _members(result)
+        if self.call.tool or head.result_type == "task":
+            self._dialogue.tasks.show(members, self.call, served_by, self.face)
         if self.call.era is _LEGACY:
             _make_legacy(members, head)
         else:
             self._make_modern(members, head)
         if self.face:
-            self._put_prefixes(members)
+            put_prefixes(members, self.call.method, self.face)
         members["_meta"] = self._meta(head, served_by)
         return _encode(members)
 
@@ -183,6 +188,8 @@ class CallReceiver(Struct, eq=False):
         """Whether it can stay as it is, but for a member at its end."""
         call = self.call
         reads = call.method == READ
+        if call.tool or head.result_type == "task":
+            return False
         if head.meta or (self.face and (reads or b'"resource' in result)):
             return False
         if call.era is _LEGACY:
@@ -200,7 +207,7 @@ class CallReceiver(Struct, eq=False):
                 members["cacheScope"] = Raw(b'"private"')
 
     def _meta(self, head: ResultHead, served_by: str) -> Raw:
-        meta = _without_hub_keys(head.meta)
+        meta = honest_meta(head.meta)
         meta[SERVED_BY] = Raw(_encode(self._seen(served_by)))
         if self.call.era is _MODERN and not head.result_type and SERVER_INFO_KEY not in meta:
             meta[SERVER_INFO_KEY] = Raw(SERVER_INFO)
@@ -220,49 +227,6 @@ class CallReceiver(Struct, eq=False):
         """A caller that may see the primary may not know its fallbacks."""
         known = served_by == self.call.endpoint or self.call.caller.sees(served_by)
         return served_by if known else ELSEWHERE
-
-    # ------------------------------------------------------------ URIs
-
-    def _put_prefixes(self, members: dict[str, Raw]) -> None:
-        """Give the URIs in the result the form in which this client can read them."""
-        method = self.call.method
-        if method == READ:
-            self._each(members, "contents", self._with_prefix)
-        elif method == "tools/call":
-            self._each(members, "content", self._block)
-        elif method == "prompts/get":
-            self._each(members, "messages", self._prompt_message)
-
-    def _each(self, members: dict[str, Raw], key: str, change: Any) -> None:
-        if key in members:
-            items = msgspec.json.decode(members[key], type=list[Raw])
-            members[key] = Raw(_encode([change(item) for item in items]))
-
-    def _prompt_message(self, message: Raw) -> Raw:
-        members = _members(message)
-        if "content" in members:
-            members["content"] = self._block(members["content"])
-        return Raw(_encode(members))
-
-    def _block(self, block: Raw) -> Raw:
-        """A content block; only links and embedded resources have a URI."""
-        if b'"resource' not in bytes(block):
-            return block
-        members = _members(block)
-        kind = bytes(members.get("type", NOTHING))
-        if kind == b'"resource_link"':
-            return self._with_prefix(block)
-        if kind == b'"resource"' and "resource" in members:
-            members["resource"] = self._with_prefix(members["resource"])
-            return Raw(_encode(members))
-        return block
-
-    def _with_prefix(self, item: Raw) -> Raw:
-        members = _members(item)
-        if "uri" in members:
-            uri = msgspec.json.decode(members["uri"], type=str)
-            members["uri"] = Raw(_encode(target.join_uri(self.face, uri)))
-        return Raw(_encode(members))
 
     # ------------------------------------------------------------ errors
 
@@ -310,37 +274,6 @@ def _is_odd(head: ResultHead) -> bool:
 
 def _has_uri(call: Call, data: bytes | None) -> bool:
     return call.method == READ and bool(data) and b'"uri"' in (data or b"")
-
-
-def _is_forged(meta: Raw) -> bool:
-    return any(key.startswith(OURS) for key in _object(meta))
-
-
-def _object(raw: Raw) -> dict[str, Raw]:
-    return _members(raw) if bytes(raw)[:1] == b"{" else {}
-
-
-def _without_hub_keys(meta: Raw) -> dict[str, Raw]:
-    return {key: value for key, value in _object(meta).items() if not key.startswith(OURS)}
-
-
-def _without_forged(result: bytes) -> bytes:
-    """The result without what only the hub may say in its `_meta`; else as it came."""
-    meta = _head(result).meta
-    if not meta or not _is_forged(meta):
-        return result
-    return _encode({**_members(result), "_meta": _without_hub_keys(meta)})
-
-
-def without_hub_keys(params: bytes) -> bytes:
-    """A notification's params, without what only the hub may say in their `_meta`."""
-    if b'_meta"' not in params and b"\\u" not in params:
-        return params
-    members = _members(params)
-    if "_meta" not in members or not _is_forged(members["_meta"]):
-        return params
-    members["_meta"] = Raw(_encode(_without_hub_keys(members["_meta"])))
-    return _encode(members)
 
 
 def wants_log(meta: Mapping[str, Raw], params: bytes) -> bool:

@@ -18,12 +18,15 @@ import msgspec
 from msgspec import Raw, Struct, structs
 
 from agenthub.domain.call import Call, Era
+from agenthub.domain.caller import Caller
 from agenthub.domain.errors import HubError, InvalidParams, UpstreamProtocol
 from agenthub.hub import Hub
-from agenthub.inbound.mcp_answer import CallReceiver, without_hub_keys
+from agenthub.inbound.forgery import without_hub_keys
+from agenthub.inbound.mcp_answer import CallReceiver
 from agenthub.inbound.mcp_parking import Parking
 from agenthub.inbound.mcp_rounds import Rounds
 from agenthub.inbound.mcp_seal import Seal, What
+from agenthub.inbound.mcp_tasks import Task, TaskIds
 from agenthub.passage import Passage
 from agenthub.ports import Question
 from agenthub.wire.jsonrpc import with_members
@@ -45,7 +48,7 @@ _text = msgspec.json.Decoder(str).decode
 
 
 class MissingCapability(HubError):
-    """The server asks for something that the client did not declare that it answers."""
+    """The client did not declare something that this needs."""
 
     slug: ClassVar[str] = "missing_capability"
     code: ClassVar[int] = -32021
@@ -76,6 +79,7 @@ class Dialogue:
         span = hub.gateway.answer_span
         self._seal = Seal(hub.session_secret, hub.clock, span)
         self.parking = Parking(hub.clock, span)
+        self.tasks = TaskIds(hub.session_secret)
 
     # ------------------------------------------------------------ from servers
 
@@ -174,6 +178,11 @@ class Dialogue:
     def release(self, nonce: str) -> None:
         """The round that this state began did surely not take place."""
         self._seal.release(nonce)
+
+    def task(self, text: str, caller: Caller) -> Task:
+        """What a client means by the id of a task. Raises UnknownTask."""
+        servers = (server.name for server in self._hub.catalog.all_servers())
+        return self.tasks.open(text, caller.id, servers)
 
     def _servers(self, call: Call) -> Iterator[str]:
         """Which may have asked; the likeliest first."""

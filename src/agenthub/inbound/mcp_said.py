@@ -6,7 +6,6 @@ Source: MCP specification 2026-07-28, "Base, _meta".
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
 from msgspec import Raw, Struct
 
 from agenthub.domain.errors import InvalidParams
@@ -18,12 +17,10 @@ from agenthub.inbound.mcp_terms import (
     LOG_LEVEL_KEY,
     LOG_LEVELS,
     OURS,
-    TASKS,
     VERSION_KEY,
 )
-from agenthub.wire.jsonrpc import Message, without_members
+from agenthub.wire.jsonrpc import Message
 
-_encode = msgspec.json.Encoder().encode
 _OWN: Final = frozenset({VERSION_KEY, CAPABILITIES_KEY, CLIENT_INFO_KEY})
 
 
@@ -33,7 +30,6 @@ class Said(Struct, frozen=True, gc=False):
     version: str
     """The protocol's; empty if this is no `_meta` of the new era (`check_meta` tells why)."""
     capabilities: bytes
-    """Without what the hub does not carry."""
     client_info: bytes
     passed_on: Mapping[str, Raw]
     """What goes on to the server: all but the protocol's own keys and the hub's."""
@@ -59,7 +55,7 @@ def _read(message: Message) -> Said:
         version = ""
     return Said(
         version,
-        without_tasks(bytes(meta.get(CAPABILITIES_KEY, b"{}"))) if version else b"{}",
+        bytes(meta.get(CAPABILITIES_KEY, b"{}")) if version else b"{}",
         bytes(meta.get(CLIENT_INFO_KEY, b"")),
         {k: v for k, v in meta.items() if k not in _OWN and not k.startswith(OURS)},
         meta.get(DEADLINE_KEY),
@@ -87,14 +83,3 @@ def _check_optional_meta(meta: Mapping[str, Any]) -> None:
         raise InvalidParams(f"_meta.{LOG_LEVEL_KEY}: expected one of {', '.join(LOG_LEVELS)}")
     if type(meta.get("progressToken", "")) not in {str, int}:
         raise InvalidParams("_meta.progressToken: expected a string or an integer")
-
-
-def without_tasks(capabilities: bytes) -> bytes:
-    """What the client declared, but for the extension that the hub does not carry."""
-    if b"tasks" not in capabilities and b"\\" not in capabilities:
-        return capabilities
-    declared = msgspec.json.decode(capabilities, type=dict[str, Raw])
-    if "extensions" not in declared or bytes(declared["extensions"])[:1] != b"{":
-        return capabilities
-    declared["extensions"] = Raw(without_members(bytes(declared["extensions"]), (TASKS,)))
-    return _encode(declared)

@@ -24,10 +24,9 @@ from agenthub.domain.caller import Caller
 from agenthub.domain.errors import InvalidParams
 from agenthub.domain.outcome import Cause
 from agenthub.inbound.mcp_questions import Questions
-from agenthub.inbound.mcp_said import without_tasks
-from agenthub.inbound.mcp_terms import LEGACY_VERSIONS, LOG_LEVELS, Context
+from agenthub.inbound.mcp_terms import LEGACY_VERSIONS, LOG_LEVELS, TASKS, Context
 from agenthub.wire import base64url
-from agenthub.wire.jsonrpc import Message
+from agenthub.wire.jsonrpc import Message, without_members
 
 ID_MAX: Final = 4_096
 """Characters of a session's id: it comes back in a header with each request."""
@@ -79,7 +78,7 @@ class Session:
         self.facts = facts
         info = bytes(facts.client_info)
         self.context = Context(
-            caller, facts.endpoint, Era.LEGACY, without_tasks(bytes(facts.capabilities)),
+            caller, facts.endpoint, Era.LEGACY, _without_tasks(bytes(facts.capabilities)),
             b"" if info == b"{}" else info, DEFAULT_LEVEL, door,
         )  # fmt: skip
         self.running = RunningRequests()
@@ -227,3 +226,14 @@ def _bounded(said: Mapping[str, Any], needed: tuple[str, ...]) -> bytes:
         if len(raw) <= DECLARED_MAX:
             return raw
     return b"{}"
+
+
+def _without_tasks(capabilities: bytes) -> bytes:
+    """What a client of the old era declared, which has no such extension whatever it says."""
+    if b"tasks" not in capabilities and b"\\" not in capabilities:
+        return capabilities
+    declared = msgspec.json.decode(capabilities, type=dict[str, Raw])
+    if "extensions" not in declared or bytes(declared["extensions"])[:1] != b"{":
+        return capabilities
+    declared["extensions"] = Raw(without_members(bytes(declared["extensions"]), (TASKS,)))
+    return _encode(declared)

@@ -27,7 +27,7 @@ LOG_LEVEL_KEY: Final = PROTOCOL + "logLevel"
 SERVER_INFO_KEY: Final = PROTOCOL + "serverInfo"
 SUBSCRIPTION_KEY: Final = PROTOCOL + "subscriptionId"
 TASKS: Final = PROTOCOL + "tasks"
-"""The extension that the hub does not carry; whoever asks for it is not offered it."""
+"""The extension of calls that go on after their answer (mcp_tasks.py)."""
 
 OURS: Final = "io.agenthub/"
 """Keys of `_meta` that only the hub may set."""

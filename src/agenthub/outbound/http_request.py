@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from agenthub import __version__
-from agenthub.domain.call import Era
+from agenthub.domain.call import TASK_METHODS, Era
 from agenthub.domain.endpoint_check import check_header_value
 from agenthub.domain.span import Nanoseconds
 from agenthub.outbound.mcp_message import (
@@ -28,7 +28,7 @@ from agenthub.outbound.mcp_message import (
 from agenthub.ports import Outgoing
 from agenthub.wire.mcp_headers import encode
 
-NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+NAMED = frozenset({"tools/call", "prompts/get", "resources/read", *TASK_METHODS})
 """Methods whose target is repeated in `Mcp-Name`."""
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _PLAIN = re.compile(r"[\x20-\x7e]*")

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from agenthub import __version__
-from agenthub.domain.call import Era
+from agenthub.domain.call import TASK_METHODS, Era
 from agenthub.domain.outcome import NOTHING, Ending, Reply, ResultHead
 from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.ports import Outgoing
@@ -76,7 +76,11 @@ _VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BOM = b"\xef\xbb\xbf"
 # An attribute of an Enum class costs more than a global name, and this stands on the hot path.
 _RESULT = Ending.RESULT
-_NAMED_BY_URI = {"resources/read", "resources/subscribe", "resources/unsubscribe"}
+_NAMED_BY = {
+    **dict.fromkeys(("resources/read", "resources/subscribe", "resources/unsubscribe"), "uri"),
+    **dict.fromkeys(TASK_METHODS, "taskId"),
+}
+"""The parameter that names the target, where it is not `name`."""
 
 
 def parse(line: bytes) -> Message | None:
@@ -238,7 +242,7 @@ def as_line(data: bytes) -> bytes | None:
 def put_name(params: dict[str, object], outgoing: Outgoing) -> None:
     """The target's name where its method has it."""
     if outgoing.method != "completion/complete":
-        params["uri" if outgoing.method in _NAMED_BY_URI else "name"] = outgoing.name
+        params[_NAMED_BY.get(outgoing.method, "name")] = outgoing.name
     elif "ref" in outgoing.params:
         ref: dict[str, object] = dict(_fields.decode(outgoing.params["ref"]))
         ref["name" if "name" in ref else "uri"] = outgoing.name

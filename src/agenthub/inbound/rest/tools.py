@@ -9,7 +9,7 @@ from msgspec import Raw, Struct, field
 from agenthub.domain.call import Call
 from agenthub.domain.caller import Scope
 from agenthub.domain.endpoint import Endpoint
-from agenthub.domain.errors import HubError, Interactive, InvalidParams
+from agenthub.domain.errors import HubError, Interactive, InvalidParams, UpstreamProtocol
 from agenthub.domain.outcome import Ending
 from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.inbound.rest.answer import answer
@@ -114,6 +114,11 @@ def _shown(call: Call, end: RestAnswer) -> ToolAnswer:
             attempt_count=end.attempts,
             request_id=call.id,
         )
+    if reply.result_type == "task":
+        raise UpstreamProtocol(
+            "The server made a task for a client that takes none",
+            executed="unknown", server=end.served_by, tool=call.name, request_id=call.id,
+        )  # fmt: skip
     if reply.result_type == "input_required":
         raise Interactive(
             "The server asks the client something, and this door takes no questions",
