@@ -34,6 +34,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+	$(BIN)/python tools/mutants.py --fit
 
 lock:  ## new versions into the lock files
 	$(BIN)/uv pip compile -q --upgrade --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header --group build pyproject.toml -o requirements.lock

@@ -15,7 +15,7 @@ Texts of several lines go in ''' '''. A mutant may bring a `file` or `tests` of 
 A mutant is KILLED when the tests fail (or hang), SURVIVED when they pass, BROKEN when it cannot be
 judged: `find` stands there never or twice, the result is no Python, or pytest could not run. The
 tests must pass unbroken first. The checkout is never edited: mutants live in copies of `src`.
-Exit code 1 unless all are killed.
+Exit code 1 unless all are killed. `--fit` only looks whether each fits the code (`make check`).
 """
 
 import os
@@ -116,6 +116,19 @@ class Copy:
         )  # fmt: skip
 
 
+def misfits(lists: list[Path]) -> Iterator[str]:
+    """What stands in the lists that could not be judged."""
+    for path in lists:
+        for mutant in read(path):
+            for test in mutant.tests:
+                if not (ROOT / test.partition("::")[0]).exists():
+                    yield f"{path}: {mutant.name}: there is no {test}"
+            try:
+                mutant.text()
+            except (OSError, ValueError) as error:
+                yield f"{path}: {mutant.name}: {error}"
+
+
 def main(lists: list[Path]) -> int:
     mutants = [mutant for path in lists for mutant in read(path)]
     with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(WORKERS) as pool:
@@ -146,5 +159,7 @@ def main(lists: list[Path]) -> int:
 
 
 if __name__ == "__main__":
-    named = [Path(arg) for arg in sys.argv[1:]]
-    sys.exit(main(named or sorted(ROOT.glob("tests/**/mutants/*.toml"))))
+    named = sys.argv[1:]
+    fit = named[:1] == ["--fit"]
+    lists = [Path(name) for name in named[fit:]] or sorted(ROOT.glob("tests/**/mutants/*.toml"))
+    sys.exit(("\n".join(misfits(lists)) or 0) if fit else main(lists))
