@@ -9,20 +9,19 @@ import time
 from pathlib import Path
 
 import pytest
+from support.python_env import python_env
 from support.stdio_hub import RealClock, alive, processes, until
 
 from agenthub.outbound.child import Ended, Letter, Order
 from agenthub.outbound.child_output import Overlong
 from agenthub.outbound.nursery import NotStarted, Nursery, child_env, find_program
 
-TESTS = Path(__file__).parents[1]
-
 
 async def hub(*paths: Path) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "support.stdio_hub_process", *map(str, paths)),
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env=python_env(),
     )
 
 

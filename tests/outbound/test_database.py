@@ -1,0 +1,51 @@
+"""What the database process does with its frames, without the process; test_store has the rest."""
+
+import marshal
+from contextlib import closing
+
+import pytest
+from msgspec import structs
+from support.store_rows import call_row
+
+from agenthub.outbound.database import SQL, Database
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(str(tmp_path / "agenthub.db"), 100, 100, new=True)
+    with closing(database.db):
+        yield database
+
+
+def batch(*numbers):
+    return marshal.dumps([structs.astuple(call_row(n)) for n in numbers])
+
+
+def call_ids(database):
+    rows = database.db.execute("SELECT id, call_id FROM call ORDER BY id").fetchall()
+    return [(number, name) for number, name in rows]
+
+
+def test_a_batch_that_is_sent_again_is_written_once(database):
+    """The hub cannot know how far a process came that died: it sends all it was not told of."""
+    database.add_calls(1, batch(1, 2))
+    assert database.keep_calls() == ""
+    database.add_calls(1, batch(1, 2))
+    database.add_calls(3, batch(3))
+    assert database.keep_calls() == ""
+    assert call_ids(database) == [(n, call_row(n).id) for n in (1, 2, 3)]
+    assert database.unfit == 0
+
+
+def test_a_change_that_fails_leaves_nothing_and_harms_no_later_one(database):
+    fits, misfit = ("put_listing", [("a", b"{}")]), ("put_listing", [("b", 2**70)])
+    assert database.change([[fits, misfit]]) == ["A value does not fit into the database."]
+    assert not database.db.in_transaction
+    assert database.db.execute(SQL["listings"]).fetchall() == []
+    assert database.change([[fits]]) == [1]
+
+
+def test_of_changes_that_came_together_only_the_misfit_fails(database):
+    group = [[("put_listing", [(name, data)])] for name, data in (("a", b""), ("b", "\ud800"))]
+    assert database.change(group) == [1, "A value does not fit into the database."]
+    assert database.db.execute(SQL["listings"]).fetchall() == [("a", b"")]
