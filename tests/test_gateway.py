@@ -830,7 +830,7 @@ async def test_r33_without_its_record_a_call_is_not_run():
         hub.claims.broken = True
         answer = await hub.ask("calculator", "add", key="k")
         assert isinstance(answer.error, StorageFailed)
-        assert (answer.error.executed, answer.error.retryable) == ("no", True)
+        assert (answer.error.executed, answer.error.retryable) == ("unknown", True)
         assert (answer.error.server, answer.error.tool) == ("calculator", "add")
         assert answer.error.request_id == hub.rows[-1].id
         assert hub.rows[-1].outcome == "storage_failed"
@@ -858,11 +858,38 @@ async def test_r33_a_call_that_ends_while_its_key_is_written_down_is_not_run():
         passage.cancel(Cause.CLIENT)
         await passes(2 * SECOND)
         for heard in (gone, late):
-            assert isinstance(heard.answer.error, DeadlineExceeded)
-            assert heard.answer.error.executed == "no"
+            assert isinstance(heard.answer.error, OutcomeUnknown)
+            assert (heard.answer.error.server, heard.answer.error.tool) == ("calculator", "add")
         assert hub["calculator"].executed("add") == 0
         assert hub.claims.rows == {}
         assert hub.at_rest()
+
+
+@virtual_time()
+@pytest.mark.parametrize("how", ["client goes", "deadline", "database fails"])
+async def test_r32_while_a_key_is_looked_up_nobody_is_told_that_its_request_did_not_run(how):
+    async with house("calculator") as hub:
+        assert await hub.result("calculator", "add", key="k") == FIVE
+        hub.claims.delay, hub.claims.broken = SECOND, how == "database fails"
+        first, passage = hub.begin("calculator", "add", key="k", seconds=0.5 + (how != "deadline"))
+        joined, _ = hub.begin("calculator", "add", key="k")
+        if how == "client goes":
+            passage.cancel(Cause.CLIENT)
+        await passes(2 * SECOND)
+        for heard in (first, joined):
+            assert heard.answer.error.executed == "unknown"
+        hub.claims.broken = False
+        assert await hub.result("calculator", "add", key="k") == FIVE
+        assert hub["calculator"].executed("add") == 1
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_what_a_guard_says_is_not_hidden_by_the_key():
+    async with house(server("calculator", rate_limit=RateLimit(rps=1, burst=1))) as hub:
+        await hub.result("calculator", "add")
+        refused = await hub.error("calculator", "add", key="k")
+        assert (type(refused), refused.executed) == (RateLimited, "no")
 
 
 @virtual_time()

@@ -334,8 +334,10 @@ class Passage(Struct, eq=False):
         return self._record if self._entry.claim is claim else self._join
 
     def _record(self) -> None:
-        """Write the key down. Nothing is sent before that is durable."""
+        """Write the key down first. An earlier call with the key may have run (R32)."""
         assert self._entry is not None, "a key that was claimed"
+        words = "The call ended before its idempotency key was looked up"
+        self._journey.error = self._about(OutcomeUnknown(words, executed="unknown"))
         self._house.claim_log.claim(self._entry.claim, self._recorded)
 
     def _recorded(self, found: Earlier | HubError | None) -> None:
@@ -352,21 +354,25 @@ class Passage(Struct, eq=False):
             self._fail(error)
             return
         if earlier is None:
+            self._journey.error = None
             self._start(self._house.clock.now())
         else:
             self._repeats = True
             self._end(Answer(earlier.reply, None, earlier.served_by, 0))
 
-    def _fail(self, error: HubError) -> None:
+    def _about(self, error: HubError) -> HubError:
         call = self.call
         error.server, error.tool, error.request_id = call.endpoint, call.name, call.id
-        self._end(Answer(None, error, "", 0))
+        return error
+
+    def _fail(self, error: HubError) -> None:
+        self._end(Answer(None, self._about(error), "", 0))
 
     def _release(self, entry: Entry, answer: Answer) -> None:
         """Keep the answer, before anybody hears it; those who joined hear it now."""
         house, claim = self._house, entry.claim
         if not self._repeats:
-            if may_be_asked_again(answer):
+            if not answer.attempts or may_be_asked_again(answer):
                 house.claim_log.forget(claim)
             elif (found := kept(answer)) is not None:
                 house.claim_log.finish(claim, found)
@@ -376,15 +382,9 @@ class Passage(Struct, eq=False):
         """Wait for the call that has the key; its answer, which may be there, is this one's."""
         entry, self._entry = self._entry, None
         assert entry is not None, "a key that was claimed"
-        self._journey.error = OutcomeUnknown(
-            "Another call with this idempotency key is under way",
-            executed="unknown", server=self.call.endpoint, tool=self.call.name,
-            request_id=self.call.id,
-        )  # fmt: skip
-        self._house.idempotency.join(entry, self._joined)
-
-    def _joined(self, answer: Answer) -> None:
-        self._end(structs.replace(answer, attempts=0))
+        words = "Another call with this idempotency key is under way"
+        self._journey.error = self._about(OutcomeUnknown(words, executed="unknown"))
+        self._house.idempotency.join(entry, lambda a: self._end(structs.replace(a, attempts=0)))
 
 
 def _outcome(answer: Answer, cause: Cause | None) -> tuple[str, int, int]:

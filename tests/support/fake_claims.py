@@ -28,7 +28,7 @@ class FakeClaims:
 
     def _put(self, claim):
         if self.broken:
-            return StorageFailed("The disk is full.")
+            return StorageFailed("The disk is full.", executed="unknown")
         oldest = claim.at_s - KEPT_S
         self.rows = {scope: row for scope, row in self.rows.items() if row[0].at_s > oldest}
         row = self.rows.get(claim.scope)
@@ -36,7 +36,9 @@ class FakeClaims:
             if len(self._of(claim.caller)) >= self.claims_max:
                 return Overloaded()
             self.rows[claim.scope] = [claim, None]
-        return StorageFailed() if self.lost else self.found(claim) if row else None
+        return (
+            StorageFailed(executed="unknown") if self.lost else self.found(claim) if row else None
+        )
 
     def found(self, claim):
         first, answer = self.rows[claim.scope]

@@ -110,7 +110,10 @@ class StoredClaims:
 
 
 def _not_sent(error: HubError) -> HubError:
-    return StorageFailed(f"The idempotency key could not be kept, so nothing was sent. {error}")
+    """Nothing was sent now; what an earlier call with the key did, nobody could read (R32)."""
+    return StorageFailed(
+        f"The idempotency key could not be kept, so nothing was sent. {error}", executed="unknown"
+    )
 
 
 async def _told(written: Coroutine[Any, Any, int]) -> None:
