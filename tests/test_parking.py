@@ -188,7 +188,7 @@ async def test_a_question_that_comes_with_the_cancelling_is_not_put():
 @virtual_time()
 async def test_one_caller_cannot_hold_all_places_with_questions():
     places = PARKED_MAX + 10
-    async with house(server("calculator", concurrency=places)) as hub:
+    async with house(server("calculator", concurrency=300, private_sessions=300)) as hub:
         hub["calculator"].answers["add"] = ASKS
         begun = [hub.begin("calculator", "add") for _ in range(places)]
         await asyncio.sleep(1)
@@ -203,6 +203,34 @@ async def test_one_caller_cannot_hold_all_places_with_questions():
         assert passage.is_parked
         await hub.gateway.drain(0)
         assert hub.at_rest()
+
+
+@virtual_time()
+@pytest.mark.parametrize(
+    ("settings", "most"),
+    [
+        ({"concurrency": 8}, 6), ({"concurrency": 8, "private_sessions": 4}, 3),
+        ({"concurrency": 2}, 1), ({}, 24),
+    ],
+)  # fmt: skip
+async def test_one_caller_cannot_hold_all_of_a_server_with_questions(settings, most):
+    async with house(server("calculator", **settings), "other") as hub:
+        hub["calculator"].answers["add"] = hub["other"].answers["add"] = ASKS
+        parked = [await begin_asked(hub) for _ in range(most)]
+        late, passage = hub.begin("calculator", "add")
+        await asyncio.sleep(1)
+        assert not late.questions
+        assert b"Too many questions" in hub["calculator"].answered[0][2]
+        bert = Heard()
+        hub.gateway.start(hub.call("calculator", "add", caller=BERT), bert)
+        elsewhere, _ = hub.begin("other", "add")
+        await asyncio.sleep(1)
+        assert bert.questions
+        assert elsewhere.questions, "another server has seats of its own"
+        passage.cancel(Cause.CLIENT)
+        parked[0][1].cancel(Cause.CLIENT)
+        await asyncio.sleep(1)
+        await begin_asked(hub)
 
 
 @virtual_time()

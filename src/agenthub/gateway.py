@@ -11,7 +11,7 @@ HTTP on both sides costs microseconds. `open` is the same for whoever would rath
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -197,7 +197,9 @@ class Gateway:
 
         A parked call keeps its place and its seat, so no caller may hold too many of them.
         """
-        return self._may_wait(passage.call.caller.id)
+        caller, lane = passage.call.caller.id, passage.lane
+        here = sum(one.lane is lane for one in self._parked(caller))
+        return here < lane.parked_max and self._may_wait(caller)
 
     def wait(self, one: Waiting) -> bool:
         """Count a call that waits for its client between two requests. False: it may not."""
@@ -209,8 +211,11 @@ class Gateway:
     def _may_wait(self, caller: str) -> bool:
         if self._stopping:
             return False
-        parked = sum(one.is_parked and one.call.caller.id == caller for one in self.in_flight)
-        return parked + sum(one.caller == caller for one in self.waiting) < PARKED_MAX
+        between = sum(one.caller == caller for one in self.waiting)
+        return sum(1 for _ in self._parked(caller)) + between < PARKED_MAX
+
+    def _parked(self, caller: str) -> Iterator[Passage]:
+        return (one for one in self.in_flight if one.is_parked and one.call.caller.id == caller)
 
     def unparked(self, passage: Passage) -> None:
         """Its time goes on."""

@@ -25,6 +25,7 @@ from agenthub.domain.idempotency import (
     may_be_asked_again,
 )
 from agenthub.domain.journey import Journey, Step
+from agenthub.domain.lane import Lane
 from agenthub.domain.outcome import Cause, Ending, Reply
 from agenthub.domain.span import MICROSECOND, MILLISECOND, Nanoseconds
 from agenthub.metrics import Metrics
@@ -157,6 +158,11 @@ class Passage(Struct, eq=False):
             self._attempt.resume()
 
     # ------------------------------------------------------------ questions to the client
+
+    @property
+    def lane(self) -> Lane:
+        """Of the server that was asked last."""
+        return self._journey.hop.lane
 
     @property
     def is_parked(self) -> bool:

@@ -28,3 +28,15 @@ def test_no_limit_and_the_usual_limit_are_told_apart():
     assert usual.rate_limit == RateLimit(5.0, 10)
     assert none.rate_limit is None
     assert msgspec.json.decode(msgspec.json.encode(none), type=Endpoint).rate_limit is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "most"),
+    [
+        ({"url": "http://x"}, 64), ({"command": ("x",)}, 8),
+        ({"command": ("x",), "private_sessions": 0}, 0),
+        ({"url": "http://x", "private_sessions": 3}, 3),
+    ],
+)  # fmt: skip
+def test_there_is_a_bound_for_private_sessions(settings, most):
+    assert Endpoint("a", **settings).sessions_max == most

@@ -154,6 +154,17 @@ def test_a_lane_has_seats_and_as_many_may_wait(settings, seats):
     assert entries == [Entry.ENTERED] * seats + [Entry.QUEUED] * seats + [Entry.FULL]
 
 
+@pytest.mark.parametrize(
+    ("settings", "most"),
+    [
+        ({}, 24), ({"url": None, "command": ("x",)}, 6), ({"concurrency": 3}, 2),
+        ({"concurrency": 1}, 1), ({"concurrency": 8, "private_sessions": 4}, 3),
+    ],
+)  # fmt: skip
+def test_the_questions_of_one_caller_leave_seats_to_others(settings, most):
+    assert Bench(**settings).lane.parked_max == most
+
+
 def test_both_breakers_give_a_ticket_or_neither():
     bench = Bench(breaker=BreakerConfig(failure_threshold=1))
     bench.attempt(BROKEN)

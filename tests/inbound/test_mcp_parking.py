@@ -341,7 +341,7 @@ async def test_a_server_that_asks_without_end_is_refused():
 async def test_one_caller_cannot_leave_calls_behind_without_end():
     """Not even such as have ended meanwhile: what they answered is kept for so many only."""
     end = Act(OK.reply, 300 * MILLISECOND, questions=(NAME,))
-    async with hub_with(end, concurrency=200) as hub:
+    async with hub_with(end, concurrency=200, private_sessions=200) as hub:
         begun = [hub.send(call()) for _ in range(PARKED_MAX)]
         await asyncio.sleep(1)
         assert all(is_question(one) for one in begun)
@@ -497,7 +497,9 @@ def test_a_parked_call_costs_little_memory(leaves):
 
     @virtual_time()
     async def run():
-        async with hub_with(Act(None, questions=(NAME,)), concurrency=200) as hub:
+        async with hub_with(
+            Act(None, questions=(NAME,)), concurrency=200, private_sessions=200
+        ) as hub:
             hub.send(call())
             await asyncio.sleep(0.1)
             tracemalloc.start()

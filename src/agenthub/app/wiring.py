@@ -27,7 +27,7 @@ from agenthub.outbound.issuer import Issuer
 from agenthub.outbound.mcp_http import HttpUpstream
 from agenthub.outbound.mcp_stdio import StdioUpstream
 from agenthub.outbound.nursery import Nursery
-from agenthub.outbound.private_sessions import HTTP_MAX, STDIO_MAX, PrivateSessions
+from agenthub.outbound.private_sessions import PrivateSessions
 from agenthub.outbound.store import DatabaseStore, open_store
 from agenthub.outbound.telemetry import log_event
 from agenthub.ports import CallLog, ClaimLog, Clock, Store, Stored, Upstream, UpstreamWatcher
@@ -178,10 +178,7 @@ def connector(
                 return StdioUpstream(one, hears, clock, limits, nursery, declared)
             return HttpUpstream(filled, hears, clock, tasks, bounds, declared)
 
-        most = filled.private_sessions
-        if most is None:
-            most = STDIO_MAX if filled.command else HTTP_MAX
-        return PrivateSessions(make, watcher, clock, tasks, most)
+        return PrivateSessions(make, watcher, clock, tasks, filled.sessions_max)
 
     return connect
 

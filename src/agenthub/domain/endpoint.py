@@ -91,3 +91,10 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     @property
     def transport(self) -> str:
         return "stdio" if self.command else "http"
+
+    @property
+    def sessions_max(self) -> int:
+        """`private_sessions`, as a number: each is a process, or two connections."""
+        if self.private_sessions is None:
+            return 8 if self.command else 64
+        return self.private_sessions

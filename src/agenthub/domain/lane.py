@@ -169,6 +169,14 @@ class Lane:
         elif effect is Effect.SUCCESS:
             self.budget.succeeded()
 
+    @property
+    def parked_max(self) -> int:
+        """How many calls of one caller may wait here for its answers: never all that there is.
+
+        Each keeps a seat, and a private session, for as long as its client likes (R43).
+        """
+        return max(1, min(self.seats.seats, self.endpoint.sessions_max) * 3 // 4)
+
     def set_aside(self, passed: Pass) -> None:
         """The server waits for the client: the breakers look away; the seat is kept."""
         self.breaker.set_aside(passed.server)

@@ -18,7 +18,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from msgspec import structs
 
@@ -42,9 +42,6 @@ from agenthub.wire.questions import MAY_ASK, declared_for_questions
 
 IDLE: Nanoseconds = 300 * SECOND
 """A session that nobody used for so long is closed."""
-STDIO_MAX: Final = 8
-HTTP_MAX: Final = 64
-"""Sessions of one server, if its endpoint does not say: a process each, or two connections."""
 _MODERN = Era.MODERN
 
 Make: TypeAlias = Callable[[UpstreamWatcher, bytes], Upstream]
