@@ -136,11 +136,14 @@ async def test_a_client_that_takes_no_stream_is_not_asked_and_the_server_hears_i
 
 
 @virtual_time()
-async def test_when_the_stream_is_gone_the_server_hears_that_nobody_will_answer():
+async def test_when_the_client_stays_away_the_server_hears_that_nobody_will_answer():
     async with hub_with(asks_live(NAME, ends_after=2)) as hub:
         client = await old_client(hub)
         asked = await client.call()
         asked.gone()
+        await asyncio.sleep(59)
+        assert not hub["calc"].answered
+        await asyncio.sleep(1)
         assert hub["calc"].answered == [(7, b"", GONE)]
         (attempt,) = hub["calc"].flying
         attempt.ask(TOWN)

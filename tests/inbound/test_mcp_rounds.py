@@ -210,6 +210,7 @@ async def test_calls_that_wait_between_rounds_count_among_those_a_caller_may_lea
         assert refusal(refused)[0] == "overloaded"
         assert not (await other.call()).over
         waiting[0].gone()
+        await asyncio.sleep(60)
         assert not (await client.call()).over
 
 
@@ -237,12 +238,12 @@ async def test_a_client_without_a_stream_cannot_be_asked():
 
 
 @virtual_time()
-async def test_a_client_whose_stream_is_gone_is_not_waited_for():
+async def test_a_client_that_stays_away_is_not_waited_for():
     async with hub_with(asks_back(a=FORM, b=FORM), OK) as hub:
         client = await old_client(hub)
         asked = await client.call()
         asked.gone()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(60)
         assert hub["calc"].executed("add") == 1
         assert not hub.gateway.waiting
         assert hub.at_rest()

@@ -16,8 +16,6 @@ from support.real_hub import RealHub, wait_for
 
 SUITE = PACKAGES / "@modelcontextprotocol" / "conformance"
 SUITE_S = 120
-OPTIONAL = {"server-sse-streams-functional"}
-"""The suite only informs of it: an answer without notes is plain JSON here, not a stream."""
 
 
 def required(revision: str) -> set[str]:
@@ -105,7 +103,7 @@ def test_what_succeeds_at_the_server_succeeds_through_the_hub(
         for one in scenarios
     }
     assert {one: checks for one, checks in failed.items() if checks} == {}
-    lost = {one: successes(direct, one) - successes(through, one) - OPTIONAL for one in scenarios}
+    lost = {one: successes(direct, one) - successes(through, one) for one in direct}
     assert {one: checks for one, checks in lost.items() if checks} == {}
 
 

@@ -70,6 +70,8 @@ ATTACKS = {
         *rows(HUB, "test_a16_a17_headers_versions_and_sessions_that_lie"),
         *rows(MCP, "test_a_session_that_is_missing_forged_or_anothers"),
         *rows(SSE, "test_a17_a_session_is_of_no_use_to_anybody_else"),
+        *rows("inbound/test_mcp_session_stream.py",
+              "test_an_id_opens_nothing_for_another_session_or_another_user"),
     ),
     "A18": (
         *rows(HUB, "test_a18_odd_names_of_tools_reach_nobody",

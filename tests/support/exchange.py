@@ -74,16 +74,28 @@ class FakeExchange:
         return self.events[-1] if self.streaming else msgspec.json.decode(self.body)
 
     @property
+    def blocks(self):
+        """The fields of each event so far, comments left out; `message` is what `data` says."""
+        found = []
+        for block in b"".join(self.chunks).split(b"\n\n"):
+            fields = [line.split(b": ", 1) for line in block.split(b"\n") if line]
+            assert len({name for name, _ in fields}) == len(fields), block
+            read = {name.decode(): value for name, value in fields if name}
+            if read.get("event") == b"message":
+                read["message"] = msgspec.json.decode(read["data"])
+            if read:
+                found.append(read)
+        return found
+
+    @property
     def events(self):
         """The messages of the stream so far."""
-        events = b"".join(self.chunks).split(b"\n\n")
-        found = []
-        for event in events:
-            lines = event.split(b"\n")
-            if lines[0] == b"event: message":
-                assert len(lines) == 2, event
-                found.append(msgspec.json.decode(lines[1].removeprefix(b"data: ")))
-        return found
+        return [block["message"] for block in self.blocks if "message" in block]
+
+    @property
+    def last_id(self):
+        """What the client would come back with."""
+        return [block["id"] for block in self.blocks if "id" in block][-1]
 
     @property
     def code(self):

@@ -20,10 +20,12 @@ from typing import Final
 
 from agenthub.domain.call import Era
 from agenthub.domain.errors import HubError
+from agenthub.domain.span import MILLISECOND
 from agenthub.domain.view import FACE, view_of
 from agenthub.hub import Hub
 from agenthub.inbound.exchange import Exchange, Headers, HotDoor
 from agenthub.inbound.mcp import McpDoor
+from agenthub.inbound.mcp_event_store import EventStore
 from agenthub.inbound.mcp_legacy import LegacyDoor
 from agenthub.inbound.mcp_legacy_http import LegacyHttp
 from agenthub.inbound.mcp_request import (
@@ -37,7 +39,8 @@ from agenthub.inbound.mcp_request import (
     refuse,
     shown,
 )
-from agenthub.inbound.mcp_session import Sessions
+from agenthub.inbound.mcp_session import Session, Sessions
+from agenthub.inbound.mcp_session_stream import Desk
 from agenthub.inbound.mcp_sse import SseDoor
 from agenthub.inbound.mcp_stream import HttpFeed, HttpReplies, Pulse
 from agenthub.inbound.mcp_terms import (
@@ -65,10 +68,16 @@ class McpHttp:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.door = McpDoor(hub)
-        self.pulse = Pulse(hub.clock, hub.settings.limits.client_buffer_bytes)
+        limits = hub.settings.limits
+        self.pulse = Pulse(hub.clock, limits.client_buffer_bytes)
+        store = EventStore(
+            hub.clock, limits.resume_bytes, limits.resume_stream_bytes,
+            limits.resume_ms * MILLISECOND,
+        )  # fmt: skip
+        self.desk = Desk(self.pulse, store, hub.clock)
         self.subscriptions = Subscriptions(hub, self.door)
         self.legacy = LegacyDoor(self.door, self.subscriptions)
-        self.sessions = Sessions(hub.session_secret, self.legacy.leave)
+        self.sessions = Sessions(hub.session_secret, self._leave)
         self.sse = SseDoor(self.legacy, self.pulse)
         self._faces: dict[str, HotDoor] = {}
 
@@ -93,12 +102,17 @@ class McpHttp:
             return partial(self.sse.open, endpoint or None)
         return self.sse.post if path == "/messages" else None
 
+    def _leave(self, session: Session) -> None:
+        self.legacy.leave(session)
+        self.desk.store.clear(session.shelf)
+
     def close(self) -> None:
         """The hub stops: open subscriptions end with their result. Calls are the gateway's."""
         self.door.close()
         self.subscriptions.close()
         self.sse.close()
         self.pulse.close()
+        self.desk.store.close()
 
 
 class Face:
@@ -113,7 +127,7 @@ class Face:
         self._endpoint = endpoint
         self._view = view_of(endpoint)
         self._legacy = LegacyHttp(
-            house.legacy, house.sessions, house.subscriptions, house.pulse, endpoint
+            house.legacy, house.sessions, house.subscriptions, house.desk, endpoint
         )
 
     def __call__(self, exchange: Exchange) -> None:
@@ -191,7 +205,7 @@ class Face:
         if message.method == LISTEN:
             self._listen(exchange, message, context, streams=streams)
             return
-        replies = HttpReplies(exchange, message.id, self._pulse, _MODERN_ERA, streams)
+        replies = HttpReplies(exchange, message.id, self._pulse, streams)
         passage = self._door.request(message, context, replies)
         if passage is not None:
             replies.attend(passage)

@@ -4,6 +4,7 @@
     POST request         200 (JSON, or events and then the answer); errors too
     POST the rest        202
     GET                  the session's one stream of news
+      with Last-Event-ID the stream that was lost, from there on
     DELETE               204, and the session is over
 
 A session's id that is missing gets 400, one that is not known here 404: then the client begins
@@ -14,13 +15,20 @@ Source: MCP specification 2025-11-25, "Streamable HTTP".
 from collections.abc import Mapping
 from typing import Final
 
-from agenthub.domain.call import Era
 from agenthub.domain.errors import HubError
 from agenthub.inbound.exchange import Exchange
+from agenthub.inbound.mcp_event_store import read_cursor
 from agenthub.inbound.mcp_legacy import LegacyDoor
-from agenthub.inbound.mcp_request import NEEDS_STREAM, SESSION, refuse, takes_streams
+from agenthub.inbound.mcp_request import (
+    NEEDS_STREAM,
+    SESSION,
+    prefers_streams,
+    refuse,
+    takes_streams,
+)
 from agenthub.inbound.mcp_session import Session, Sessions
-from agenthub.inbound.mcp_stream import HttpFeed, HttpReplies, Pulse
+from agenthub.inbound.mcp_session_stream import Desk, SessionReplies, resume
+from agenthub.inbound.mcp_stream import HttpFeed
 from agenthub.inbound.mcp_terms import INVALID_REQUEST
 from agenthub.inbound.subscriptions import Subscriptions
 from agenthub.wire.jsonrpc import Kind, Message, error_message, result_message
@@ -38,13 +46,13 @@ class LegacyHttp:
         door: LegacyDoor,
         sessions: Sessions,
         subscriptions: Subscriptions,
-        pulse: Pulse,
+        desk: Desk,
         endpoint: str | None,
     ) -> None:
         self._door = door
         self._sessions = sessions
         self._subscriptions = subscriptions
-        self._pulse = pulse
+        self._desk = desk
         self._endpoint = endpoint
 
     def post(self, exchange: Exchange, headers: Mapping[bytes, bytes], message: Message) -> None:
@@ -71,10 +79,14 @@ class LegacyHttp:
         if not takes_streams(headers.get(b"accept")):
             exchange.answer(406, error_message(None, INVALID_REQUEST, NEEDS_STREAM))
             return
+        cursor = read_cursor(headers.get(b"last-event-id", b""))
+        if cursor is not None:
+            resume(session, cursor, exchange)
+            return
         if session.stream is not None and session.stream.open:
             exchange.answer(409, error_message(None, INVALID_REQUEST, ONE_STREAM))
             return
-        feed = HttpFeed(exchange, b"", self._pulse)
+        feed = HttpFeed(exchange, b"", self._desk.pulse)
         try:
             session.stream = self._subscriptions.stream(session.context, session.subscribed, feed)
         except HubError as error:
@@ -118,10 +130,11 @@ class LegacyHttp:
         headers: Mapping[bytes, bytes],
         message: Message,
     ) -> None:
-        streams = takes_streams(headers.get(b"accept"))
-        replies = HttpReplies(
-            exchange, message.id, self._pulse, Era.LEGACY, streams, session.questions
-        )
+        accept = headers.get(b"accept")
+        replies = SessionReplies(
+            exchange, message.id, self._desk.pulse, takes_streams(accept),
+            session=session, desk=self._desk, polls=prefers_streams(accept),
+        )  # fmt: skip
         key = headers.get(b"idempotency-key")
         facts = {
             "size_bytes": len(exchange.request.body),

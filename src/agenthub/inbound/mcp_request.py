@@ -29,7 +29,8 @@ NAMED_BY: Final = {
 OLD: Final = frozenset(version.encode() for version in LEGACY_VERSIONS)
 NEEDS_STREAM: Final = "Accept must name text/event-stream"
 _MODERN: Final = MODERN.encode()
-_BOTH: Final = b"application/json, text/event-stream"
+_JSON, _STREAM = b"application/json", b"text/event-stream"
+_BOTH: Final = b"%b, %b" % (_JSON, _STREAM)
 
 
 class UnsupportedVersion(HubError):
@@ -165,6 +166,16 @@ def takes_streams(accept: bytes | None) -> bool:
     if accept is None or accept == _BOTH:
         return True
     return any(kind in accept.lower() for kind in (b"text/event-stream", b"*/*", b"text/*"))
+
+
+def prefers_streams(accept: bytes | None) -> bool:
+    """Whether the client names event streams, and before JSON; one that weighs by `q` does not."""
+    if accept is None or accept == _BOTH or b"q=" in accept:
+        return False
+    named = [kind.partition(b";")[0].strip() for kind in accept.lower().split(b",")]
+    if _STREAM not in named:
+        return False
+    return _JSON not in named or named.index(_STREAM) < named.index(_JSON)
 
 
 def shown(version: bytes) -> str:

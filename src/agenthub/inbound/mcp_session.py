@@ -23,6 +23,7 @@ from agenthub.domain.call import Era
 from agenthub.domain.caller import Caller
 from agenthub.domain.errors import InvalidParams
 from agenthub.domain.outcome import Cause
+from agenthub.inbound.mcp_event_store import Shelf
 from agenthub.inbound.mcp_questions import Questions
 from agenthub.inbound.mcp_terms import LEGACY_VERSIONS, LOG_LEVELS, TASKS, Context
 from agenthub.wire import base64url
@@ -83,6 +84,8 @@ class Session:
         )  # fmt: skip
         self.running = RunningRequests()
         self.questions = Questions()
+        self.shelf = Shelf()
+        """What its streams have said."""
         self.subscribed: dict[tuple[str, str], str] = {}
         """(server, its own URI) → the URI as the client knows it."""
         self.stream: News | None = None
@@ -91,6 +94,11 @@ class Session:
         """The same principal again: what its key may see can have changed since."""
         if self.context.caller is not caller:
             self.context = structs.replace(self.context, caller=caller)
+
+    @property
+    def takes_empty_events(self) -> bool:
+        """Whether the client knows an event without a message: it then has an id from the start."""
+        return self.facts.version == LEGACY_VERSIONS[0]
 
     def set_level(self, message: Message) -> None:
         """Raises InvalidParams."""

@@ -4,8 +4,8 @@
        │
        └─ notification, or 15 s without a word ─► event stream ──result──► over
 
-A client that goes means to cancel in the new era, and nothing in the old one (§1.11).
-Source: MCP specification 2026-07-28 and 2025-11-25, "Streamable HTTP".
+A client of the new era that goes means to cancel (§1.11); the old era is in mcp_session_stream.
+Source: MCP specification 2026-07-28, "Streamable HTTP".
 """
 
 from collections.abc import Callable, Mapping
@@ -14,14 +14,12 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Struct
 
-from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.inbound.exchange import Exchange, Headers
-from agenthub.inbound.mcp_questions import Questions, withdrawal
-from agenthub.inbound.mcp_terms import CANCELLED, Answered, UnderWay
+from agenthub.inbound.mcp_terms import Answered, UnderWay
 from agenthub.ports import Clock, Timer
-from agenthub.wire.jsonrpc import error_message, notification, request_message, result_message
+from agenthub.wire.jsonrpc import error_message, notification, result_message
 
 BEAT: Nanoseconds = 5 * SECOND
 BEATS_SILENT: Final = 3
@@ -32,7 +30,6 @@ EVENT_STREAM: Final[Headers] = (
     (b"x-accel-buffering", b"no"),
 )
 KEEP_ALIVE: Final = b": keep-alive\n\n"
-_MODERN: Final = Era.MODERN
 STATUS: Final[Mapping[int, int]] = {
     -32700: 400,
     -32600: 400,
@@ -47,10 +44,14 @@ Source: MCP specification 2026-07-28, "Error Codes"."""
 
 
 def event(message: bytes) -> bytes:
-    """One message as one event: a line break in it, which JSON allows, would end it early (A65)."""
+    return b"event: message\ndata: %b\n\n" % on_one_line(message)
+
+
+def on_one_line(message: bytes) -> bytes:
+    """A line break, which JSON allows between its tokens, would end an event early (A65)."""
     if b"\n" in message or b"\r" in message:
-        message = msgspec.json.format(message, indent=-1)
-    return b"event: message\ndata: %b\n\n" % message
+        return msgspec.json.format(message, indent=-1)
+    return message
 
 
 class Beating(Protocol):
@@ -95,11 +96,8 @@ class HttpReplies(Struct, eq=False):
     _id: bytes
     """The request's."""
     _pulse: Pulse
-    _era: Era
     _streams: bool
     """Whether the client takes event streams; else notifications are dropped."""
-    questions: Questions | None = None
-    """Of the session, in the old era: what the client was asked."""
     passage: UnderWay | None = None
     ended: Callable[[], None] | None = None
     """Called once, when the answer is complete."""
@@ -123,31 +121,16 @@ class HttpReplies(Struct, eq=False):
         self._finish(200, result_message(self._id, raw))
 
     def error(self, code: int, message: str, data: Mapping[str, Any] | bytes | None = None) -> None:
-        status = STATUS.get(code, 200) if self._era is _MODERN else 200
-        self._finish(status, error_message(self._id, code, message, data))
+        self._finish(STATUS.get(code, 200), error_message(self._id, code, message, data))
 
     def notify(self, method: str, params: bytes) -> None:
-        if self._gone or not self._streams:
-            return
-        backlog = self._exchange.backlog
-        if backlog > self._pulse.buffer_bytes:
-            assert self.passage is not None, "a call that notifies is under way"
-            self._exchange.drained = self.passage.resume
-            self.passage.pause()
-            if backlog > 2 * self._pulse.buffer_bytes:
-                return  # a connection that is shared cannot be paused
-        self._begin()
-        self._silent = 0
-        self._exchange.write(event(notification(method, params)))
+        if self._streams and not self._gone and self._keeps_up():
+            self._write(notification(method, params))
 
     def ask(self, method: str, params: bytes, answered: Answered) -> bool:
-        if self._gone or not self._streams or self.questions is None:
-            return False
-        question_id = self.questions.put(self, answered)
-        self._begin()
-        self._silent = 0
-        self._exchange.write(event(request_message(question_id, method, params)))
-        return True
+        """Clients of the new era are asked by the result."""
+        del method, params, answered
+        return False
 
     def follow(self, under_way: UnderWay) -> None:
         self.passage = under_way
@@ -166,6 +149,22 @@ class HttpReplies(Struct, eq=False):
             self._begin()
             self._exchange.write(KEEP_ALIVE)
 
+    def _keeps_up(self) -> bool:
+        """Whether the client may be told more; the server is paused when it reads too slowly."""
+        backlog = self._exchange.backlog
+        if backlog <= self._pulse.buffer_bytes:
+            return True
+        assert self.passage is not None, "a call that notifies is under way"
+        self._exchange.drained = self.passage.resume
+        self.passage.pause()
+        # A connection that is shared cannot be paused.
+        return backlog <= 2 * self._pulse.buffer_bytes
+
+    def _write(self, message: bytes) -> None:
+        self._begin()
+        self._silent = 0
+        self._exchange.write(event(message))
+
     def _begin(self) -> None:
         if not self._streaming:
             self._streaming = True
@@ -173,32 +172,29 @@ class HttpReplies(Struct, eq=False):
 
     def _finish(self, status: int, body: bytes) -> None:
         self._over = True
-        if self.questions:
-            for question_id in self.questions.forget(self):
-                self.notify(CANCELLED, withdrawal(question_id))
         if self.passage is not None:
             self._pulse.discard(self)
             # Each knows the other: a circle would be left for the garbage collector.
             self.passage = self._exchange.closed = self._exchange.drained = None
-        if self._streaming and not self._gone:
-            self._exchange.write(event(body))
-            self._exchange.end()
-        elif not self._gone:
-            self._exchange.answer(status, body)
+        self._answer(status, body)
         ended, self.ended = self.ended, None
         if ended is not None:
             ended()
+
+    def _answer(self, status: int, body: bytes) -> None:
+        if self._gone:
+            return
+        if self._streaming:
+            self._write(body)
+            self._exchange.end()
+        else:
+            self._exchange.answer(status, body)
 
     def _closed(self) -> None:
         """The client has gone, and the call is still under way."""
         self._gone = True
         assert self.passage is not None, "a client is missed after `attend`"
-        if self._era is _MODERN:
-            self.passage.cancel(Cause.CLIENT)
-        else:
-            self.passage.resume()  # nobody is left to wait for
-            if self.questions:
-                self.questions.give_up(self)
+        self.passage.cancel(Cause.CLIENT)
 
 
 class Subscribed(Protocol):

@@ -60,6 +60,12 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
     stream_bytes: int = 64 * 1024 * 1024
     client_buffer_bytes: int = 256 * 1024
     """What may wait for a client that reads slowly."""
+    resume_bytes: int = 64 * 1024 * 1024
+    """What is kept, in all, of streams of the old era for clients that lost theirs."""
+    resume_stream_bytes: int = 1024 * 1024
+    """Of one stream; a session has room for four times as much."""
+    resume_ms: int = 60_000
+    """How long a stream is kept after its end, and a server's question while its client is gone."""
     answer_ms: int = 600_000
     """How long a client may take to answer what a server asks it in the middle of a call."""
     drain_ms: int = 10_000
@@ -126,6 +132,9 @@ RANGES: Final[Mapping[tuple[type, str], Bounds]] = {
     (LimitSettings, "event_bytes"): Bounds(KIB, GIB),
     (LimitSettings, "stream_bytes"): Bounds(KIB, GIB),
     (LimitSettings, "client_buffer_bytes"): Bounds(KIB, GIB),
+    (LimitSettings, "resume_bytes"): Bounds(KIB, GIB),
+    (LimitSettings, "resume_stream_bytes"): Bounds(KIB, GIB),
+    (LimitSettings, "resume_ms"): Bounds(1_000, HOUR_MS),
     (LimitSettings, "answer_ms"): Bounds(1_000, HOUR_MS),
     (LimitSettings, "drain_ms"): Bounds(0, HOUR_MS),
 }
