@@ -7,16 +7,15 @@ from mcp_types import (
     SubscriptionsAcknowledgedNotification,
     SubscriptionsListenResult,
 )
-from msgspec import Raw, structs
+from msgspec import structs
 from support.exchange import initialize, legacy, modern, post
-from support.fake_upstream import OK, tool
+from support.fake_upstream import tool
 from support.house import BERT, server
 from support.mcp_hub import doors
-from support.virtual_time import settled, virtual_time
+from support.news import URI, docs, listen
+from support.virtual_time import virtual_time
 
 from agenthub.domain.caller import Caller, KeyTerms, Scope, reach_of
-from agenthub.domain.endpoint import RateLimit
-from agenthub.domain.errors import Overloaded
 from agenthub.domain.tool_set import ToolSet
 from agenthub.domain.view import View
 from agenthub.inbound import subscriptions
@@ -27,21 +26,7 @@ TOOLS, PROMPTS, RESOURCES = (
 )
 UPDATED = "notifications/resources/updated"
 TAG = "io.modelcontextprotocol/subscriptionId"
-URI = "agenthub://docs/a:b"
 NARROW = Caller("narrow", frozenset({Scope.TOOLS}), frozenset({"files"}))
-
-
-def docs(fake):
-    fake.capabilities = {"tools": {}, "resources": {"subscribe": True}}
-    fake.resources = {"a:b": Raw(b'{"uri":"a:b","name":"n"}')}
-    fake.answers["resources/subscribe"] = fake.answers["resources/unsubscribe"] = OK
-
-
-def listen(message_id=1, path="/mcp", caller=BERT, **notifications):
-    return modern(
-        "subscriptions/listen", {"notifications": notifications}, message_id=message_id,
-        path=path, caller=caller,
-    )  # fmt: skip
 
 
 def change(hub, name, method=TOOLS):
@@ -273,26 +258,6 @@ async def test_an_update_reaches_who_asked_for_that_resource():
 
 
 @virtual_time()
-async def test_the_server_is_asked_once_for_all_and_again_when_it_is_new():
-    async with doors("docs", "calc", prepare={"docs": docs}) as hub:
-        first = await hub(listen(resourceSubscriptions=[URI]))
-        second = await hub(listen(resourceSubscriptions=[URI]))
-        assert hub["docs"].arrived("a:b") == 1
-        assert hub["docs"].asked[-1] == ("resources/subscribe", "a:b")
-        for name in ("docs", "calc"):
-            hub[name].die()
-            hub[name].revive()
-        await asyncio.sleep(1)
-        assert hub["docs"].asked.count(("resources/subscribe", "a:b")) == 2
-        first.gone()
-        await settled()
-        assert ("resources/unsubscribe", "a:b") not in hub["docs"].asked
-        second.gone()
-        await asyncio.sleep(0.1)
-        assert hub["docs"].asked[-1] == ("resources/unsubscribe", "a:b")
-
-
-@virtual_time()
 async def test_a_session_subscribes_and_hears_on_its_stream():
     async with doors("docs", prepare={"docs": docs}) as hub:
         session = (await hub(initialize())).header(b"mcp-session-id")
@@ -336,21 +301,6 @@ async def test_a_session_may_not_subscribe_without_end(monkeypatch):
 
 
 @virtual_time()
-async def test_subscribing_at_a_sick_server_is_no_error_of_the_client():
-    async with doors("docs", prepare={"docs": docs}) as hub:
-        hub.catalog.get("docs").lane.breaker.force_open(hub.clock.now(), "", None)
-        asked = await hub(listen(resourceSubscriptions=[URI]))
-        assert asked.streaming
-
-        def refuse(call, receiver):
-            raise Overloaded
-
-        hub.gateway.start = refuse
-        other = await hub(listen(resourceSubscriptions=["agenthub://docs/c:d"]))
-        assert other.streaming
-
-
-@virtual_time()
 async def test_of_many_updates_the_latest_counts():
     async with doors("docs", prepare={"docs": docs}) as hub:
         asked = await hub(listen(resourceSubscriptions=[URI], toolsListChanged=True))
@@ -360,25 +310,6 @@ async def test_of_many_updates_the_latest_counts():
         await asyncio.sleep(1)
         (news,) = asked.events[1:]
         assert news["params"]["n"] == 4_999
-
-
-@virtual_time()
-async def test_a_server_with_a_rate_limit_is_asked_when_there_is_room():
-    record = server("docs", rate_limit=RateLimit(rps=2, burst=2))
-    async with doors(record, prepare={"docs": docs}) as hub:
-        uris = [f"agenthub://docs/a:{number}" for number in range(6)]
-        hub.send(listen(resourceSubscriptions=uris))
-        gone = hub.send(listen(resourceSubscriptions=["agenthub://docs/gone"]))
-        gone.gone()
-        await asyncio.sleep(20)
-        wanted = {("resources/subscribe", f"a:{number}") for number in range(6)}
-        told = [one for one in hub["docs"].asked if one[0] == "resources/subscribe"]
-        assert set(told) == wanted
-        assert len(told) == len(wanted)
-        hub["docs"].die()
-        await hub(listen(resourceSubscriptions=["agenthub://docs/later"]))
-        await asyncio.sleep(5)
-        assert hub["docs"].arrived("later") == 0
 
 
 # ---------------------------------------------------------------- views, and what a key may touch

@@ -1,14 +1,18 @@
 """The stream on which a server tells of its changes."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from support.http_servers import DISCOVERED, FaultServer, HttpHouse, Legacy, Peer, Request, modern
 from support.stdio_hub import until
 
 from agenthub.domain.call import Era
+from agenthub.domain.outcome import Ending
+from agenthub.domain.span import SECOND
 from agenthub.outbound import http_own
 from agenthub.outbound.flood import EVENT_LINES, UNWANTED
+from agenthub.ports import Outgoing
 
 CAPABILITIES = {"tools": {"listChanged": True}, "prompts": {}}
 CHANGED = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
@@ -120,9 +124,9 @@ async def test_a_server_that_tells_nothing_is_not_listened_to():
         assert gets(server) == []
 
 
-def listening(stream):
+def listening(stream, capabilities=CAPABILITIES):
     """A modern server with changes to tell."""
-    usual = modern(discovered=DISCOVERED | {"capabilities": CAPABILITIES})
+    usual = modern(discovered=DISCOVERED | {"capabilities": capabilities})
 
     async def script(request: Request, peer: Peer):
         if request.method == "subscriptions/listen":
@@ -250,3 +254,98 @@ async def test_a_stream_that_rests_is_not_opened_after_the_end():
         before = len(server.requests)
         await asyncio.sleep(0.1)
         assert len(server.requests) == before
+
+
+async def test_an_old_server_that_tells_only_of_resources_is_listened_to():
+    updated = {"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {}}
+
+    async def stream(request: Request, peer: Peer):
+        await peer.stream()
+        await peer.event(updated)
+
+    legacy = Legacy(stream=stream, capabilities={"resources": {"subscribe": True}})
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        heard = await house.watcher.until("changed")
+        assert heard[1] == "notifications/resources/updated"
+
+
+def watch(house: HttpHouse, uri: str, method: str = "resources/subscribe"):
+    receiver, _ = house.send(Outgoing(method, uri, {}, {}, house.clock.now() + 10 * SECOND))
+    return asyncio.wait_for(receiver.reply, 5)
+
+
+class Watchable:
+    """A new server of which each stream stays open; `refuses` says which it does not take."""
+
+    def __init__(self, refuses: Callable[[dict], bool] = lambda _: False):
+        self.open: list[dict] = []
+        self.refuses = refuses
+
+    async def __call__(self, request: Request, peer: Peer):
+        wanted = request.message["params"]["notifications"]
+        if self.refuses(wanted):
+            await peer.error(request, -32602, 400)
+            return
+        await peer.stream()
+        self.open.append(wanted)
+        method = "notifications/subscriptions/acknowledged"
+        await peer.event({"jsonrpc": "2.0", "method": method, "params": {}})
+        await peer.reader.read(1)
+        self.open.remove(wanted)
+
+
+LISTS = {"toolsListChanged": True}
+
+
+async def test_a_new_server_is_told_what_is_watched_by_a_stream_that_takes_over():
+    stream = Watchable()
+    async with FaultServer(listening(stream)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await until(lambda: stream.open == [LISTS])
+        assert (await watch(house, "a:1")).ending is Ending.RESULT
+        await until(lambda: stream.open == [{**LISTS, "resourceSubscriptions": ["a:1"]}])
+        await watch(house, "a:1", "resources/unsubscribe")
+        await until(lambda: stream.open == [LISTS])
+        assert server.count("resources/subscribe") == 0
+
+
+async def test_a_new_server_without_lists_is_listened_to_while_somebody_watches():
+    stream = Watchable()
+    async with (
+        FaultServer(listening(stream, {"resources": {"subscribe": True}})) as server,
+        HttpHouse(server.url) as house,
+    ):
+        await house.up()
+        await watch(house, "a:1")
+        assert stream.open == [{"resourceSubscriptions": ["a:1"]}]
+        await watch(house, "a:1", "resources/unsubscribe")
+        await until(lambda: stream.open == [])
+
+
+async def test_a_filter_that_is_refused_leaves_the_stream_that_was(monkeypatch):
+    monkeypatch.setattr("agenthub.outbound.watching.PATIENCE", SECOND // 10)
+    stream = Watchable(lambda wanted: "resourceSubscriptions" in wanted)
+    async with FaultServer(listening(stream)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await until(lambda: stream.open == [LISTS])
+        await watch(house, "a:1")
+        assert server.count("subscriptions/listen") == 2
+        assert stream.open == [LISTS]
+
+
+async def test_a_change_of_the_filter_while_the_stream_rests_opens_it_at_once(monkeypatch):
+    monkeypatch.setattr(http_own, "REST", 30 * SECOND)
+    stream = Watchable()
+
+    async def first_breaks(request: Request, peer: Peer):
+        if server.count("subscriptions/listen") == 1:
+            peer.reset()
+        else:
+            await stream(request, peer)
+
+    async with FaultServer(listening(first_breaks)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        await until(lambda: house.upstream._listening._timer is not None)
+        await watch(house, "a:1")
+        assert stream.open == [{**LISTS, "resourceSubscriptions": ["a:1"]}]

@@ -219,3 +219,16 @@ def test_a_plain_result_is_read_as_any_other(result: bytes):
 )
 def test_what_is_no_plain_result_of_this_request_is_read_the_whole_way(line: bytes):
     assert wire.plain_reply(line, 7, 200) is None
+
+
+def test_the_stream_that_news_came_on_is_read_from_its_tag():
+    tagged = b'{"_meta":{"io.modelcontextprotocol/subscriptionId":%b}}'
+    assert wire.subscription_id(Raw(tagged % b"7")) == 7
+    for other in (b"{}", b"[]", tagged % b"[]"):
+        assert wire.subscription_id(Raw(other)) is None
+
+
+def test_whether_a_server_tells_of_resources_stands_in_its_capabilities():
+    assert wire.can_subscribe(b'{"resources":{"subscribe":true}}')
+    for other in (b"{}", b"[]", b'{"resources":{}}', b'{"resources":{"subscribe":false}}'):
+        assert not wire.can_subscribe(other)

@@ -13,6 +13,7 @@ from support.stdio_hub import House, Receiver, outgoing, server, text_of, until
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Ending, Written
 from agenthub.domain.span import SECOND
+from agenthub.ports import Outgoing
 
 CALCULATOR = (sys.executable, "-m", "agenthub.demo.calculator")
 
@@ -170,7 +171,7 @@ async def test_an_old_servers_log_level_is_the_most_that_a_call_wanted():
 async def test_a_modern_server_is_asked_for_the_list_changes_that_it_can_tell():
     async with House(server("modern")) as house:
         await house.up()
-        assert text_of(await house.call("listened")) == '[{"toolsListChanged": true}]'
+        assert text_of(await house.call("listened")) == '[{"id": 0, "toolsListChanged": true}]'
         assert house.watcher.heard == [
             ("connected",),
             ("changed", "notifications/tools/list_changed", b'{"_meta": {"x": 1}}'),
@@ -312,3 +313,32 @@ async def test_the_child_gets_few_variables_and_its_own(monkeypatch: pytest.Monk
 
 def environment(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+
+
+async def test_a_modern_server_is_told_what_is_watched_on_one_stream():
+    async with House(server("modern")) as house:
+        await house.up()
+
+        async def ask(method: str) -> None:
+            receiver = Receiver()
+            house.upstream.send(Outgoing(method, "a:1", {}, {}, 0), receiver)
+            reply = await asyncio.wait_for(receiver.reply, 5)
+            assert reply.ending is Ending.RESULT
+
+        async def streams() -> list[dict]:
+            return msgspec.json.decode(text_of(await house.call("listened")))
+
+        lists = {"id": 0, "toolsListChanged": True}
+        await ask("resources/subscribe")
+        assert await streams() == [{**lists, "resourceSubscriptions": ["a:1"]}]
+        await ask("resources/unsubscribe")
+        assert await streams() == [lists]
+
+
+async def test_who_waits_for_a_stream_of_a_process_that_ends_waits_no_longer():
+    async with House(server("modern")) as house:
+        await house.up()
+        receiver = Receiver()
+        house.upstream.send(Outgoing("resources/subscribe", "a:1", {}, {}, 0), receiver)
+        os.kill(house.pid, signal.SIGKILL)
+        await asyncio.wait_for(receiver.reply, 0.9)

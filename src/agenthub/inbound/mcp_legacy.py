@@ -4,7 +4,7 @@ Source: MCP specification 2025-11-25, "Lifecycle", "Logging", "Resources".
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Raw, structs
@@ -19,6 +19,9 @@ from agenthub.inbound.subscriptions import Feed, Subscription, Subscriptions, Ur
 from agenthub.passage import Passage
 from agenthub.wire.jsonrpc import Message
 
+Done: TypeAlias = Callable[[], None]
+"""Answers the request with an empty result."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -28,8 +31,8 @@ class LegacyDoor:
     def __init__(self, door: McpDoor, subscriptions: Subscriptions) -> None:
         self._door = door
         self._subscriptions = subscriptions
-        self._own: dict[str, Callable[[Session, Message], None]] = {
-            "logging/setLevel": lambda session, message: session.set_level(message),
+        self._own: dict[str, Callable[[Session, Message, Done], None]] = {
+            "logging/setLevel": _set_level,
             "resources/subscribe": self._subscribe,
             "resources/unsubscribe": self._unsubscribe,
         }
@@ -74,11 +77,9 @@ class LegacyDoor:
             context = structs.replace(session.context, **facts)
             return self._door.request(message, context, replies)
         try:
-            own(session, message)
+            own(session, message, lambda: replies.result(b"{}"))
         except HubError as error:
             self._door.refuse(error, message, replies)
-        else:
-            replies.result(b"{}")
         return None
 
     @staticmethod
@@ -90,12 +91,18 @@ class LegacyDoor:
     def leave(self, session: Session) -> None:
         """The session is over: nobody of it wants to hear of resources any more."""
         for place in list(session.subscribed):
-            self._subscriptions.unwatch(session.context, place)
+            self._subscriptions.watched.remove(session.context, place)
         session.subscribed.clear()
         session.close()
 
-    def _subscribe(self, session: Session, message: Message) -> None:
-        self._subscriptions.subscribe(message, session.context, session.subscribed)
+    def _subscribe(self, session: Session, message: Message, done: Done) -> None:
+        self._subscriptions.subscribe(message, session.context, session.subscribed, done)
 
-    def _unsubscribe(self, session: Session, message: Message) -> None:
+    def _unsubscribe(self, session: Session, message: Message, done: Done) -> None:
         self._subscriptions.unsubscribe(message, session.context, session.subscribed)
+        done()
+
+
+def _set_level(session: Session, message: Message, done: Done) -> None:
+    session.set_level(message)
+    done()

@@ -10,39 +10,35 @@ so do all when the hub stops.
 Source: MCP specification 2026-07-28, "Patterns, Subscriptions"; 2025-11-25, "Resources".
 """
 
-import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 from msgspec import Raw, Struct, structs
 
 from agenthub.domain import target
-from agenthub.domain.call import Call
 from agenthub.domain.caller import Caller
-from agenthub.domain.errors import HubError, InvalidParams, Overloaded, RateLimited, UnknownTarget
+from agenthub.domain.errors import InvalidParams, Overloaded, UnknownTarget
 from agenthub.domain.events import Event, ServerChanged, ViewChanged
-from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
+from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.domain.view import server_of, view_of
 from agenthub.hub import Hub
 from agenthub.inbound.mcp import McpDoor, can_subscribe, declared_by
 from agenthub.inbound.mcp_answer import without_hub_keys
 from agenthub.inbound.mcp_terms import SUBSCRIPTION_KEY, Context
-from agenthub.passage import Answer
+from agenthub.inbound.watched import Watched
 from agenthub.server import Server
 from agenthub.wire.jsonrpc import Message, with_members
 
 if TYPE_CHECKING:
-    from agenthub.passage import Passage
-    from agenthub.ports import Question, Timer
+    from agenthub.ports import Timer
 
 COALESCE: Nanoseconds = 100 * MILLISECOND
 PER_CALLER: Final = 100
 """Open subscriptions of one key (A61)."""
 URIS_MAX: Final = 1_000
 """Resources that one subscription may name."""
-WATCH_SPAN: Nanoseconds = 10 * SECOND
 LISTS: Final = {
     "toolsListChanged": ("tools", "notifications/tools/list_changed"),
     "promptsListChanged": ("prompts", "notifications/prompts/list_changed"),
@@ -96,6 +92,10 @@ class Subscription:
         self._pending: dict[str, tuple[str, bytes]] = {}
         """By method, or by the resource's URI: the latest news of each."""
         self._timer: Timer | None = None
+        self._honoured = b""
+        """What is to be acknowledged, before anything else is told."""
+        self._unwatched = 0
+        """Resources that the servers have not been asked for yet."""
         self.open = True
 
     def hear(self, server: Server, method: str, params: bytes) -> None:
@@ -144,7 +144,7 @@ class Subscription:
 
     def resume(self) -> None:
         """Tell what is pending, as far as the client takes it."""
-        while self._pending and self.open and not self.feed.full:
+        while self._pending and self.open and not self._honoured and not self.feed.full:
             method, params = self._pending.pop(next(iter(self._pending)))
             self.feed.notify(method, self._tagged(params))
 
@@ -155,8 +155,21 @@ class Subscription:
         meta = with_members(bytes(members.get("_meta", b"{}")), {SUBSCRIPTION_KEY: self.tag})
         return _encode({**members, "_meta": Raw(meta)})
 
-    def acknowledge(self, honoured: Mapping[str, Any]) -> None:
-        self.feed.notify(ACKNOWLEDGED, self._tagged(_encode({"notifications": honoured})))
+    def acknowledge_after(self, resources: int, honoured: Mapping[str, Any]) -> None:
+        """Tell what is honoured once so many resources are watched."""
+        self._honoured, self._unwatched = _encode({"notifications": honoured}), resources
+        if not resources:
+            self._acknowledge()
+
+    def one_watched(self) -> None:
+        self._unwatched -= 1
+        if not self._unwatched and self.open:
+            self._acknowledge()
+            self.resume()
+
+    def _acknowledge(self) -> None:
+        honoured, self._honoured = self._honoured, b""
+        self.feed.notify(ACKNOWLEDGED, self._tagged(honoured))
 
     def end(self) -> None:
         """The hub ends it, with a result."""
@@ -184,8 +197,7 @@ class Subscriptions:
         self._door = door
         self._open: dict[Subscription, None] = {}
         self._held: Counter[str] = Counter()
-        self._watched: dict[tuple[str, str], list[Context]] = {}
-        """(server, URI) → who wants to hear of it."""
+        self.watched = Watched(hub)
         self._closed = False
         hub.catalog.listeners.append(self._hear)
         hub.bus.sinks.append(self._event)
@@ -194,7 +206,8 @@ class Subscriptions:
     # ------------------------------------------------------------ opening
 
     def listen(self, message: Message, context: Context, feed: Feed) -> Subscription:
-        """Open what `subscriptions/listen` asks for; what is honoured is told first.
+        """Open what `subscriptions/listen` asks for; what is honoured is told first, as soon as
+        the servers have been asked for it too.
 
         Raises:
             InvalidParams: The filter has the wrong shape.
@@ -206,9 +219,9 @@ class Subscriptions:
         lists, uris, honoured = self._read(wanted, context)  # pyright: ignore[reportUnknownArgumentType]
         self._check_room(context.caller)
         subscription = self._add(context, Wish(lists, uris), feed, message.id)
-        subscription.acknowledge(honoured)
+        subscription.acknowledge_after(len(uris), honoured)
         for place in uris:
-            self.watch(context, place)
+            self.watched.add(context, place, subscription.one_watched)
         return subscription
 
     def stream(self, context: Context, uris: Uris, feed: Feed) -> Subscription:
@@ -270,8 +283,13 @@ class Subscriptions:
 
     # ------------------------------------------------------------ resources of the old era
 
-    def subscribe(self, message: Message, context: Context, uris: Uris) -> None:
-        """`resources/subscribe`. Raises InvalidParams, UnknownTarget, Overloaded."""
+    def subscribe(
+        self, message: Message, context: Context, uris: Uris, then: Callable[[], None]
+    ) -> None:
+        """`resources/subscribe`; `then` is called once it holds, which may be at once.
+
+        Raises InvalidParams, UnknownTarget, Overloaded.
+        """
         uri = message.parsed.get("uri")
         if not isinstance(uri, str):
             raise InvalidParams("params.uri: expected a string")
@@ -280,9 +298,11 @@ class Subscriptions:
             raise UnknownTarget(f"Unknown resource: {uri[:128]}")
         if len(uris) >= URIS_MAX:
             raise Overloaded(f"{URIS_MAX} resources are subscribed to already")
-        if place not in uris:
+        if place in uris:
+            then()
+        else:
             uris[place] = uri
-            self.watch(context, place)
+            self.watched.add(context, place, then)
 
     def unsubscribe(self, message: Message, context: Context, uris: Uris) -> None:
         """`resources/unsubscribe`; of what was never subscribed to, nothing happens."""
@@ -291,45 +311,7 @@ class Subscriptions:
             raise InvalidParams("params.uri: expected a string")
         for place in [place for place, shown in uris.items() if shown == uri]:
             del uris[place]
-            self.unwatch(context, place)
-
-    def watch(self, context: Context, place: tuple[str, str]) -> None:
-        """Somebody wants to hear of this resource; the first one makes the hub ask for it."""
-        watchers = self._watched.setdefault(place, [])
-        watchers.append(context)
-        if len(watchers) == 1:
-            self._ask("resources/subscribe", context, place)
-
-    def unwatch(self, context: Context, place: tuple[str, str]) -> None:
-        watchers = self._watched[place]
-        watchers.pop()
-        if not watchers:
-            del self._watched[place]
-            self._ask("resources/unsubscribe", context, place)
-
-    def _ask(self, method: str, context: Context, place: tuple[str, str]) -> None:
-        """Tell the server, by the way that all calls take; if it does not know, nothing is lost."""
-        hub = self.hub
-        call = Call(
-            hub.ids(), context.caller, context.door, place[0], method, place[1],
-            {"uri": Raw(_encode(place[1]))}, {}, hub.clock.now() + WATCH_SPAN, context.era,
-        )  # fmt: skip
-        # What is refused at once is refused as any call would be now.
-        with contextlib.suppress(HubError):
-            hub.gateway.start(call, _Asking(self, method, context, place))
-
-    def refused(self, error: HubError, context: Context, place: tuple[str, str]) -> None:
-        """The rate limit has no room for the question: ask again later, while somebody watches.
-
-        Whatever else is wrong ends with a new connection, and then all is asked anew.
-        """
-        if isinstance(error, RateLimited):
-            span = max(1, error.retry_after_ms or 0) * MILLISECOND + SECOND
-            self.hub.clock.after(span, lambda: self._ask_again(context, place))
-
-    def _ask_again(self, context: Context, place: tuple[str, str]) -> None:
-        if place in self._watched and not self._closed:
-            self._ask("resources/subscribe", context, place)
+            self.watched.remove(context, place)
 
     # ------------------------------------------------------------ news
 
@@ -346,10 +328,7 @@ class Subscriptions:
         if not isinstance(event, ServerChanged):
             return
         if event.state == "connected":
-            # The server's new process or session knows nothing of what was asked before.
-            for place, watchers in list(self._watched.items()):
-                if place[0] == event.endpoint:
-                    self._ask("resources/subscribe", watchers[0], place)
+            self.watched.connected(event.endpoint)
         elif event.state in {"added", "removed", "changed"}:
             for subscription in list(self._open):
                 if subscription.is_about(event.endpoint):
@@ -391,33 +370,15 @@ class Subscriptions:
             del self._held[caller]
         if subscription.tag:
             for place in subscription.wish.uris:
-                self.unwatch(subscription.context, place)
+                self.watched.remove(subscription.context, place)
 
     def close(self) -> None:
         """The hub stops: each ends with its result, and no new one begins."""
         self._closed = True
+        self.watched.close()
         for subscription in list(self._open):
             subscription.end()
 
 
 class _Updated(Struct):
     uri: str
-
-
-class _Asking:
-    """gateway.Receiver for the hub's own question; its answer is of no interest."""
-
-    def __init__(
-        self, house: Subscriptions, method: str, context: Context, place: tuple[str, str]
-    ) -> None:
-        self._house = house
-        self._method = method
-        self._context = context
-        self._place = place
-
-    def notified(self, method: str, params: bytes) -> None: ...
-    def asked(self, question: "Question", passage: "Passage") -> None: ...
-
-    def finished(self, answer: Answer) -> None:
-        if answer.error is not None and self._method == "resources/subscribe":
-            self._house.refused(answer.error, self._context, self._place)

@@ -3,7 +3,7 @@
     listening:  open ──stream──► events ──end──► rest (1 s … 60 s) ──► open …
                   └──not offered (4xx)──► over
 
-An old server tells of changed lists on a GET stream, a new one on the answer of
+An old server tells of changes on a GET stream, a new one on the answer of
 `subscriptions/listen`. In a session that is one client's, an old server may also say there what
 belongs to the call under way: its questions to the client, above all.
 """
@@ -25,6 +25,7 @@ from agenthub.outbound.http_answer import says_nothing_of_era
 from agenthub.outbound.http_exchange import Exchange, ExchangeOwner
 from agenthub.outbound.http_request import RequestHead
 from agenthub.outbound.mcp_message import UNHEARD, Message
+from agenthub.outbound.watching import ACKNOWLEDGED, Filter, Watching
 from agenthub.ports import Timer, UpstreamWatcher
 
 OnReply: TypeAlias = Callable[[Reply, Mapping[bytes, bytes]], None]
@@ -111,8 +112,16 @@ class Listening:
 
     def __init__(self, owner: ListeningOwner, capabilities: bytes) -> None:
         self._owner = owner
-        self._wanted = wire.list_changes(capabilities)
+        self._wanted: Filter = wire.list_changes(capabilities)
+        self.watching: Watching | None = None
+        """Of a new server."""
+        if owner.era is Era.MODERN:
+            self.watching = Watching(self._wanted, owner.clock, self._renew)
+        elif wire.can_subscribe(capabilities):
+            self._wanted = {"resourceSubscriptions": True}
         self._stream: _Stream | None = None
+        self._former: _Stream | None = None
+        """It is given up when the stream with the new filter is there."""
         self._timer: Timer | None = None
         self._failures = 0
         self._since: Nanoseconds = 0
@@ -148,16 +157,42 @@ class Listening:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self.watching is not None:
+            self.watching.settle()
+        self._drop_former()
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.give_up()
+
+    def _renew(self, wanted: Filter) -> None:
+        """A filter cannot be changed: open a stream with the new one."""
+        self._wanted = wanted
+        if self._timer is not None:
+            self._timer.cancel()
+        self._drop_former()
+        self._former, self._stream = self._stream, None
+        if wanted:
+            self._open()
+        else:
+            self._acknowledged()
+
+    def _acknowledged(self, stream: "_Stream | None" = None) -> None:
+        if stream is self._stream:
+            self._drop_former()
+            if self.watching is not None:
+                self.watching.acknowledged()
+
+    def _drop_former(self) -> None:
+        former, self._former = self._former, None
+        if former is not None:
+            former.give_up()
 
     def _open(self) -> None:
         self._timer = None
         self._since = self._owner.clock.now()
         owner = self._owner
         self._stream = _Stream(
-            owner, self._request, self._go, self._ended,
+            owner, self._request, self._go, self._acknowledged, self._ended,
             id=owner.mint(), patience=STREAM_PATIENCE, _owner=owner,
             _lines_max=UNWANTED * EVENT_LINES,
         )  # fmt: skip
@@ -171,14 +206,16 @@ class Listening:
         body = wire.modern_request(stream_id, method, {"notifications": self._wanted})
         return head.own(body, method)
 
-    def _ended(self, reply: Reply) -> None:
-        stream, self._stream = self._stream, None
-        if stream is None:
-            return
+    def _ended(self, stream: "_Stream", reply: Reply) -> None:
+        if stream is not self._stream:
+            return  # It has a successor.
+        self._stream = None
         self._go()
         self._last_id = stream.last_id or self._last_id
         refused = reply.ending in {Ending.STATUS, Ending.ERROR, Ending.PROTOCOL}
         if refused and not says_nothing_of_era(reply.status):
+            # The new filter is too much for it; what the former stream told it still tells.
+            self._stream, self._former = self._former, None
             return
         now, clock = self._owner.clock.now(), self._owner.clock
         self._failures = 0 if now - self._since >= WELL else self._failures + 1
@@ -192,7 +229,8 @@ class _Stream(Exchange):
     _server: ListeningOwner
     _make: Callable[[int], bytes]
     _on_head: Callable[[], None]
-    _on_end: Callable[[Reply], None]
+    _on_ack: Callable[["_Stream"], None]
+    _on_end: Callable[["_Stream", Reply], None]
     _since: Nanoseconds = 0
     """When the minute began whose lines are counted."""
     _refusals: Tally = field(default_factory=lambda: Tally(REFUSALS))
@@ -229,11 +267,13 @@ class _Stream(Exchange):
             self._since, self._lines = now, 0
 
     def _tell(self, reply: Reply) -> None:
-        self._on_end(reply)
+        self._on_end(self, reply)
 
     def _notified(self, message: Message) -> None:
         if (sole := self._server.sole) is not None:
             sole.beside(message)
+        elif message.method == ACKNOWLEDGED:
+            self._on_ack(self)
         elif message.method not in UNHEARD and message.method != "notifications/message":
             self._server.watcher.changed(message.method, bytes(message.params) or b"{}")
 

@@ -40,6 +40,7 @@ from agenthub.outbound.http_request import RequestHead, origin_of
 from agenthub.outbound.mcp_message import LOG_LEVEL
 from agenthub.outbound.restart import BASE, CAP
 from agenthub.outbound.stdio_opening import Opened
+from agenthub.outbound.watching import WATCHING, Watch
 from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamState, UpstreamWatcher
 from agenthub.tasks import Tasks
 
@@ -150,7 +151,9 @@ class HttpUpstream:
         if self._phase is Phase.NEW:
             self._open()
 
-    def send(self, outgoing: Outgoing, receiver: AttemptReceiver) -> HttpAttempt:
+    def send(self, outgoing: Outgoing, receiver: AttemptReceiver) -> HttpAttempt | Watch:
+        if outgoing.method in WATCHING and self._listening and self._listening.watching:
+            return self._listening.watching.send(outgoing, receiver)
         attempt = HttpAttempt(
             self, outgoing, receiver, id=self.mint(), patience=self.patience, _owner=self
         )
@@ -256,8 +259,7 @@ class HttpUpstream:
             self._no_life()
 
     def _no_life(self) -> None:
-        seconds = SIGN_OF_LIFE // SECOND
-        problem = f"it gave no sign of life for {seconds} s after a timeout"
+        problem = f"it gave no sign of life for {SIGN_OF_LIFE // SECOND} s after a timeout"
         diagnosis = Diagnosis(problem, "It takes connections, but does not answer: see its logs.")
         self._be_down(Failed(Reply(Ending.UNREACHED, Written.NONE, detail=problem), diagnosis))
 
@@ -337,8 +339,8 @@ class HttpUpstream:
     def _be_overdue(self) -> None:
         """Calls wait no longer; the server may still come."""
         self._overdue = True
-        seconds = self._connect_span // MILLISECOND
-        self._diagnosis = Diagnosis(f"it did not answer within {seconds:,} ms")
+        ms = self._connect_span // MILLISECOND
+        self._diagnosis = Diagnosis(f"it did not answer within {ms:,} ms")
         self._failure = Reply(Ending.UNREACHED, Written.NONE, detail=self._diagnosis.problem)
         self._flush(self._failure)
         self.watcher.unreachable(self._diagnosis.problem)
@@ -382,8 +384,7 @@ class HttpUpstream:
             self._diagnosis = failed.diagnosis
         self._failure = failed.reply
         now = self.clock.now()
-        pause = (failed.reply.retry_after_ms or 0) * MILLISECOND
-        pause = min(pause, 300 * SECOND)
+        pause = min((failed.reply.retry_after_ms or 0) * MILLISECOND, 300 * SECOND)
         self._not_before = now + pause
         wait = min(CAP, BASE * 2 ** min(self._failures, 8))
         wait = wait // 2 + int(wait // 2 * self.clock.chance())

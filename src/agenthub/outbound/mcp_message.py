@@ -287,6 +287,22 @@ def _plain_meta(capabilities: bytes, client_info: bytes) -> bytes:
     return b',"_meta":%b,"%b":' % (_encode(meta)[:-1], DEADLINE_MS.encode())
 
 
+class _Tag(Struct, frozen=True):
+    subscription: int | str | None = field(name=PROTOCOL + "subscriptionId", default=None)
+
+
+class _Tagged(Struct, frozen=True):
+    meta: _Tag = field(name="_meta", default=_Tag())
+
+
+def subscription_id(params: Raw) -> int | str | None:
+    """Which of the streams of the server's news this came on."""
+    try:
+        return msgspec.json.decode(params, type=_Tagged).meta.subscription
+    except msgspec.DecodeError:
+        return None
+
+
 def left_ms(outgoing: Outgoing, now: Nanoseconds) -> int:
     return max(1, (outgoing.deadline - now - DEADLINE_MARGIN) // MILLISECOND)
 
@@ -338,11 +354,15 @@ class _ListChanged(Struct, frozen=True):
     list_changed: bool | None = field(name="listChanged", default=None)
 
 
+class _Resources(_ListChanged, frozen=True):
+    subscribe: bool | None = None
+
+
 class _Capabilities(Struct, frozen=True):
     logging: Raw = NOTHING
     tools: _ListChanged | None = None
     prompts: _ListChanged | None = None
-    resources: _ListChanged | None = None
+    resources: _Resources | None = None
 
 
 def can_log(capabilities: bytes) -> bool:
@@ -350,6 +370,15 @@ def can_log(capabilities: bytes) -> bool:
         return bool(msgspec.json.decode(capabilities, type=_Capabilities).logging)
     except msgspec.DecodeError:
         return False
+
+
+def can_subscribe(capabilities: bytes) -> bool:
+    """Whether the server tells when a resource has changed."""
+    try:
+        has = msgspec.json.decode(capabilities, type=_Capabilities)
+    except msgspec.DecodeError:
+        return False
+    return bool(has.resources and has.resources.subscribe)
 
 
 def list_changes(capabilities: bytes) -> dict[str, bool]:

@@ -32,6 +32,7 @@ from agenthub.outbound.nursery import NotStarted, Nursery, child_env
 from agenthub.outbound.restart import Restarts
 from agenthub.outbound.stdio_opening import Opened, Opening, Unfit
 from agenthub.outbound.stdio_traffic import StdioAttempt, Traffic
+from agenthub.outbound.watching import WATCHING, Watch
 from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamState, UpstreamWatcher
 from agenthub.settings import LimitSettings
 from agenthub.settings.redaction import secrets_of
@@ -135,10 +136,13 @@ class StdioUpstream:
         if self._phase is Phase.NEW:
             self._spawn()
 
-    def send(self, outgoing: Outgoing, receiver: AttemptReceiver) -> StdioAttempt:
+    def send(self, outgoing: Outgoing, receiver: AttemptReceiver) -> StdioAttempt | Watch:
+        traffic = self._traffic if self._phase is Phase.READY else None
+        if traffic is not None and traffic.watching and outgoing.method in WATCHING:
+            return traffic.watching.send(outgoing, receiver)
         attempt = StdioAttempt(self._mint(), outgoing, receiver, self._cancel)
-        if self._phase is Phase.READY and self._traffic is not None:
-            self._traffic.send(attempt)
+        if traffic is not None:
+            traffic.send(attempt)
             return attempt
         self.start()
         if self._may_wait():

@@ -20,6 +20,7 @@ from agenthub.outbound.child_output import Overlong
 from agenthub.outbound.flood import UNWANTED, WORDS, Tally
 from agenthub.outbound.mcp_message import CANCELLED, ELICITED, LOG_LEVEL, UNHEARD, Message
 from agenthub.outbound.stdio_opening import Opened
+from agenthub.outbound.watching import ACKNOWLEDGED, Filter, Watching
 from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamWatcher
 
 SIGN_OF_LIFE: Nanoseconds = SECOND
@@ -109,6 +110,10 @@ class Traffic:
         self._probe: Timer | None = None
         self._log_level = 0
         """An old server's, for all calls; 0 when nothing more can be asked of it."""
+        self.watching: Watching | None = None
+        """Of a new server."""
+        self._listening: int | None = None
+        """The id of the stream of its news."""
 
     def open(self, opened: Opened) -> None:
         """The era is known: begin in its way, and take attempts from now on."""
@@ -117,10 +122,24 @@ class Traffic:
             self.post(wire.notification("notifications/initialized"))
             if wire.can_log(opened.capabilities):
                 self._log_level = len(wire.LEVELS)
-        elif wanted := wire.list_changes(opened.capabilities):
-            # An old server tells of its list changes without being asked.
+            return
+        # An old server tells of its list changes without being asked.
+        lists = wire.list_changes(opened.capabilities)
+        self.watching = Watching(lists, self._clock, self._listen)
+        if lists:
+            self._listen(lists)
+
+    def _listen(self, wanted: Filter) -> None:
+        """One stream at a time: the new one is asked for before the old one is given up."""
+        before, self._listening = self._listening, None
+        if wanted:
+            self._listening = self._own_id()
             params = {"notifications": wanted}
-            self.post(wire.modern_request(self._own_id(), "subscriptions/listen", params))
+            self.post(wire.modern_request(self._listening, "subscriptions/listen", params))
+        elif self.watching is not None:
+            self.watching.acknowledged()
+        if before is not None:
+            self.post(wire.notification(CANCELLED, {"requestId": before}))
 
     def send(self, attempt: StdioAttempt) -> None:
         """Never calls the attempt's receiver before it has returned."""
@@ -156,17 +175,22 @@ class Traffic:
 
     def lost(self, loss: int, detail: str) -> None:
         """The process is gone, and with it every attempt."""
-        self._end_probe()
+        self._end_own()
         flying, self._flying = self._flying, {}
         for attempt in flying.values():
             attempt.finish(Reply(Ending.LOST, attempt.written, loss=loss, detail=detail))
 
     def close(self) -> None:
         """The hub lets the server go."""
-        self._end_probe()
+        self._end_own()
         flying, self._flying = self._flying, {}
         for attempt in flying.values():
             attempt.finish(Reply(Ending.CANCELLED, attempt.written, detail="cancelled: shutdown"))
+
+    def _end_own(self) -> None:
+        self._end_probe()
+        if self.watching is not None:
+            self.watching.settle()
 
     def post(self, data: bytes) -> None:
         """A message of the hub's own."""
@@ -266,6 +290,9 @@ class Traffic:
                 return
         if method in {CANCELLED, ELICITED}:
             self._hear_of_questions(message)
+        elif method == ACKNOWLEDGED:
+            if self.watching is not None and wire.subscription_id(params) == self._listening:
+                self.watching.acknowledged()
         elif method not in UNHEARD:
             self._watcher.changed(method, bytes(params) or b"{}")
 

@@ -12,6 +12,8 @@ for line in sys.stdin.buffer:
     message = json.loads(line)
     method, params = message["method"], message.get("params", {})
     name, meta = params.get("name"), params.get("_meta", {})
+    if method == "notifications/cancelled":
+        LISTENED[:] = [one for one in LISTENED if one["id"] != params["requestId"]]
     if "id" not in message:
         continue
     if method == "server/discover":
@@ -19,13 +21,18 @@ for line in sys.stdin.buffer:
         result = {"resultType": "complete", "supportedVersions": [VERSION]}
         say({"id": message["id"], "result": {**result, "capabilities": capabilities}})
     elif method == "subscriptions/listen":
-        LISTENED.append(params["notifications"])
-        say({"method": "notifications/subscriptions/acknowledged", "params": {}})
+        LISTENED.append({"id": message["id"], **params["notifications"]})
+        say(
+            {
+                "method": "notifications/subscriptions/acknowledged",
+                "params": {"_meta": {"io.modelcontextprotocol/subscriptionId": message["id"]}},
+            }
+        )
     elif name == "meta":
         text(message, json.dumps(meta), resultType="complete")
     elif name == "listened":
         say({"method": "notifications/tools/list_changed", "params": {"_meta": {"x": 1}}})
-        text(message, json.dumps(LISTENED), resultType="complete")
+        text(message, json.dumps([{**one, "id": 0} for one in LISTENED]), resultType="complete")
     elif name == "input":
         say({"id": message["id"], "result": {"resultType": "input_required", "inputRequests": {}}})
     elif name == "ask":
