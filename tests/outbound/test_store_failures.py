@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support import serve_hub
 from support.python_env import python_env
 from support.store_rows import call_row, until
 
@@ -20,6 +21,7 @@ from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import StorageFailed
 from agenthub.domain.pinning import Pin
 from agenthub.outbound import database_process
+from agenthub.outbound.home import holder
 from agenthub.outbound.store import open_store
 from agenthub.ports import CallFilter
 
@@ -148,6 +150,7 @@ HUB = """
 import asyncio, signal, sys
 from pathlib import Path
 from agenthub.outbound import database_process
+from agenthub.outbound.home import holder
 from agenthub.outbound.store import open_store
 from support.store_rows import call_row
 
@@ -201,6 +204,21 @@ class TestStop:
                 return (await store.calls(CallFilter(limit=1))).rows[0][0]
 
         assert asyncio.run(look()) == len(numbers(home)) > 0
+
+    def test_after_kill_9_the_home_is_held_until_its_database_has_ended(self, home):
+        hub = subprocess.Popen(
+            [sys.executable, "-c", HUB, home, "1000000"],
+            stdout=subprocess.PIPE, text=True, env=python_env(),
+        )  # fmt: skip
+        with hub:
+            hub.stdout.readline()
+            (database,) = serve_hub.descendants(hub.pid)
+            os.kill(database, signal.SIGSTOP)
+            hub.kill()
+        held_by = holder(home)
+        os.kill(database, signal.SIGCONT)
+        assert held_by == hub.pid
+        serve_hub.until(lambda: holder(home) is None)
 
     async def test_a_change_after_the_stop_is_refused(self, home):
         async with open_store(home) as store:
