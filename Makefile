@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Here every branch is tested; elsewhere nine of ten.
 WHOLE := */agenthub/domain/*,*/agenthub/wire/*,*/agenthub/gateway.py,*/agenthub/passage.py
 
-.PHONY: run setup test check bench mutants reference lock clean
+.PHONY: run setup test check bench mutants reference interop interop-table lock clean
 .DEFAULT_GOAL := run
 
 .venv/run.stamp: requirements.lock pyproject.toml
@@ -49,6 +49,9 @@ test: setup interop check
 
 reference: setup  ## the pages of docs/reference that come from the code
 	$(BIN)/python tools/reference.py
+
+interop-table: setup interop  ## the tables of docs/reference/interop.md, from what the interop tests find
+	AGENTHUB_WRITE_INTEROP=1 $(BIN)/pytest -q tests/interop
 
 mutants: setup  ## break the code on purpose; every break must be noticed
 	$(BIN)/python tools/mutants.py

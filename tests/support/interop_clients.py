@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,18 @@ INSTALLED = ROOT / ".interop"
 INTEROP = ROOT / "tests" / "interop"
 PACKAGES = INSTALLED / "npm" / "node_modules"
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
-CLIENT_S = 40
+CLIENT_S = 120
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def listens(port: int) -> bool:
+    with closing(socket.socket()) as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def environment() -> dict[str, str]:
@@ -36,6 +49,10 @@ class Wish:
     command: list[str] = field(default_factory=list)
     """A server to start, in the place of the URL."""
     env: dict[str, str] = field(default_factory=dict)
+    servers: list[str] = field(default_factory=list)
+    """For the matrix: do each of the features with each of these, and name the calls by the tag."""
+    features: list[str] = field(default_factory=list)
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,20 +63,25 @@ class RealClient:
     program: str
     mode: str
     version: str
+    bridge: tuple[str, ...] = ()
+    """A program between client and hub; URL in it is the hub's."""
 
     def command(self) -> list[str]:
         if self.program.endswith(".mjs"):
             # Node looks for packages upwards from the file.
-            for name in (self.program, "talk.mjs"):
+            for name in (self.program, "talk.mjs", "matrix.mjs"):
                 shutil.copyfile(INTEROP / name, PACKAGES.parent / name)
             return [str(INSTALLED / "bin" / "node"), str(PACKAGES.parent / self.program)]
-        if self.program == "client_mcp1.py":
+        if self.program.endswith("mcp1.py"):
             return [str(INSTALLED / "python" / "bin" / "python"), str(INTEROP / self.program)]
         return [sys.executable, str(INTEROP / self.program)]
 
     def do(self, wish: Wish) -> dict[str, Any]:
         """What the client was told. Fails with its stderr."""
         wish = replace(wish, mode=self.mode)
+        if self.bridge:
+            command = [wish.url if part == "URL" else part for part in self.bridge]
+            wish = replace(wish, command=command, env=environment())
         done = subprocess.run(
             [*self.command(), json.dumps(asdict(wish))],
             stdin=subprocess.DEVNULL,
