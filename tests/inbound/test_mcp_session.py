@@ -108,10 +108,10 @@ def test_an_ended_session_stays_ended_and_its_calls_are_given_up(sessions):
     session_id, session = sessions.begin(hello(), ANNA, None)
     request = Request()
     session.running.add(b"1", request)
-    sessions.end(session_id)
+    sessions.end(session_id, ANNA.id)
     assert request.causes == [Cause.CLIENT]
     assert sessions.find(session_id, ANNA, None) is None
-    sessions.end(session_id)
+    sessions.end(session_id, ANNA.id)
     assert sessions.find(session_id, ANNA, None) is None
 
 
@@ -123,9 +123,20 @@ def test_memory_for_sessions_is_bounded(monkeypatch):
     assert left == [begun[0][1], begun[1][1]]
     assert sessions.find(begun[0][0], ANNA, None) is not None, "it describes itself"
     for session_id, _ in begun:
-        sessions.end(session_id)
+        sessions.end(session_id, ANNA.id)
     assert len(sessions._ended) == 3
     assert len(sessions._kept) == 0
+
+
+def test_who_begins_sessions_without_end_loses_its_own_first(monkeypatch):
+    """A60: what others have under way is not given up for it."""
+    monkeypatch.setattr(mcp_session, "KEPT_MAX", 5)
+    left = Left()
+    sessions = Sessions(b"s" * 32, left)
+    bert = [sessions.begin(hello(), BERT, None)[1] for _ in range(2)]
+    anna = [sessions.begin(hello(), ANNA, None)[1] for _ in range(20)]
+    assert left == anna[:17]
+    assert not set(bert) & set(left)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ class LegacyHttp:
     def end(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
         """DELETE."""
         if self._session(exchange, headers, b"") is not None:
-            self._sessions.end(headers[SESSION].decode("ascii"))
+            self._sessions.end(headers[SESSION].decode("ascii"), exchange.caller.id)
             exchange.answer(204, b"")
 
     def _begin(self, exchange: Exchange, message: Message) -> None:

@@ -34,7 +34,7 @@ ID_MAX: Final = 4_096
 DECLARED_MAX: Final = 1_024
 """Bytes of what a client may say of itself; what is beyond is not kept."""
 KEPT_MAX: Final = 10_000
-"""Sessions, and ended ones, that are remembered."""
+"""Sessions, and ended ones, that are remembered. Whoever has most of them loses the first."""
 DEFAULT_LEVEL: Final = b'"info"'
 """Until a client says otherwise, the server decides. Source: 2025-11-25, "Logging"."""
 
@@ -153,7 +153,9 @@ class Sessions:
     def __init__(self, secret: bytes, leave: Callable[[Session], None]) -> None:
         self._secret = secret
         self._leave = leave
-        self._kept: OrderedDict[str, Session] = OrderedDict()
+        self._kept: dict[str, OrderedDict[str, Session]] = {}
+        """By principal and id; of each the one that was used last at the end."""
+        self._count = 0
         self._ended: OrderedDict[str, None] = OrderedDict()
 
     def begin(self, message: Message, caller: Caller, endpoint: str | None) -> tuple[str, Session]:
@@ -166,7 +168,8 @@ class Sessions:
 
     def find(self, session_id: str, caller: Caller, endpoint: str | None) -> Session | None:
         """The session, if this caller began it at this face; whatever is wrong, None."""
-        session = self._kept.get(session_id)
+        own = self._kept.get(caller.id)
+        session = None if own is None else own.get(session_id)
         if session is None:
             facts = self._read(session_id)
             if facts is None:
@@ -179,20 +182,30 @@ class Sessions:
         self._keep(session_id, session)
         return session
 
-    def end(self, session_id: str) -> None:
-        session = self._kept.pop(session_id, None)
-        if session is not None:
-            self._leave(session)
+    def end(self, session_id: str, principal: str) -> None:
+        """It opens nothing any more."""
+        if session_id in self._kept.get(principal, ()):
+            self._drop(principal, session_id)
         self._ended[session_id] = None
         if len(self._ended) > KEPT_MAX:
             self._ended.popitem(last=False)
 
     def _keep(self, session_id: str, session: Session) -> None:
-        self._kept[session_id] = session
-        self._kept.move_to_end(session_id)
-        if len(self._kept) > KEPT_MAX:
-            _, oldest = self._kept.popitem(last=False)
-            self._leave(oldest)
+        own = self._kept.setdefault(session.facts.principal, OrderedDict())
+        self._count += session_id not in own
+        own[session_id] = session
+        own.move_to_end(session_id)
+        if self._count > KEPT_MAX:
+            most = max(self._kept, key=lambda principal: len(self._kept[principal]))
+            self._drop(most, next(iter(self._kept[most])))
+
+    def _drop(self, principal: str, session_id: str) -> None:
+        own = self._kept[principal]
+        session = own.pop(session_id)
+        self._count -= 1
+        if not own:
+            del self._kept[principal]
+        self._leave(session)
 
     def _read(self, session_id: str) -> Facts | None:
         if len(session_id) > ID_MAX or session_id in self._ended:
