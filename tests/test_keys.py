@@ -134,6 +134,14 @@ async def test_a_revoked_key_opens_nothing_from_then_on(ring, store, clock):
     assert [row.revoked for row in ring.list()] == [True]
 
 
+async def test_who_serves_a_key_hears_that_it_is_revoked(ring):
+    row, _ = await ring.create("laptop")
+    told = []
+    ring.listeners.append(lambda key_id: told.append((key_id, ring.list()[0].revoked)))
+    await ring.revoke(row.id)
+    assert told == [(row.id, True)]
+
+
 async def test_a_key_ends_at_its_second(ring, clock):
     _, key = await ring.create("guest", expires_at=NOW_S + 60)
     caller = ring.authenticate(key.encode())

@@ -76,7 +76,7 @@ class KeyRing:
         self.views: Mapping[str, View] = {}
         """Those of the hub, for keys that are limited to some; without them they open nothing."""
         self.listeners: list[Callable[[str], None]] = []
-        """Are told the id of a key whose terms are others than before."""
+        """Are told the id of a key that is other than before, or revoked."""
 
     def authenticate(self, token: bytes) -> Caller | None:
         """Who holds this token; None for anything that is not good now.
@@ -164,8 +164,7 @@ class KeyRing:
             _check_limits([Scope(scope) for scope in row.scopes], terms)
             row = structs.replace(row, terms=terms)
             await self._put(row)
-        for listener in self.listeners:
-            listener(key_id)
+        self._tell(key_id)
         return row
 
     async def revoke(self, key_id: str) -> None:
@@ -177,6 +176,11 @@ class KeyRing:
         """
         async with self._changing:
             await self._put(structs.replace(self._row(key_id), revoked=True))
+        self._tell(key_id)
+
+    def _tell(self, key_id: str) -> None:
+        for listener in self.listeners:
+            listener(key_id)
 
     def _row(self, key_id: str) -> KeyRow:
         row = self._rows.get(key_id)

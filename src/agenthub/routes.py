@@ -67,25 +67,31 @@ class Routes:
         return route
 
     def _find(self, call: Call) -> Route:
+        server = self.check(call)
+        if call.caller.reach is not None:
+            return self._within(call.caller.reach, server, call)
+        return self._served(server, call)
+
+    def check(self, call: Call) -> Server:
+        """The server of a call that its caller may make: the one place where it is held to that,
+        whatever the door. What it may not touch does not exist for it (A18). Raises UnknownTarget.
+        """
         server = self._servers.get(call.endpoint)
         if server is None or server.hidden or not call.caller.sees(call.endpoint):
             raise UnknownTarget(
                 f"Unknown server: {call.endpoint[:64]}", tool=call.name[:128], request_id=call.id
             )
-        if call.caller.reach is not None:
-            return self._within(call.caller.reach, server, call)
-        return self._served(server, call)
+        reach = call.caller.reach
+        if reach is not None:
+            tool = call.name if call.method == TOOL_CALL else call.tool
+            reads = not tool or server.changes_nothing(tool)
+            if not reach.admits(_full_name(call), reads=reads):
+                raise _unknown(call)
+        return server
 
     def _within(self, reach: Reach, server: Server, call: Call) -> Route:
-        """The route for a caller that may touch some things only; the one place where it is held
-        to that, whatever the door. What it may not touch does not exist for it (A18).
-        """
-        is_tool = call.method == TOOL_CALL
-        tool = call.name if is_tool else call.tool
-        reads = not tool or server.changes_nothing(tool)
-        if not reach.admits(_full_name(call), reads=reads):
-            raise _unknown(call)
-        route = self._served(server, call)
+        """The route for a caller that may touch some things only."""
+        route, is_tool = self._served(server, call), call.method == TOOL_CALL
         if is_tool and len(route.hops) > 1 and not reach.admits(_full_name(call), reads=False):
             # Who may only read is not served by another server's tool that may write.
             hops = (route.hops[0], *(hop for hop in route.hops[1:] if hop.read_only))

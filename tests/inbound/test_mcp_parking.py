@@ -26,7 +26,9 @@ from support.house import ANNA, BERT, server
 from support.mcp_hub import doors
 from support.virtual_time import VirtualLoop, settled, virtual_time
 
+from agenthub.domain.caller import KeyTerms
 from agenthub.domain.span import MILLISECOND
+from agenthub.domain.tool_set import ToolSet
 from agenthub.gateway import PARKED_MAX
 from agenthub.inbound import mcp_parking
 from agenthub.ports import Question
@@ -351,6 +353,35 @@ async def test_one_caller_cannot_leave_calls_behind_without_end():
         assert is_question(await hub(call(caller=BERT)))
         await hub(again(begun[0]))
         assert is_question(await hub(call()))
+
+
+@virtual_time()
+async def test_a_call_of_a_key_that_is_revoked_waits_for_nobody():
+    """Its server is free for others at once, and not only when the time to answer is over."""
+    async with hub_with(asks_live(NAME)) as hub:
+        row, token = await hub.keys.create("k")
+        caller = hub.keys.authenticate(token.encode())
+        mine = await hub(call(caller=caller))
+        other = await hub(call(caller=BERT))
+        await hub.keys.change(row.id, KeyTerms(search="on"))
+        assert len(hub["calc"].flying) == 2, "it may still come in"
+        await hub.keys.revoke(row.id)
+        await asyncio.sleep(1)
+        assert len(hub["calc"].flying) == 1
+        assert (await hub(again(mine, caller=caller))).code == -32602
+        assert not is_question(await hub(again(other, caller=BERT)))
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_key_that_may_not_call_a_tool_any_more_does_not_go_on_with_it():
+    async with hub_with(asks_live(NAME)) as hub:
+        row, token = await hub.keys.create("k")
+        mine = await hub(call(caller=hub.keys.authenticate(token.encode())))
+        await hub.keys.change(row.id, KeyTerms(ToolSet(("calc__other",))))
+        late = await hub(again(mine, caller=hub.keys.authenticate(token.encode())))
+        assert late.json["error"]["data"]["code"] == "unknown_target"
+        assert not hub["calc"].answered
 
 
 @virtual_time()

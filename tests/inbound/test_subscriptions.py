@@ -387,6 +387,20 @@ async def test_resources_in_a_view_are_listened_to_under_their_address():
 
 
 @virtual_time()
+async def test_a_key_that_is_revoked_hears_no_more():
+    async with doors("calc") as hub:
+        row, token = await hub.keys.create("k")
+        caller = hub.keys.authenticate(token.encode())
+        asked = await hub(listen(caller=caller, toolsListChanged=True))
+        beside = await hub(listen(2, toolsListChanged=True))
+        await hub.keys.revoke(row.id)
+        assert asked.over
+        change(hub, "calc")
+        await asyncio.sleep(1)
+        assert methods(beside)[1:] == [TOOLS]
+
+
+@virtual_time()
 async def test_a_key_that_is_limited_while_it_listens_is_told_and_hears_less():
     async with doors("calc", "docs", prepare={"docs": docs}) as hub:
         row, token = await hub.keys.create("k")

@@ -20,6 +20,7 @@ from msgspec import Raw, Struct, structs
 from agenthub.domain.call import Call, Era
 from agenthub.domain.caller import Caller
 from agenthub.domain.errors import HubError, InvalidParams, UpstreamProtocol
+from agenthub.domain.outcome import Cause
 from agenthub.hub import Hub
 from agenthub.inbound.forgery import without_hub_keys
 from agenthub.inbound.mcp_answer import CallReceiver
@@ -79,6 +80,7 @@ class Dialogue:
         span = hub.gateway.answer_span
         self._seal = Seal(hub.session_secret, hub.clock, span)
         self.parking = Parking(hub.clock, span)
+        hub.keys.listeners.append(self._key_changed)
         self.tasks = TaskIds(hub.session_secret)
 
     # ------------------------------------------------------------ from servers
@@ -159,6 +161,7 @@ class Dialogue:
         text = _text(raw)
         parked = self.parking.find(text, receiver)
         if parked is not None:
+            self._hub.catalog.routes.check(call)  # its key may be another than when it began
             return parked.resume(receiver)
         opened = self._seal.open(text, call, receiver.face, self._servers(call))
         params = {key: value for key, value in call.params.items() if key != "requestState"}
@@ -174,6 +177,12 @@ class Dialogue:
         except HubError:
             self._seal.release(opened.nonce)
             raise
+
+    def _key_changed(self, key_id: str) -> None:
+        """Who may come in no more does not come back to a call."""
+        for parked in list(self.parking.kept):
+            if parked.caller.id == key_id and not self._hub.keys.holds(parked.caller):
+                parked.leave(Cause.CLIENT)
 
     def release(self, nonce: str) -> None:
         """The round that this state began did surely not take place."""

@@ -69,7 +69,7 @@ class Parking:
         parked = receiver.replies
         if not isinstance(parked, Parked):
             caller = receiver.call.caller.id
-            if sum(one.caller == caller for one in self.kept) >= PARKED_MAX:
+            if sum(one.caller.id == caller for one in self.kept) >= PARKED_MAX:
                 passage.answer(question.id, b"", TOO_MANY)
                 return
             parked = receiver.replies = Parked(self, receiver, passage)
@@ -97,7 +97,7 @@ class Parked:
         self._client: Replies | None = receiver.replies
         """Whose round is open."""
         call = receiver.call
-        self.caller = call.caller.id
+        self.caller = call.caller
         self._bound = (call.caller.id, receiver.face, call.digest())
         self._progress_token = call.meta.get("progressToken")
         self._open: dict[str, Question] = {}

@@ -343,7 +343,10 @@ class Subscriptions:
     def _key_changed(self, key_id: str) -> None:
         for subscription in list(self._open):
             if subscription.context.caller.id == key_id:
-                self._renew(subscription)
+                if self.hub.keys.holds(subscription.context.caller):
+                    self._renew(subscription)
+                else:
+                    subscription.end()
 
     def _renew(self, subscription: Subscription) -> None:
         """Its caller may touch other things than before: what it is shown is new, or gone."""
