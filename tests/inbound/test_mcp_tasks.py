@@ -1,5 +1,6 @@
 """Tasks: ids that lead to the one server that has them, for the caller that began them alone."""
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -231,6 +232,21 @@ async def test_what_a_server_says_in_the_hubs_name_is_taken_out_of_its_tasks_too
         )
         asked = await hub(about("tasks/get", shown))
         assert asked.result["error"] == {"code": -32603, "message": "no"}
+
+
+@virtual_time()
+async def test_a_task_asks_what_its_client_answers_and_says_who_asks():
+    """A36."""
+    asks = {"k": {"method": "elicitation/create", "params": {"message": "Your name?"}}}
+    got = result(msgspec.json.encode({"resultType": "complete", "inputRequests": asks}))
+    able = {**DECLARED, "elicitation": {}}
+    async with hub_with(**{"tasks/get": got}) as hub:
+        shown = task_id(await hub(call()))
+        refused = await hub(about("tasks/get", shown))
+        assert refused.json["error"]["code"] == -32021
+        for path, message in (("/mcp/calc", "Your name?"), ("/mcp", "calc: Your name?")):
+            asked = await hub(about("tasks/get", shown, declared=able, path=path))
+            assert asked.result["inputRequests"]["k"]["params"] == {"message": message}
 
 
 @virtual_time()

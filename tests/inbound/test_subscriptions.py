@@ -2,14 +2,15 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from mcp_types import (
     SubscriptionsAcknowledgedNotification,
     SubscriptionsListenResult,
 )
 from msgspec import structs
-from support.exchange import initialize, legacy, modern, post
-from support.fake_upstream import tool
+from support.exchange import CAPABILITIES, initialize, legacy, modern, post
+from support.fake_upstream import REFUSED, result, tool
 from support.house import BERT, server
 from support.mcp_hub import doors
 from support.news import URI, docs, listen
@@ -290,7 +291,7 @@ async def test_a_session_subscribes_and_hears_on_its_stream():
 
 @virtual_time()
 async def test_a_session_may_not_subscribe_without_end(monkeypatch):
-    monkeypatch.setattr(subscriptions, "URIS_MAX", 1)
+    monkeypatch.setattr(subscriptions, "NAMED_MAX", 1)
     async with doors("docs", prepare={"docs": docs}) as hub:
         session = (await hub(initialize(path="/mcp/docs"))).header(b"mcp-session-id")
         for uri, code in (("a:b", None), ("c:d", -31005)):
@@ -438,3 +439,128 @@ async def test_a_key_for_a_view_that_is_changed_hears_of_it_at_every_address():
         change(hub, "calc")
         await asyncio.sleep(1)
         assert methods(at_all)[2:] == methods(at_view)[2:] == [TOOLS]
+
+
+# ---------------------------------------------------------------- tasks
+
+
+TASKS = "io.modelcontextprotocol/tasks"
+NEWS = "notifications/tasks"
+DECLARED = {"extensions": {TASKS: {}}}
+BEGINS = result(b'{"resultType":"task","taskId":"t-1","status":"working"}', result_type="task")
+
+
+def declaring(message_id=1, path="/mcp", caller=BERT, declared=DECLARED, **notifications):
+    return modern(
+        "subscriptions/listen", {"notifications": notifications}, message_id=message_id,
+        path=path, caller=caller, meta={CAPABILITIES: declared},
+    )  # fmt: skip
+
+
+async def begun(hub, path="/mcp"):
+    name = "calc__add" if path == "/mcp" else "add"
+    meta = {CAPABILITIES: DECLARED}
+    asked = await hub(modern("tools/call", {"name": name}, meta=meta, path=path, caller=BERT))
+    return asked.result["taskId"]
+
+
+def jobs(fake):
+    fake.answers["add"] = BEGINS
+
+
+@virtual_time()
+async def test_who_listens_hears_of_its_tasks_under_the_ids_that_it_knows():
+    async with doors("calc", prepare={"calc": jobs}) as hub:
+        shown = await begun(hub)
+        asked = await hub(declaring(taskIds=[shown, "t-1", f"{shown}x"]))
+        assert asked.events[0]["params"]["notifications"] == {"taskIds": [shown]}
+        assert hub["calc"].asked[-1] == ("tasks/watch", "t-1")
+        link = b'{"type":"resource_link","uri":"a:b"}'
+        hub["calc"].watcher.changed(
+            NEWS,
+            b'{"taskId":"t-1","status":"completed","x":1.0,"result":{"content":[%b],"_meta":'
+            b'{"io.agenthub/served_by":"x"}},"_meta":{"%b":3}}' % (link, TAG.encode()),
+        )
+        await asyncio.sleep(1)
+        assert methods(asked)[1:] == [NEWS]
+        assert asked.events[1]["params"] == {
+            "taskId": shown, "status": "completed", "x": 1.0, "_meta": {TAG: 1},
+            "result": {
+                "content": [{"type": "resource_link", "uri": "agenthub://calc/a:b"}], "_meta": {},
+            },
+        }  # fmt: skip
+        for news in (b'{"taskId":"t-2"}', b"{}", b'{"taskId":1}'):
+            hub["calc"].watcher.changed(NEWS, news)
+        forged = b'{"taskId":"t-1","error":{"code":-31002}}'
+        hub["calc"].watcher.changed(NEWS, forged)
+        await asyncio.sleep(1)
+        assert len(asked.events) == 2
+        hub["calc"].die()
+        hub["calc"].revive()
+        await asyncio.sleep(1)
+        assert hub["calc"].asked.count(("tasks/watch", "t-1")) == 2
+        asked.gone()
+        await asyncio.sleep(1)
+        assert hub["calc"].asked[-1] == ("tasks/unwatch", "t-1")
+
+
+@virtual_time()
+async def test_nobody_hears_of_tasks_of_others_or_without_declaring_them():
+    """A38."""
+    async with doors("calc", "docs", prepare={"calc": jobs}) as hub:
+        shown = await begun(hub)
+        for asking in (
+            declaring(caller=NARROW, taskIds=[shown]),
+            declaring(path="/mcp/docs", taskIds=[shown]),
+            declaring(declared={}, taskIds=[shown]),
+        ):
+            assert (await hub(asking)).events[0]["params"]["notifications"] == {}
+        assert ("tasks/watch", "t-1") not in hub["calc"].asked
+        for wrong in ("x", [1], ["x"] * 1_001):
+            assert (await hub(declaring(taskIds=wrong))).code == -32602
+
+
+@virtual_time()
+async def test_what_a_task_asks_in_its_news_is_held_against_what_was_declared():
+    asks = {"k": {"method": "elicitation/create", "params": {"message": "Your name?"}}}
+    news = msgspec.json.encode({"taskId": "t-1", "status": "input_required", "inputRequests": asks})
+    async with doors("calc", prepare={"calc": jobs}) as hub:
+        shown = await begun(hub)
+        able = await hub(declaring(declared={**DECLARED, "elicitation": {}}, taskIds=[shown]))
+        unable = await hub(declaring(taskIds=[shown]))
+        assert hub["calc"].asked.count(("tasks/watch", "t-1")) == 1
+        hub["calc"].watcher.changed(NEWS, news)
+        await asyncio.sleep(1)
+        (told,) = [event["params"] for event in able.events[1:]]
+        assert told["inputRequests"]["k"]["params"]["message"] == "calc: Your name?"
+        assert len(unable.events) == 1
+
+
+@virtual_time()
+async def test_a_task_of_a_fallback_is_watched_there():
+    calc = server("calc", fallbacks=("spare",))
+
+    def dead(fake):
+        fake.answers["add"] = REFUSED
+
+    async with doors(calc, "spare", prepare={"calc": dead, "spare": jobs}) as hub:
+        shown = await begun(hub)
+        asked = await hub(declaring(taskIds=[shown]))
+        assert hub["spare"].asked[-1] == ("tasks/watch", "t-1")
+        hub["calc"].watcher.changed(NEWS, b'{"taskId":"t-1","status":"failed"}')
+        hub["spare"].watcher.changed(NEWS, b'{"taskId":"t-1","status":"working"}')
+        await asyncio.sleep(1)
+        (told,) = [event["params"] for event in asked.events[1:]]
+        assert (told["taskId"], told["status"]) == (shown, "working")
+
+
+@virtual_time()
+async def test_an_old_client_hears_nothing_of_the_hubs_own_stream():
+    async with doors("docs", prepare={"docs": docs}) as hub:
+        session = (await hub(initialize())).header(b"mcp-session-id")
+        stream = await hub(post(b"", [(b"mcp-session-id", session)], method="GET"))
+        await hub(legacy("resources/subscribe", {"uri": URI}, session=session))
+        news = b'{"uri":"a:b","_meta":{"%b":5,"x":1.0}}' % TAG.encode()
+        hub["docs"].watcher.changed(UPDATED, news)
+        await asyncio.sleep(1)
+        assert stream.events[-1]["params"] == {"uri": URI, "_meta": {"x": 1.0}}

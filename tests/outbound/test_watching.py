@@ -109,3 +109,21 @@ async def test_who_gives_up_hears_that_once_and_a_connection_that_ends_opens_no_
     assert gone.replies == [Ending.CANCELLED]
     assert waits.replies == [Ending.RESULT]
     assert house.asked == []
+
+
+@virtual_time()
+async def test_tasks_stand_in_the_filter_too_and_what_is_empty_does_not():
+    house = House()
+    house.send("t", "tasks/watch")
+    house.send("t", "tasks/watch")
+    house.send("a:1")
+    await asyncio.sleep(0.1)
+    house.drop("a:1")
+    await asyncio.sleep(0.1)
+    house.send("t", "tasks/unwatch")
+    await asyncio.sleep(0.1)
+    assert house.asked == [
+        {**LISTS, "taskIds": ["t"], "resourceSubscriptions": ["a:1"]},
+        {**LISTS, "taskIds": ["t"]},
+        LISTS,
+    ]

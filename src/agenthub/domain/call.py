@@ -17,6 +17,10 @@ TASK_METHODS = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
 """About a task that a call of a tool began (SEP-2663); only the server that has it serves them."""
 
 
+WATCH_TASK, UNWATCH_TASK = "tasks/watch", "tasks/unwatch"
+"""The hub's own words for a task in the filter of a server's `subscriptions/listen`."""
+
+
 class Era(Enum):
     """The two ways to speak MCP. Source: specification 2026-07-28, Versioning."""
 

@@ -18,7 +18,8 @@ from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.domain.view import server_of
 from agenthub.hub import Hub
 from agenthub.inbound.mcp_answer import CallReceiver
-from agenthub.inbound.mcp_dialogue import Dialogue, MissingCapability
+from agenthub.inbound.mcp_asking import MissingCapability
+from agenthub.inbound.mcp_dialogue import Dialogue
 from agenthub.inbound.mcp_face import COMPLETE, READ, Faces, unknown
 from agenthub.inbound.mcp_said import said_in
 from agenthub.inbound.mcp_search import (
@@ -128,7 +129,7 @@ class McpDoor:
             raise InvalidParams(f"params.{name_key}: expected a name")
         endpoint, bare, task = context.endpoint, name, None
         if name_key == "taskId":
-            task = self._task(name, context)
+            task = self.task(name, context)
             endpoint, bare = task.endpoint, task.id
         elif endpoint is None or context.caller.reach is not None:
             endpoint, bare = self.faces.locate(message.method, name, context)
@@ -160,7 +161,7 @@ class McpDoor:
         receiver = CallReceiver(call, replies, face, span, self.dialogue)
         return self.dialogue.retry(receiver) if answers else hub.gateway.start(call, receiver)
 
-    def _task(self, task_id: str, context: Context) -> Task:
+    def task(self, task_id: str, context: Context) -> Task:
         """The task that is meant at this face. Raises MissingCapability, UnknownTask."""
         if not declares_tasks(context.capabilities):
             raise MissingCapability({"extensions": {TASKS: {}}})

@@ -11,8 +11,8 @@ Nothing of it costs a call that is not asked in anything: it begins with the fir
 Source: MCP specification 2026-07-28, "Patterns, MRTR"; rules R33, R34.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct, structs
@@ -24,6 +24,7 @@ from agenthub.domain.outcome import Cause
 from agenthub.hub import Hub
 from agenthub.inbound.forgery import without_hub_keys
 from agenthub.inbound.mcp_answer import CallReceiver
+from agenthub.inbound.mcp_asking import check_declared, name_asker
 from agenthub.inbound.mcp_parking import Parking
 from agenthub.inbound.mcp_rounds import Rounds
 from agenthub.inbound.mcp_seal import Seal, What
@@ -34,7 +35,6 @@ from agenthub.wire.jsonrpc import with_members
 from agenthub.wire.questions import (
     ELICIT,
     MAY_ASK,
-    InputRequired,
     missing_for,
     naming,
     read_input_required,
@@ -46,21 +46,6 @@ NOT_STRING: Final = "params.requestState: expected a string"
 
 _encode = msgspec.json.Encoder().encode
 _text = msgspec.json.Decoder(str).decode
-
-
-class MissingCapability(HubError):
-    """The client did not declare something that this needs."""
-
-    slug: ClassVar[str] = "missing_capability"
-    code: ClassVar[int] = -32021
-    status: ClassVar[int] = 400
-
-    def __init__(self, required: Mapping[str, Any]) -> None:
-        super().__init__()
-        self._required = required
-
-    def data(self) -> dict[str, object]:
-        return {"requiredCapabilities": self._required}
 
 
 class _Elicitation(Struct):
@@ -111,13 +96,13 @@ class Dialogue:
             raise UpstreamProtocol(f"The server asks the client something during {call.method}")
         wanted = read_input_required(result)
         if receiver.face and wanted.requests:
-            result, wanted = _naming(receiver.face, result, wanted)
+            result, wanted = name_asker(receiver.face, result, wanted)
         if call.era is Era.LEGACY:
             if receiver.rounds is None:
                 receiver.rounds = Rounds(self._hub, receiver)
             receiver.rounds.asked(wanted, served_by)
             return
-        _check_declared(wanted, call)
+        check_declared(wanted, call.capabilities)
         if wanted.state or served_by != call.endpoint:
             state = self._seal.close(
                 call, receiver.face, served_by, What.ANSWER, wanted.state or None
@@ -143,8 +128,8 @@ class Dialogue:
         raw = _encode({"resultType": "input_required", "inputRequests": asked})
         wanted = read_input_required(raw)
         if receiver.face:
-            raw, wanted = _naming(receiver.face, raw, wanted)
-        _check_declared(wanted, call)
+            raw, wanted = name_asker(receiver.face, raw, wanted)
+        check_declared(wanted, call.capabilities)
         state = self._seal.close(call, receiver.face, served_by, What.AGAIN, None)
         receiver.replies.result(with_members(raw, {"requestState": _encode(state)}))
 
@@ -198,25 +183,3 @@ class Dialogue:
         yield call.endpoint
         for server in self._hub.catalog.all_servers():
             yield server.name
-
-
-def _naming(server: str, result: bytes, wanted: InputRequired) -> tuple[bytes, InputRequired]:
-    """The same, with who asks in each question to a person: all else stays as it was written."""
-    members = msgspec.json.decode(result, type=dict[str, Raw])
-    asked = msgspec.json.decode(members["inputRequests"], type=dict[str, dict[str, Raw]])
-    for key, one in wanted.requests.items():
-        if one.method == ELICIT:
-            asked[key]["params"] = Raw(naming(server, one.method, one.params))
-    named = with_members(result, {"inputRequests": _encode(asked)})
-    return named, read_input_required(named)
-
-
-def _check_declared(wanted: InputRequired, call: Call) -> None:
-    """Raises MissingCapability: the client cannot be asked that."""
-    required: dict[str, dict[str, Any]] = {}
-    for asked in wanted.requests.values():
-        missing = missing_for(asked.method, bytes(asked.params), call.capabilities)
-        for name, parts in missing.items():
-            required.setdefault(name, {}).update(parts)
-    if required:
-        raise MissingCapability(required)

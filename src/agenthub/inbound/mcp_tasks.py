@@ -23,9 +23,11 @@ from msgspec import Raw, Struct
 from agenthub.domain.call import TASK_METHODS, Call, Era
 from agenthub.domain.errors import InvalidParams, UpstreamProtocol
 from agenthub.inbound.forgery import is_forged, without_hub_keys
+from agenthub.inbound.mcp_asking import check_declared, name_asker
 from agenthub.inbound.mcp_terms import TASKS
 from agenthub.inbound.mcp_uris import put_prefixes
 from agenthub.wire import base64url
+from agenthub.wire.questions import read_input_required
 
 NEWS: Final = "notifications/tasks"
 SERVERS_ID_MAX: Final = 1_024
@@ -96,7 +98,7 @@ class TaskIds:
     def show(self, members: dict[str, Raw], call: Call, served_by: str, face: str) -> None:
         """Make a result that begins a task, or answers for one, the client's.
 
-        `face`: as in `show_task`. Raises UpstreamProtocol, or ValueError for a wrong shape.
+        `face`: as in `show_task`. Raises as that, or UpstreamProtocol.
         """
         if call.method in TASK_METHODS:
             task = Task(call.endpoint, call.tool, served_by, call.name)
@@ -109,21 +111,32 @@ class TaskIds:
             if not 1 <= len(own) <= SERVERS_ID_MAX:
                 raise UpstreamProtocol(f"A taskId has not 1 to {SERVERS_ID_MAX} characters")
             task = Task(call.endpoint, call.name, served_by, own)
-        show_task(members, self.close(call.caller.id, task), face)
+        show_task(members, self.close(call.caller.id, task), face, call.capabilities)
 
     def _sign(self, facts: bytes, principal: str, server: str) -> bytes:
         return hmac.digest(self._key, _encode((principal, server, facts)), hashlib.sha256)
 
 
-def show_task(members: dict[str, Raw], shown: str, face: str) -> None:
+def show_task(members: dict[str, Raw], shown: str, face: str, capabilities: bytes) -> None:
     """What a server says of a task, under the client's id for it, and with nothing forged in it.
 
     `face`: the endpoint's name where names of many servers meet, else empty.
+
+    Raises:
+        MissingCapability: The task asks what the client did not declare that it answers.
+        UpstreamProtocol, ValueError: The server says what it cannot say, or in the wrong shape.
     """
     if "taskId" in members:
         members["taskId"] = Raw(_encode(shown))
     if "error" in members and is_forged(members["error"]):
         raise UpstreamProtocol("The server says that a task failed with an error of the hub's")
+    if "inputRequests" in members:
+        asks = _encode({"inputRequests": members["inputRequests"]})
+        wanted = read_input_required(asks)
+        if face:
+            asks, wanted = name_asker(face, asks, wanted)
+        check_declared(wanted, capabilities)
+        members["inputRequests"] = _members(asks)["inputRequests"]
     if "result" in members:
         result = without_hub_keys(bytes(members["result"]))
         if face and b'"resource' in result:

@@ -11,34 +11,29 @@ Source: MCP specification 2026-07-28, "Patterns, Subscriptions"; 2025-11-25, "Re
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct, structs
+from msgspec import structs
 
 from agenthub.domain import target
 from agenthub.domain.caller import Caller
-from agenthub.domain.errors import InvalidParams, Overloaded, UnknownTarget
+from agenthub.domain.errors import HubError, InvalidParams, Overloaded, UnknownTarget
 from agenthub.domain.events import Event, ServerChanged, ViewChanged
-from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.domain.view import server_of, view_of
 from agenthub.hub import Hub
 from agenthub.inbound.mcp import McpDoor, can_subscribe, declared_by
-from agenthub.inbound.mcp_answer import without_hub_keys
-from agenthub.inbound.mcp_terms import SUBSCRIPTION_KEY, Context
-from agenthub.inbound.watched import Watched
+from agenthub.inbound.mcp_terms import Context
+from agenthub.inbound.subscription import Feed, Followed, Subscription, Uris, Wish
+from agenthub.inbound.watched import Place, Watched
 from agenthub.server import Server
-from agenthub.wire.jsonrpc import Message, with_members
+from agenthub.wire.jsonrpc import Message
 
-if TYPE_CHECKING:
-    from agenthub.ports import Timer
-
-COALESCE: Nanoseconds = 100 * MILLISECOND
 PER_CALLER: Final = 100
 """Open subscriptions of one key (A61)."""
-URIS_MAX: Final = 1_000
-"""Resources that one subscription may name."""
+NAMED_MAX: Final = 1_000
+"""Resources, and tasks, that one subscription may name."""
 LISTS: Final = {
     "toolsListChanged": ("tools", "notifications/tools/list_changed"),
     "promptsListChanged": ("prompts", "notifications/prompts/list_changed"),
@@ -46,147 +41,6 @@ LISTS: Final = {
 }
 """In a filter: the capability it needs, and the notification."""
 ALL_LISTS: Final = frozenset(method for _, method in LISTS.values())
-UPDATED: Final = "notifications/resources/updated"
-ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
-
-Uris = dict[tuple[str, str], str]
-"""(server, its own URI) → the URI as the client knows it."""
-
-_encode = msgspec.json.Encoder().encode
-
-
-class Feed(Protocol):
-    """Where a subscription's messages go."""
-
-    @property
-    def full(self) -> bool:
-        """The client does not keep up; `Subscription.resume` when it does again."""
-        ...
-
-    def notify(self, method: str, params: bytes) -> None: ...
-    def end(self, result: bytes) -> None:
-        """The hub ends it; `result` is that of the request that began it."""
-        ...
-
-
-class Wish(Struct, frozen=True):
-    """What a subscription is about."""
-
-    lists: frozenset[str]
-    """Methods of the notifications."""
-    uris: Uris
-
-
-class Subscription:
-    """One open stream of news."""
-
-    def __init__(
-        self, house: "Subscriptions", context: Context, wish: Wish, feed: Feed, tag: bytes
-    ) -> None:
-        self._house = house
-        self.context = context
-        self.wish = wish
-        self.feed = feed
-        self.tag = tag
-        """The `listen` request's id as it was written; empty in the old era."""
-        self._pending: dict[str, tuple[str, bytes]] = {}
-        """By method, or by the resource's URI: the latest news of each."""
-        self._timer: Timer | None = None
-        self._honoured = b""
-        """What is to be acknowledged, before anything else is told."""
-        self._unwatched = 0
-        """Resources that the servers have not been asked for yet."""
-        self.open = True
-
-    def hear(self, server: Server, method: str, params: bytes) -> None:
-        if server.hidden or not self.is_about(server.name):
-            return
-        if method in self.wish.lists:
-            self._put(method, method, b"{}")
-        elif method == UPDATED and self.wish.uris:
-            self._hear_update(server, params)
-
-    def is_about(self, server: str) -> bool:
-        """Whether the face shows this server, or something of it."""
-        one = server_of(self.context.endpoint)
-        return self.context.caller.sees(server) if one is None else one == server
-
-    def hear_all(self) -> None:
-        """A server came or went: all lists may have changed."""
-        for method in self.wish.lists:
-            self._put(method, method, b"{}")
-        self._soon()
-
-    def _hear_update(self, server: Server, params: bytes) -> None:
-        uri = msgspec.json.decode(params, type=_Updated).uri
-        shown = self.wish.uris.get((server.name, uri))
-        if shown is not None and self.context.caller.sees(server.name):
-            own = without_hub_keys(params)
-            self._put(shown, UPDATED, with_members(own, {"uri": _encode(shown)}))
-
-    def _put(self, key: str, method: str, params: bytes) -> None:
-        self._pending[key] = (method, params)
-        self._soon()
-
-    def _soon(self) -> None:
-        if self._timer is None and self.open:
-            self._timer = self._house.hub.clock.after(COALESCE, self._flush)
-
-    def _flush(self) -> None:
-        self._timer = None
-        self.check()
-        self.resume()
-
-    def check(self) -> None:
-        """End if the face has gone."""
-        if self._house.has_gone(self.context):
-            self.end()
-
-    def resume(self) -> None:
-        """Tell what is pending, as far as the client takes it."""
-        while self._pending and self.open and not self._honoured and not self.feed.full:
-            method, params = self._pending.pop(next(iter(self._pending)))
-            self.feed.notify(method, self._tagged(params))
-
-    def _tagged(self, params: bytes) -> bytes:
-        if not self.tag:
-            return params
-        members = msgspec.json.decode(params, type=dict[str, Raw])
-        meta = with_members(bytes(members.get("_meta", b"{}")), {SUBSCRIPTION_KEY: self.tag})
-        return _encode({**members, "_meta": Raw(meta)})
-
-    def acknowledge_after(self, resources: int, honoured: Mapping[str, Any]) -> None:
-        """Tell what is honoured once so many resources are watched."""
-        self._honoured, self._unwatched = _encode({"notifications": honoured}), resources
-        if not resources:
-            self._acknowledge()
-
-    def one_watched(self) -> None:
-        self._unwatched -= 1
-        if not self._unwatched and self.open:
-            self._acknowledge()
-            self.resume()
-
-    def _acknowledge(self) -> None:
-        honoured, self._honoured = self._honoured, b""
-        self.feed.notify(ACKNOWLEDGED, self._tagged(honoured))
-
-    def end(self) -> None:
-        """The hub ends it, with a result."""
-        if self.open:
-            self.drop()
-            self.feed.end(
-                b'{"resultType":"complete","_meta":{"%b":%b}}'
-                % (SUBSCRIPTION_KEY.encode(), self.tag or b'""')
-            )
-
-    def drop(self) -> None:
-        """The client has gone, or has given it up. Idempotent."""
-        if self.open:
-            self.open = False
-            if self._timer is not None:
-                self._timer.cancel()
-            self._house.forget(self)
 
 
 class Subscriptions:
@@ -216,11 +70,11 @@ class Subscriptions:
         wanted = message.parsed.get("notifications")
         if not isinstance(wanted, dict):
             raise InvalidParams("params.notifications: expected an object")
-        lists, uris, honoured = self._read(wanted, context)  # pyright: ignore[reportUnknownArgumentType]
+        wish, honoured = self._read(wanted, context)  # pyright: ignore[reportUnknownArgumentType]
         self._check_room(context.caller)
-        subscription = self._add(context, Wish(lists, uris), feed, message.id)
-        subscription.acknowledge_after(len(uris), honoured)
-        for place in uris:
+        subscription = self._add(context, wish, feed, message.id)
+        subscription.acknowledge_after(len(wish.uris) + len(wish.tasks), honoured)
+        for place in self._places(wish):
             self.watched.add(context, place, subscription.one_watched)
         return subscription
 
@@ -229,10 +83,8 @@ class Subscriptions:
         self._check_room(context.caller)
         return self._add(context, Wish(ALL_LISTS, uris), feed, b"")
 
-    def _read(
-        self, wanted: Mapping[str, Any], context: Context
-    ) -> tuple[frozenset[str], Uris, dict[str, Any]]:
-        """Notifications and resources that the face can tell of, and the same in its own words."""
+    def _read(self, wanted: Mapping[str, Any], context: Context) -> tuple[Wish, dict[str, Any]]:
+        """What the face can tell of, and the same in the words of the answer."""
         honoured: dict[str, Any] = {}
         can = self._door.capabilities(context)
         for name, (capability, _) in LISTS.items():
@@ -242,21 +94,35 @@ class Subscriptions:
             # Servers come and go where many meet, and with them prompts and resources.
             if asked and (server_of(context.endpoint) is None or capability in can):
                 honoured[name] = True
-        named = wanted.get("resourceSubscriptions", [])
-        if not isinstance(named, list) or len(named) > URIS_MAX:  # pyright: ignore[reportUnknownArgumentType]
-            raise InvalidParams(
-                f"params.notifications.resourceSubscriptions: expected at most {URIS_MAX} URIs"
-            )
         uris: Uris = {}
-        for uri in named:  # pyright: ignore[reportUnknownVariableType]
-            if not isinstance(uri, str):
-                raise InvalidParams("params.notifications.resourceSubscriptions: expected strings")
+        for uri in _strings(wanted, "resourceSubscriptions"):
             if place := self._place(uri, context):
                 uris[place] = uri
         if uris:
             honoured["resourceSubscriptions"] = list(uris.values())
+        tasks = self._tasks(_strings(wanted, "taskIds"), context)
+        if tasks:
+            honoured["taskIds"] = [followed.shown for followed in tasks.values()]
         lists = frozenset(LISTS[name][1] for name in honoured if name in LISTS)
-        return lists, uris, honoured
+        return Wish(lists, uris, tasks), honoured
+
+    def _tasks(
+        self, task_ids: Iterable[str], context: Context
+    ) -> Mapping[tuple[str, str], Followed]:
+        """Those that there are for this caller at this face; of others nothing is told."""
+        tasks: dict[tuple[str, str], Followed] = {}
+        for text in task_ids:
+            try:
+                task = self._door.task(text, context)
+            except HubError:
+                continue
+            if self.hub.catalog.find(task.endpoint, context.caller) is not None:
+                tasks[task.server, task.id] = Followed(task, text)
+        return tasks
+
+    @staticmethod
+    def _places(wish: Wish) -> list[Place]:
+        return [*wish.uris, *(followed.task for followed in wish.tasks.values())]
 
     def _place(self, uri: str, context: Context) -> tuple[str, str] | None:
         """Server and its own URI, if this caller may be told of it."""
@@ -296,8 +162,8 @@ class Subscriptions:
         place = self._place(uri, context)
         if place is None:
             raise UnknownTarget(f"Unknown resource: {uri[:128]}")
-        if len(uris) >= URIS_MAX:
-            raise Overloaded(f"{URIS_MAX} resources are subscribed to already")
+        if len(uris) >= NAMED_MAX:
+            raise Overloaded(f"{NAMED_MAX} resources are subscribed to already")
         if place in uris:
             then()
         else:
@@ -372,7 +238,7 @@ class Subscriptions:
         if self._held[caller] <= 0:
             del self._held[caller]
         if subscription.tag:
-            for place in subscription.wish.uris:
+            for place in self._places(subscription.wish):
                 self.watched.remove(subscription.context, place)
 
     def close(self) -> None:
@@ -383,5 +249,11 @@ class Subscriptions:
             subscription.end()
 
 
-class _Updated(Struct):
-    uri: str
+def _strings(wanted: Mapping[str, Any], name: str) -> list[str]:
+    """A list in a filter. Raises InvalidParams."""
+    named = wanted.get(name, [])
+    if not isinstance(named, list) or len(named) > NAMED_MAX:  # pyright: ignore[reportUnknownArgumentType]
+        raise InvalidParams(f"params.notifications.{name}: expected at most {NAMED_MAX}")
+    if not all(isinstance(one, str) for one in named):  # pyright: ignore[reportUnknownVariableType]
+        raise InvalidParams(f"params.notifications.{name}: expected strings")
+    return named  # pyright: ignore[reportUnknownVariableType]

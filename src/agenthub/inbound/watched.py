@@ -1,10 +1,11 @@
-"""The resources that somebody watches: each server is asked for each of its own once.
+"""The resources and tasks that somebody watches: each server is asked for each of them once.
 
     first watcher ──► resources/subscribe ──► asked     the last one goes ──► resources/unsubscribe
                                       ▲         │
                                       └─ a new connection of the server's
 
-Source: MCP specification 2025-11-25, "Resources, Subscriptions".
+Only new servers have tasks to tell of: these stand in the filter of the hub's own stream.
+Source: MCP specification 2025-11-25, "Resources, Subscriptions"; 2026-07-28, extension tasks.
 """
 
 from collections.abc import Callable
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 from msgspec import Raw
 
-from agenthub.domain.call import Call
+from agenthub.domain.call import UNWATCH_TASK, WATCH_TASK, Call
 from agenthub.domain.errors import HubError, RateLimited
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.hub import Hub
+from agenthub.inbound.mcp_tasks import Task
 from agenthub.inbound.mcp_terms import Context
 from agenthub.passage import Answer
 
@@ -28,8 +30,8 @@ SPAN: Nanoseconds = 10 * SECOND
 """For a server's answer; whoever subscribes waits for it."""
 SUBSCRIBE: Final = "resources/subscribe"
 
-Place: TypeAlias = tuple[str, str]
-"""A server, and its own URI."""
+Place: TypeAlias = tuple[str, str] | Task
+"""A server and its own URI; or a task."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -45,7 +47,7 @@ class Watched:
         self._closed = False
 
     def add(self, context: Context, place: Place, then: Callable[[], None]) -> None:
-        """Somebody wants to hear of this resource; the first one makes the hub ask for it.
+        """Somebody wants to hear of this; the first one makes the hub ask for it.
 
         `then` is called when the server has been asked, whatever it said; perhaps at once.
         """
@@ -53,7 +55,7 @@ class Watched:
         watchers.append(context)
         if len(watchers) == 1:
             self._asking.setdefault(place, []).append(then)
-            self._ask(SUBSCRIBE, context, place)
+            self._ask(context, place)
         elif place in self._asking:
             self._asking[place].append(then)
         else:
@@ -64,26 +66,35 @@ class Watched:
         watchers.pop()
         if not watchers:
             del self._watchers[place]
-            self._ask("resources/unsubscribe", context, place)
+            self._ask(context, place, on=False)
 
     def connected(self, server: str) -> None:
         """Its new process or session knows nothing of what was asked before."""
         for place, watchers in list(self._watchers.items()):
-            if place[0] == server:
-                self._ask(SUBSCRIBE, watchers[0], place)
+            if server == (place.server if isinstance(place, Task) else place[0]):
+                self._ask(watchers[0], place)
 
     def close(self) -> None:
         self._closed = True
 
-    def _ask(self, method: str, context: Context, place: Place) -> None:
+    def _ask(self, context: Context, place: Place, *, on: bool = True) -> None:
         """Tell the server, by the way that all calls take; if it does not know, nothing is lost."""
         hub = self._hub
-        call = Call(
-            hub.ids(), context.caller, context.door, place[0], method, place[1],
-            {"uri": Raw(_encode(place[1]))}, {}, hub.clock.now() + SPAN, context.era,
-        )  # fmt: skip
+        until = hub.clock.now() + SPAN
+        if isinstance(place, Task):
+            call = Call(
+                hub.ids(), context.caller, context.door, place.endpoint,
+                WATCH_TASK if on else UNWATCH_TASK, place.id, {}, {}, until, context.era,
+                only=place.server, tool=place.tool,
+            )  # fmt: skip
+        else:
+            call = Call(
+                hub.ids(), context.caller, context.door, place[0],
+                SUBSCRIBE if on else "resources/unsubscribe", place[1],
+                {"uri": Raw(_encode(place[1]))}, {}, until, context.era,
+            )  # fmt: skip
         try:
-            hub.gateway.start(call, _Asking(self, method, context, place))
+            hub.gateway.start(call, _Asking(self, context, place, on=on))
         except HubError:  # As any call would be now.
             self.asked(place)
 
@@ -102,15 +113,15 @@ class Watched:
 
     def _ask_again(self, context: Context, place: Place) -> None:
         if place in self._watchers and not self._closed:
-            self._ask(SUBSCRIBE, context, place)
+            self._ask(context, place)
 
 
 class _Asking:
     """gateway.Receiver for the hub's own question; its answer is of no interest."""
 
-    def __init__(self, house: Watched, method: str, context: Context, place: Place) -> None:
+    def __init__(self, house: Watched, context: Context, place: Place, *, on: bool) -> None:
         self._house = house
-        self._method = method
+        self._on = on
         self._context = context
         self._place = place
 
@@ -118,7 +129,7 @@ class _Asking:
     def asked(self, question: "Question", passage: "Passage") -> None: ...
 
     def finished(self, answer: Answer) -> None:
-        if self._method == SUBSCRIBE:
+        if self._on:
             self._house.asked(self._place)
             if answer.error is not None:
                 self._house.refused(answer.error, self._context, self._place)

@@ -1,4 +1,4 @@
-"""The resources of a new server that somebody watches: one filter, on the stream of its news.
+"""The resources and tasks of a new server that somebody watches, in the filter of its news.
 
     resources/subscribe ──► filter ──a moment──► a stream with the new filter ──acknowledged──► {}
 
@@ -13,12 +13,17 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+from agenthub.domain.call import UNWATCH_TASK, WATCH_TASK
 from agenthub.domain.outcome import Cause, Ending, Reply, Written
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer
 
 SUBSCRIBE: Final = "resources/subscribe"
-WATCHING: Final = frozenset({SUBSCRIBE, "resources/unsubscribe"})
+WATCHING: Final = {
+    SUBSCRIBE: "resourceSubscriptions", "resources/unsubscribe": "resourceSubscriptions",
+    WATCH_TASK: "taskIds", UNWATCH_TASK: "taskIds",
+}  # fmt: skip
+"""What changes the filter, and its member there."""
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 COALESCE: Nanoseconds = 5 * MILLISECOND
 """So long more changes of the filter are awaited."""
@@ -57,7 +62,7 @@ class Watching:
         self._lists = lists
         self._clock = clock
         self._listen = listen
-        self._uris: dict[str, None] = {}
+        self._named: dict[str, dict[str, None]] = {}
         self._waiting: list[Watch] = []
         self._timer: Timer | None = None
         """Of the moment before the stream is opened, and then of the acknowledgement."""
@@ -67,19 +72,19 @@ class Watching:
     @property
     def filter(self) -> Filter:
         """What the stream is to tell; empty: nothing."""
-        if not self._uris:
-            return self._lists
-        return {**self._lists, "resourceSubscriptions": list(self._uris)}
+        named = {member: list(names) for member, names in self._named.items() if names}
+        return {**self._lists, **named}
 
     def send(self, outgoing: Outgoing, receiver: AttemptReceiver) -> Watch:
         """Never calls the receiver before it has returned."""
-        watch, uri = Watch(receiver), outgoing.name
-        before = uri in self._uris
-        if outgoing.method == SUBSCRIBE:
-            self._uris[uri] = None
+        watch, name = Watch(receiver), outgoing.name
+        names = self._named.setdefault(WATCHING[outgoing.method], {})
+        before = name in names
+        if outgoing.method in {SUBSCRIBE, WATCH_TASK}:
+            names[name] = None
         else:
-            self._uris.pop(uri, None)
-        if before is (uri in self._uris):
+            names.pop(name, None)
+        if before is (name in names):
             asyncio.get_running_loop().call_soon(watch.finish, DONE)
         else:
             self._waiting.append(watch)
