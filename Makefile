@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Here every branch is tested; elsewhere nine of ten.
 WHOLE := */agenthub/domain/*,*/agenthub/wire/*,*/agenthub/gateway.py,*/agenthub/passage.py
 
-.PHONY: run setup test check bench mutants reference interop interop-table lock clean
+.PHONY: run setup test check soak bench mutants reference interop interop-table lock clean
 .DEFAULT_GOAL := run
 
 .venv/run.stamp: requirements.lock pyproject.toml
@@ -46,6 +46,9 @@ test: setup interop check
 	$(BIN)/pytest -n 2 --dist loadscope --cov
 	$(BIN)/coverage report --fail-under=90 > /dev/null
 	$(BIN)/coverage report --fail-under=100 --include='$(WHOLE)'
+
+soak: setup  ## the tests that take minutes
+	$(BIN)/pytest -m soak
 
 reference: setup  ## the pages of docs/reference that come from the code
 	$(BIN)/python tools/reference.py

@@ -94,6 +94,8 @@ FAULTS = {
         *rows(GATEWAY, "test_f54_the_configuration_changes_while_calls_run"),
         *rows("app/test_reload.py", "test_calls_go_on_while_the_file_changes_under_them",
               "test_a_wrong_file_is_refused_as_a_whole_and_told_in_words"),
+        *rows("app/test_changes.py",
+              "test_f54_a_hundred_threads_change_and_read_the_settings_at_once"),
     ),
     "F58": rows(GATEWAY, "test_f58_a_poisonous_request_kills_no_fallback"),
 }  # fmt: skip
