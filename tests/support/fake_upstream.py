@@ -14,6 +14,7 @@ from agenthub.domain.call import Era
 from agenthub.domain.outcome import Ending, Reply, Written
 from agenthub.domain.span import MILLISECOND
 from agenthub.ports import UpstreamState
+from agenthub.wire.questions import missing_for
 
 _losses = itertools.count(1)
 
@@ -65,6 +66,7 @@ REFUSED = Act(
 )
 BUSY = status(429, retry_after_ms=2_000)
 HANGS = Act(None)
+NOT_DECLARED = b'{"code":-32601,"message":"The client did not declare it"}'
 GARBAGE = Act(Reply(Ending.PROTOCOL, detail="no JSON"))
 
 
@@ -202,6 +204,8 @@ class _Attempt:
         self.paused = 0
         self.over = False
         self.timer = None
+        self.open = set()
+        """Ids of questions that wait for the client."""
         server.flying.add(self)
         if self.act.arrives:
             server.asked.append((outgoing.method, outgoing.name))
@@ -237,9 +241,20 @@ class _Attempt:
 
     def ask(self, question):
         """The server asks the client, in the middle of the request."""
+        if self.over:
+            return
+        if missing_for(question.method, question.params, self.outgoing.capabilities):
+            self.heard(question.id, b"", NOT_DECLARED)
+            return
+        self.open.add(question.id)
         self.receiver.asked(question)
 
     def answer(self, question_id, result, error=b""):
+        if not self.over and question_id in self.open:
+            self.open.discard(question_id)
+            self.heard(question_id, result, error)
+
+    def heard(self, question_id, result, error):
         self.server.answered.append((question_id, result, error))
         if self.act.after_answers and len(self.server.answered) >= self.act.after_answers:
             self.timer = self.server.clock.after(MILLISECOND, lambda: self.end(OK.reply))

@@ -37,6 +37,8 @@ BERT = Caller("bert", frozenset({Scope.TOOLS, Scope.READ}))
 
 
 TOOL_CALL = "tools/call"
+ASKABLE = b'{"elicitation":{},"sampling":{},"roots":{}}'
+"""Declared by the clients of tests."""
 _runs = (f"run-{number}" for number in itertools.count())
 """Request ids are unique in a home, over all runs of its hub."""
 
@@ -128,7 +130,7 @@ class House:
         deadline = self.clock.now() + round(seconds * SECOND)
         return Call(
             self.ids(), caller, "test", endpoint, method, name, params, {}, deadline,
-            idempotency_key=key,
+            idempotency_key=key, capabilities=ASKABLE,
         )  # fmt: skip
 
     def begin(self, endpoint, name, /, **more):
