@@ -144,6 +144,50 @@ async def test_a_lost_session_is_made_anew_and_the_call_is_sent_again():
         assert house.watcher.heard == [("connected",)] * 2
 
 
+async def test_a_call_that_is_under_way_in_a_lost_session_is_not_sent_again():
+    """The server took it: it goes on in the answer that is open, whatever others find out."""
+    open_streams = []
+
+    async def call(request: Request, peer: Peer):
+        if request.tool == "quick":
+            await echo(request, peer)
+            return
+        open_streams.append((request, peer))
+        await peer.stream()
+        await peer.reader.read(1)
+
+    legacy = Legacy(call)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        receiver, _ = house.begin("long")
+        await until(lambda: open_streams)
+        legacy.alive.clear()
+        assert text_of(await house.call("quick")) == "quick"
+        assert server.count("initialize") == 2
+        ((request, peer),) = open_streams
+        answer = {"jsonrpc": "2.0", "id": request.id, "result": {"content": []}}
+        await peer.event(answer)
+        reply = await receiver.reply
+        assert (reply.ending, reply.result) == (Ending.RESULT, b'{"content":[]}')
+        assert [one.tool for one in server.calls()] == ["long", "quick", "quick"]
+
+
+async def test_a_stream_that_broke_in_a_lost_session_is_lost_and_its_call_not_sent_again():
+    async def call(request: Request, peer: Peer):
+        await peer.stream()
+        await peer.chunk(b"id: 1\nretry: 1\ndata: \n\n")
+        legacy.alive.clear()
+        peer.reset()
+
+    legacy = Legacy(call)
+    async with FaultServer(legacy) as server, HttpHouse(server.url) as house:
+        await house.up()
+        reply = await house.call("once")
+        assert (reply.ending, reply.written) == (Ending.LOST, Written.ALL)
+        assert "its rest was not to be had" in reply.detail
+        assert len(server.calls()) == 1
+
+
 async def test_a_server_that_says_400_of_a_lost_session_is_understood():
     async def call(request: Request, peer: Peer):
         if request.headers["mcp-session-id"] == "s1":
