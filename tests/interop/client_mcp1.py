@@ -9,6 +9,10 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 
+async def note(*_: object) -> None:
+    """Progress, which need only arrive."""
+
+
 async def main(wish: dict) -> dict:
     headers = {"Authorization": f"Bearer {wish['key']}"} if wish["key"] else {}
     told: dict = {}
@@ -24,7 +28,8 @@ async def main(wish: dict) -> dict:
             told["resources"] = [str(one.uri) for one in (await session.list_resources()).resources]
         told["answers"] = []
         for name, arguments in wish["calls"]:
-            result = await session.call_tool(name, arguments)
+            progress = note if wish["progress"] else None
+            result = await session.call_tool(name, arguments, progress_callback=progress)
             text = "".join(getattr(part, "text", "") for part in result.content)
             told["answers"].append({"text": text, "error": result.isError})
     return told

@@ -9,6 +9,10 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 
+async def note(*_: object) -> None:
+    """Progress, which need only arrive."""
+
+
 async def talk(client: Client, wish: dict) -> dict:
     told: dict = {"version": client.protocol_version}
     told["tools"] = [tool.name for tool in (await client.list_tools()).tools]
@@ -17,7 +21,8 @@ async def talk(client: Client, wish: dict) -> dict:
         told["resources"] = [str(one.uri) for one in (await client.list_resources()).resources]
     told["answers"] = []
     for name, arguments in wish["calls"]:
-        result = await client.call_tool(name, arguments)
+        progress = note if wish["progress"] else None
+        result = await client.call_tool(name, arguments, progress_callback=progress)
         text = "".join(getattr(part, "text", "") for part in result.content)
         told["answers"].append({"text": text, "error": bool(result.is_error)})
     return told

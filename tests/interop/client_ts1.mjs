@@ -8,5 +8,6 @@ const headers = wish.key ? { Authorization: `Bearer ${wish.key}` } : {};
 const client = new Client({ name: 'interop-ts1', version: '1.0.0' });
 const transport = new StreamableHTTPClientTransport(new URL(wish.url), { requestInit: { headers } });
 await client.connect(transport);
-console.log(JSON.stringify(await talk(client, wish, transport.protocolVersion)));
+const call = (params, options) => client.callTool(params, undefined, options);
+console.log(JSON.stringify(await talk(client, wish, transport.protocolVersion, call)));
 await client.close();

@@ -8,5 +8,7 @@ const mode = ['auto', 'legacy'].includes(wish.mode) ? wish.mode : { pin: wish.mo
 const client = new Client({ name: 'interop-ts2', version: '1.0.0' }, { versionNegotiation: { mode } });
 const transport = new StreamableHTTPClientTransport(new URL(wish.url), { requestInit: { headers } });
 await client.connect(transport);
-console.log(JSON.stringify(await talk(client, wish, client.getNegotiatedProtocolVersion())));
+const call = (params, options) => client.callTool(params, options);
+const version = client.getNegotiatedProtocolVersion();
+console.log(JSON.stringify(await talk(client, wish, version, call)));
 await client.close();

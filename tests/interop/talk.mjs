@@ -1,5 +1,6 @@
 // What both TypeScript clients do once they are connected.
-export async function talk(client, wish, version) {
+export async function talk(client, wish, version, call) {
+  const options = wish.progress ? { onprogress: () => {} } : undefined;
   const told = { version, tools: (await client.listTools()).tools.map((tool) => tool.name) };
   if (wish.all_lists) {
     told.prompts = (await client.listPrompts()).prompts.map((prompt) => prompt.name);
@@ -7,7 +8,7 @@ export async function talk(client, wish, version) {
   }
   told.answers = [];
   for (const [name, args] of wish.calls) {
-    const result = await client.callTool({ name, arguments: args });
+    const result = await call({ name, arguments: args }, options);
     const text = result.content.map((part) => part.text ?? '').join('');
     told.answers.push({ text, error: result.isError ?? false });
   }

@@ -46,6 +46,8 @@ class Wish:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     all_lists: bool = False
     """Prompts and resources, too."""
+    progress: bool = False
+    """Ask the calls to tell of it."""
     command: list[str] = field(default_factory=list)
     """A server to start, in the place of the URL."""
     env: dict[str, str] = field(default_factory=dict)
