@@ -3,7 +3,8 @@
 Source: MCP specification 2025-11-25, "Lifecycle", "Logging", "Resources".
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -13,7 +14,7 @@ from agenthub.domain.caller import Caller
 from agenthub.domain.errors import HubError, UnknownTarget
 from agenthub.domain.view import view_of
 from agenthub.inbound.mcp import McpDoor
-from agenthub.inbound.mcp_session import Session
+from agenthub.inbound.mcp_session import DEFAULT_LEVEL, Session
 from agenthub.inbound.mcp_terms import CANCELLED, SERVER_INFO, Context, Replies
 from agenthub.inbound.subscriptions import Feed, Subscription, Subscriptions, Uris
 from agenthub.passage import Passage
@@ -80,7 +81,20 @@ class LegacyDoor:
             own(session, message, lambda: replies.result(b"{}"))
         except HubError as error:
             self._door.refuse(error, message, replies)
+        else:
+            if session.told is not None:
+                session.told()
         return None
+
+    def restore(self, session: Session, level: str, uris: Iterable[str]) -> None:
+        """What a session said to another process; where this one has heard more, nothing."""
+        if session.subscribed or session.context.log_level != DEFAULT_LEVEL:
+            return
+        with contextlib.suppress(HubError):
+            session.choose_level(level)
+        for uri in uris:
+            with contextlib.suppress(HubError):
+                self._subscriptions.watch(uri, session.context, session.subscribed)
 
     @staticmethod
     def notification(session: Session, message: Message) -> None:

@@ -27,8 +27,8 @@ from agenthub.inbound.mcp_request import (
     takes_streams,
 )
 from agenthub.inbound.mcp_session import Session, Sessions
+from agenthub.inbound.mcp_session_feed import SessionFeed, State, read_state
 from agenthub.inbound.mcp_session_stream import Desk, SessionReplies, resume
-from agenthub.inbound.mcp_stream import HttpFeed
 from agenthub.inbound.mcp_terms import INVALID_REQUEST
 from agenthub.inbound.subscriptions import Subscriptions
 from agenthub.wire.jsonrpc import Kind, Message, error_message, result_message
@@ -79,20 +79,32 @@ class LegacyHttp:
         if not takes_streams(headers.get(b"accept")):
             exchange.answer(406, error_message(None, INVALID_REQUEST, NEEDS_STREAM))
             return
-        cursor = read_cursor(headers.get(b"last-event-id", b""))
+        last = headers.get(b"last-event-id", b"")
+        cursor = read_cursor(last)
         if cursor is not None:
             resume(session, cursor, exchange)
-            return
+        else:
+            self._news(session, exchange, read_state(last))
+
+    def _news(self, session: Session, exchange: Exchange, said: State | None) -> None:
+        """`said`: the client comes back."""
         if session.stream is not None and session.stream.open:
-            exchange.answer(409, error_message(None, INVALID_REQUEST, ONE_STREAM))
-            return
-        feed = HttpFeed(exchange, b"", self._desk.pulse)
+            if said is None:
+                exchange.answer(409, error_message(None, INVALID_REQUEST, ONE_STREAM))
+                return
+            session.stream.end()  # The client knows better whether that one still works.
         try:
-            session.stream = self._subscriptions.stream(session.context, session.subscribed, feed)
+            if said is not None:
+                self._door.restore(session, said.log_level, said.uris)
+            feed = SessionFeed(exchange, self._desk.pulse, session)
+            news = self._subscriptions.stream(session.context, session.subscribed, feed)
         except HubError as error:
             refuse(exchange, error)
-        else:
-            feed.attend(session.stream)
+            return
+        session.stream = news
+        feed.attend(news)
+        if said is not None:
+            news.catch_up()
 
     def end(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
         """DELETE."""

@@ -89,6 +89,8 @@ class Session:
         self.subscribed: dict[tuple[str, str], str] = {}
         """(server, its own URI) → the URI as the client knows it."""
         self.stream: News | None = None
+        self.told: Callable[[], None] | None = None
+        """Called when the client has said something that its stream should remember."""
 
     def meet(self, caller: Caller) -> None:
         """The same principal again: what its key may see can have changed since."""
@@ -102,7 +104,10 @@ class Session:
 
     def set_level(self, message: Message) -> None:
         """Raises InvalidParams."""
-        level = message.parsed.get("level")
+        self.choose_level(message.parsed.get("level"))
+
+    def choose_level(self, level: Any) -> None:
+        """Raises InvalidParams."""
         if level not in LOG_LEVELS:
             raise InvalidParams(f"params.level: expected one of {', '.join(LOG_LEVELS)}")
         self.context = structs.replace(self.context, log_level=_encode(level))

@@ -219,8 +219,8 @@ class HttpFeed:
 
     def attend(self, subscription: Subscribed) -> None:
         """It is open; hear if the client goes, or catches up."""
-        self._begin()
         self._subscription = subscription
+        self._begin()
         self._exchange.closed = self._closed
         self._exchange.drained = subscription.resume
         self._pulse.add(self)

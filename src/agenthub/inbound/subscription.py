@@ -111,6 +111,12 @@ class Subscription:
             self._put(method, method, b"{}")
         self._soon()
 
+    def catch_up(self) -> None:
+        """Whatever it may have missed."""
+        self.hear_all()
+        for uri in self.wish.uris.values():
+            self._put(uri, UPDATED, _encode({"uri": uri}))
+
     def _hear_update(self, server: Server, params: bytes) -> None:
         uri = msgspec.json.decode(params, type=_Updated).uri
         shown = self.wish.uris.get((server.name, uri))

@@ -43,6 +43,9 @@ LISTS: Final = {
 ALL_LISTS: Final = frozenset(method for _, method in LISTS.values())
 
 
+def _nothing() -> None: ...
+
+
 class Subscriptions:
     """All of them, over every transport."""
 
@@ -159,6 +162,12 @@ class Subscriptions:
         uri = message.parsed.get("uri")
         if not isinstance(uri, str):
             raise InvalidParams("params.uri: expected a string")
+        self.watch(uri, context, uris, then)
+
+    def watch(
+        self, uri: str, context: Context, uris: Uris, then: Callable[[], None] = _nothing
+    ) -> None:
+        """As `subscribe`. Raises UnknownTarget, Overloaded."""
         place = self._place(uri, context)
         if place is None:
             raise UnknownTarget(f"Unknown resource: {uri[:128]}")
