@@ -1,75 +1,13 @@
 """The official conformance suite through the hub, beside the same suite straight at the server."""
 
-import json
-import re
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
-
 import pytest
-import yaml
-from support.interop_clients import INSTALLED, LEGACY, MODERN, PACKAGES, ROOT, environment
-from support.real_hub import RealHub, wait_for
+from support.conformance import required, run_suite, serving, successes
+from support.interop_clients import LEGACY, MODERN
+from support.interop_page import check, table
+from support.real_hub import RealHub
 
-SUITE = PACKAGES / "@modelcontextprotocol" / "conformance"
-SUITE_S = 120
-
-
-def required(revision: str) -> set[str]:
-    known = yaml.safe_load((SUITE / "requirements" / f"{revision}.yaml").read_text())
-    return set(known["server"])
-
-
-def run_suite(url: str, revision: str, out: Path) -> dict[str, dict[str, str]]:
-    """By scenario: the worst status of each check."""
-    node, script = INSTALLED / "bin" / "node", SUITE / "dist" / "index.js"
-    options = ("--url", url, "--requirements", revision, "-o", str(out))
-    subprocess.run(
-        [str(node), str(script), "server", *options],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,  # What failed is read from what it wrote.
-        timeout=SUITE_S,
-        env=environment(),
-        cwd=out.parent,
-    )
-    found: dict[str, dict[str, str]] = {}
-    for file in sorted(out.glob("server-*/checks.json")):
-        scenario = re.sub(r"^server-|-\d{4}-\d\d-\d\dT.*$", "", file.parent.name)
-        for check in json.loads(file.read_text()):
-            kept = found.setdefault(scenario, {})
-            if kept.get(check["id"]) != "FAILURE":
-                kept[check["id"]] = check["status"]
-    return found
-
-
-def successes(found: dict[str, dict[str, str]], scenario: str) -> set[str]:
-    return {name for name, status in found.get(scenario, {}).items() if status == "SUCCESS"}
-
-
-@contextmanager
-def serving(program: str) -> Iterator[str]:
-    """The address of a server of tests/support."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    path = ROOT / "tests" / "support" / program
-    server = subprocess.Popen([sys.executable, str(path), "--port", str(port)])
-
-    def listens() -> bool:
-        assert server.poll() is None
-        with closing(socket.socket()) as client:
-            return client.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        wait_for(listens)
-        yield f"http://127.0.0.1:{port}/mcp"
-    finally:
-        server.terminate()
-        server.wait(10)
+ANONYMOUS = {"AGENTHUB__AUTH__ANONYMOUS_LOOPBACK": "true"}
+"""The suite has no key."""
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +20,7 @@ def everything():
 @pytest.fixture(scope="module")
 def hub(everything, tmp_path_factory):
     home = tmp_path_factory.mktemp("conformance") / "home"
-    with RealHub(home, AGENTHUB__AUTH__ANONYMOUS_LOOPBACK="true") as hub:
+    with RealHub(home, **ANONYMOUS) as hub:
         hub.command("add", "everything", "--url", everything, "--no-limit")
         hub.ready("everything")
         yield hub
@@ -119,7 +57,7 @@ TASK_SCENARIOS = {
 def test_tasks_succeed_at_their_server_and_through_the_hub(tmp_path):
     with serving("tasks_server.py") as url:
         direct = run_suite(url, MODERN, tmp_path / "direct")
-        with RealHub(tmp_path / "home", AGENTHUB__AUTH__ANONYMOUS_LOOPBACK="true") as hub:
+        with RealHub(tmp_path / "home", **ANONYMOUS) as hub:
             hub.command("add", "jobs", "--url", url, "--no-limit")
             hub.ready("jobs")
             through = run_suite(f"{hub.url}/mcp/jobs", MODERN, tmp_path / "through")
@@ -127,3 +65,58 @@ def test_tasks_succeed_at_their_server_and_through_the_hub(tmp_path):
     for one in TASK_SCENARIOS:
         assert set(direct[one].values()) == set(through[one].values()) == {"SUCCESS"}, one
         assert successes(direct, one) <= successes(through, one), one
+
+
+IMPOSSIBLE = {
+    (MODERN, "legacy"): {
+        "input-required-result-basic-elicitation": "it looks for the name that the server gave its"
+        " question, and questions of 2025-11-25 have none",
+    },
+    (LEGACY, "modern"): {},
+}
+"""What a server of one era alone cannot offer to the other's set."""
+
+
+@pytest.fixture(scope="module")
+def across(everything, tmp_path_factory):
+    """By revision and the only era of the server: what the suite found through the hub."""
+    found = {}
+    for revision, only in IMPOSSIBLE:
+        folder = tmp_path_factory.mktemp(f"only-{only}")
+        with (
+            serving("everything_server.py", "--only", only) as url,
+            RealHub(folder / "home", **ANONYMOUS) as hub,
+        ):
+            hub.command("add", "everything", "--url", url, "--no-limit")
+            hub.ready("everything")
+            assert hub.servers()["everything"]["era"] == only
+            found[revision, only] = run_suite(f"{hub.url}/mcp/everything", revision, folder / "out")
+    return found
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("revision", "only"), IMPOSSIBLE)
+def test_a_server_of_one_era_passes_the_other_s_set(revision, only, everything, across, tmp_path):
+    direct, through = run_suite(everything, revision, tmp_path / "direct"), across[revision, only]
+    impossible = IMPOSSIBLE[revision, only]
+    scenarios = required(revision)
+    failed = {one for one in scenarios if "FAILURE" in through[one].values()}
+    assert failed == set(impossible)
+    # Some would pass if nothing were there at all: so each check counts that a dual server passes.
+    lost = {one: successes(direct, one) - successes(through, one) for one in scenarios - failed}
+    assert {one: checks for one, checks in lost.items() if checks} == {}
+
+
+@pytest.mark.timeout(300)
+def test_the_figures_in_the_reference_are_what_was_found(hub, across, tmp_path):
+    rows, reasons = [], []
+    for revision in (MODERN, LEGACY):
+        same = run_suite(f"{hub.url}/mcp/everything", revision, tmp_path / revision)
+        (only, other) = next((era, found) for (of, era), found in across.items() if of == revision)
+        for server, found in (("of both eras", same), (f"{only} only", other)):
+            scenarios = required(revision)
+            passed = sum("FAILURE" not in found[one].values() for one in scenarios)
+            rows.append([revision, server, f"{passed} of {len(scenarios)}"])
+        reasons += [f"- {one}: {why}." for one, why in IMPOSSIBLE[revision, only].items()]
+    heads = ["scenarios required by", "server behind the hub", "pass"]
+    check("conformance", "\n".join([*table(heads, rows), "", "Impossible:", "", *reasons]))

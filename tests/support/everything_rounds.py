@@ -1,10 +1,13 @@
 """Tools of the conformance fixture that ask before they answer (`input_required`, 2026-07-28).
 
 A tool is asked again with the caller's answers; which round it is stands in `requestState`, which
-the SDK's boundary seals on its way out and checks on its way in.
+the SDK's boundary seals on its way out and checks on its way in. In the old era the client is asked
+in the middle of the call instead (`in_one_round`).
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 import mcp_types as types
 from everything_tools import Handler, Params, Result, says, tool
@@ -45,6 +48,30 @@ STEPS = (
 
 def ask(requests: Requests, state: str | None = None) -> types.InputRequiredResult:
     return types.InputRequiredResult(input_requests=requests, request_state=state)
+
+
+async def in_one_round(ctx: Any, params: Any, call: Callable[[Any], Awaitable[Any]]) -> Any:
+    """What `call` ends with when the client of the old era is asked all that it wants to know."""
+    while isinstance(result := await call(params), types.InputRequiredResult):
+        asked = result.input_requests or {}
+        answers = await asyncio.gather(*(ask_in_the_call(ctx, one) for one in asked.values()))
+        state = {
+            "input_responses": dict(zip(asked, answers, strict=True)),
+            "request_state": result.request_state,
+        }
+        params = params.model_copy(update=state)
+    return result
+
+
+async def ask_in_the_call(ctx: Any, question: types.InputRequest) -> Any:
+    if isinstance(question, types.ListRootsRequest):
+        return await ctx.session.list_roots()
+    asked = question.params
+    if isinstance(question, types.CreateMessageRequest):
+        return await ctx.session.create_message(
+            asked.messages, max_tokens=asked.max_tokens, related_request_id=ctx.request_id
+        )
+    return await ctx.session.elicit_form(asked.message, asked.requested_schema, ctx.request_id)
 
 
 def answered(params: Params, keys: Iterable[str]) -> bool:

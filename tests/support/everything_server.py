@@ -1,6 +1,6 @@
 """The server that the official conformance suite expects behind an endpoint, in both eras.
 
-    python tests/support/everything_server.py --port N
+    python tests/support/everything_server.py --port N [--only modern|legacy]
 
 Names and texts are the suite's; it listens on 127.0.0.1 only. What it offers is in three tables:
 `everything_tools.TOOLS`, `everything_rounds.TOOLS` and, here, the resources and prompts.
@@ -9,18 +9,20 @@ Names and texts are the suite's; it listens on 127.0.0.1 only. What it offers is
 import argparse
 import json
 import warnings
+from functools import partial
 from itertools import count
 
 import mcp_types as types
 import uvicorn
-from everything_rounds import PROMPT_QUESTION, seal
+from everything_rounds import PROMPT_QUESTION, in_one_round, seal
 from everything_rounds import TOOLS as ROUND_TOOLS
-from everything_tools import PNG, TOOLS, Changes, Handler, NeedsAnswer
+from everything_tools import MODERN, PNG, TOOLS, Changes, Handler, NeedsAnswer, Result
 from mcp.server.caching import CacheHint
-from mcp.server.lowlevel.server import Server
+from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
+from starlette.responses import JSONResponse
 
 EVERY_TOOL: dict[str, tuple[types.Tool, Handler]] = {**TOOLS, **ROUND_TOOLS}
 TEMPLATE = "test://template/{id}/data"
@@ -117,10 +119,16 @@ class Everything:
     async def call_tool(self, ctx, params: types.CallToolRequestParams):
         if params.name not in EVERY_TOOL:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name}")
-        try:
-            return await EVERY_TOOL[params.name][1](ctx, params, self.changes)
-        except NeedsAnswer as needs:
-            return needs.result
+
+        async def call(given: types.CallToolRequestParams) -> Result:
+            try:
+                return await EVERY_TOOL[params.name][1](ctx, given, self.changes)
+            except NeedsAnswer as needs:
+                return needs.result
+
+        if ctx.protocol_version == MODERN:
+            return await call(params)
+        return await in_one_round(ctx, params, call)
 
     async def list_resources(self, ctx, params) -> types.ListResourcesResult:
         return types.ListResourcesResult(
@@ -174,6 +182,11 @@ class Everything:
         return types.ListPromptsResult(prompts=[*prompts, *self.changes.prompts])
 
     async def get_prompt(self, ctx, params: types.GetPromptRequestParams):
+        if ctx.protocol_version == MODERN:
+            return await self._prompt(params)
+        return await in_one_round(ctx, params, self._prompt)
+
+    async def _prompt(self, params: types.GetPromptRequestParams):
         if params.name == "test_input_required_result_prompt":
             answer = (params.input_responses or {}).get("user_context")
             if not isinstance(answer, types.ElicitResult):
@@ -225,16 +238,47 @@ def server() -> Server:
             on_set_logging_level=everything.subscription,
         )
     made.middleware.append(seal())
+    changing = NotificationOptions(prompts_changed=True, tools_changed=True)
+    made.create_initialization_options = partial(made.create_initialization_options, changing)
     return made
+
+
+async def only_modern(ctx, call_next):
+    """A server that does not know the old era."""
+    if ctx.protocol_version != MODERN:
+        data = {"supported": [MODERN], "requested": ctx.protocol_version}
+        raise MCPError(types.UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version", data)
+    return await call_next(ctx)
+
+
+class OnlyLegacy:
+    """ASGI: to a server of the old era a request of the new one is one without a session."""
+
+    def __init__(self, app) -> None:
+        self._app = app
+
+    async def __call__(self, scope, receive, send) -> None:
+        headers = dict(scope.get("headers", ()))
+        if headers.get(b"mcp-protocol-version") != MODERN.encode():
+            await self._app(scope, receive, send)
+            return
+        error = {"code": types.INVALID_REQUEST, "message": "Bad Request: Missing session ID"}
+        body = {"jsonrpc": "2.0", "id": "server-error", "error": error}
+        await JSONResponse(body, 400)(scope, receive, send)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
-    port = parser.parse_args().port
+    parser.add_argument("--only", choices=["modern", "legacy"])
+    given = parser.parse_args()
     warnings.simplefilter("ignore", MCPDeprecationWarning)
-    app = server().streamable_http_app(event_store=Events(), retry_interval=100)
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
+    made = server()
+    if given.only == "modern":
+        made.middleware.insert(0, only_modern)
+    app = made.streamable_http_app(event_store=Events(), retry_interval=100)
+    served = OnlyLegacy(app) if given.only == "legacy" else app
+    uvicorn.run(served, host="127.0.0.1", port=given.port, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -202,6 +202,8 @@ async def test_trigger_tool_change(ctx, params, changes) -> Result:
     added = types.Tool(name="added_tool", description="Was added", input_schema=EMPTY)
     changes.tools = [] if changes.tools else [added]
     await changes.bus.publish(ToolsListChanged())
+    if ctx.protocol_version != MODERN:
+        await ctx.session.send_tool_list_changed()
     return says("The list of tools has changed")
 
 
@@ -210,6 +212,8 @@ async def test_trigger_prompt_change(ctx, params, changes) -> Result:
     added = types.Prompt(name="added_prompt", description="Was added")
     changes.prompts = [] if changes.prompts else [added]
     await changes.bus.publish(PromptsListChanged())
+    if ctx.protocol_version != MODERN:
+        await ctx.session.send_prompt_list_changed()
     return says("The list of prompts has changed")
 
 
