@@ -1,6 +1,7 @@
 """The demo servers, spoken to as a client would: line by line, in both eras."""
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -173,15 +174,19 @@ def test_what_is_no_request_is_refused_and_life_goes_on(calculator: Talk, line: 
 
 
 def test_it_starts_quickly():
+    def cpu() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     def started() -> float:
-        began = time.perf_counter()
+        """Its CPU time: what else the machine does is not counted."""
+        before = cpu()
         talk = Talk("calculator")
         talk.ask("ping")
-        taken = time.perf_counter() - began
         talk.process.communicate(timeout=5)
-        return taken
+        return cpu() - before
 
-    assert min(started() for _ in range(5)) < 0.06
+    assert min(started() for _ in range(5)) < 0.08
 
 
 FLAKY = (sys.executable, "-m", "agenthub.demo.flaky")

