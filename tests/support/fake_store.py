@@ -1,15 +1,17 @@
-"""A database in a dict (ports.Store); `broken` makes every write fail."""
+"""A database in a dict (ports.Store); `broken` makes every write fail. See tests/contracts."""
 
 import asyncio
+import operator
 
 import msgspec
 
 from agenthub.domain.errors import StorageFailed
+from agenthub.outbound.store import TRANSITIONS_MAX
 from agenthub.ports import CallPage, Stored
 
 
 class FakeStore:
-    def __init__(self, stored=None):
+    def __init__(self, stored=None, history=()):
         first = stored or Stored((), (), (), {}, {}, {"key-hmac": bytes(32), "session": bytes(32)})
         self.endpoints = {endpoint.name: endpoint for endpoint in first.endpoints}
         self.keys = {row.id: row for row in first.keys}
@@ -18,7 +20,7 @@ class FakeStore:
         self.pins = dict(first.pins)
         self.secrets = dict(first.secrets)
         self.views = {view.name: view for view in first.views}
-        self.history = []
+        self.history = list(history)
         self.broken = False
         self.delay = 0
         """Seconds that each write takes."""
@@ -27,9 +29,9 @@ class FakeStore:
 
     async def load(self):
         return Stored(
-            tuple(self.endpoints.values()), tuple(self.keys.values()),
-            tuple(self.breakers.values()), dict(self.lists), dict(self.pins), dict(self.secrets),
-            tuple(self.views.values()),
+            _sorted(self.endpoints, "name"), _sorted(self.keys, "created_at", "id"),
+            _sorted(self.breakers, "key"), dict(self.lists), dict(self.pins), dict(self.secrets),
+            _sorted(self.views, "name"),
         )  # fmt: skip
 
     async def _write(self, name):
@@ -85,8 +87,12 @@ class FakeStore:
 
     async def transitions(self, endpoint, limit):
         mine = [msgspec.json.decode(data) for of, data in self.history if of == endpoint]
-        return mine[::-1][:limit]
+        return mine[::-1][: max(1, min(limit, TRANSITIONS_MAX))]
 
     async def put_transition(self, endpoint, data):
         await self._write("put_transition")
         self.history.append((endpoint, data))
+
+
+def _sorted(rows, *by):
+    return tuple(sorted(rows.values(), key=operator.attrgetter(*by)))
