@@ -156,3 +156,4 @@ class LegacyHttp:
         if passage is not None and replies.attend(passage):
             session.running.add(message.id, replies)
             replies.ended = lambda: session.running.discard(message.id, replies)
+            replies.expect_to_poll()

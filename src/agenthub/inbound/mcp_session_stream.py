@@ -32,7 +32,7 @@ from agenthub.inbound.mcp_event_store import Cursor, EventStore, Stored
 from agenthub.inbound.mcp_questions import withdrawal
 from agenthub.inbound.mcp_session import Session
 from agenthub.inbound.mcp_stream import EVENT_STREAM, HttpReplies, Pulse, event, on_one_line
-from agenthub.inbound.mcp_terms import CANCELLED, Answered, UnderWay
+from agenthub.inbound.mcp_terms import CANCELLED, Answered
 from agenthub.ports import Clock, Timer
 from agenthub.wire.jsonrpc import error_message, notification, request_message
 
@@ -63,11 +63,10 @@ class SessionReplies(HttpReplies, kw_only=True):
     _timer: Timer | None = None
     _alone_too_long: bool = False
 
-    def attend(self, passage: UnderWay) -> bool:
-        under_way = super().attend(passage)
-        if under_way and self.polls and self._is_primed:
+    def expect_to_poll(self) -> None:
+        """The call is under way: a client that can come back for the answer is let go soon."""
+        if self.polls and self._is_primed:
             self._timer = self.desk.clock.after(POLL_AFTER, self._let_go)
-        return under_way
 
     # ------------------------------------------------------------ Replies
 
@@ -126,15 +125,12 @@ class SessionReplies(HttpReplies, kw_only=True):
             if self._is_primed:
                 self._exchange.write(_priming(self._stored, 0))
 
-    def _finish(self, status: int, body: bytes) -> None:
-        self._stop_timer()
-        if self.session.questions:
-            for question_id in self.session.questions.forget(self):
-                self.notify(CANCELLED, withdrawal(question_id))
-        super()._finish(status, body)
-
     def _answer(self, status: int, body: bytes) -> None:
+        if self._timer is not None:
+            self._stop_timer()
         if self._stored is not None:
+            for question_id in self.session.questions.forget(self):
+                self._write(notification(CANCELLED, withdrawal(question_id)))
             self._write(body)
             self.desk.store.end(self._stored)
             if not self._gone:
@@ -143,8 +139,8 @@ class SessionReplies(HttpReplies, kw_only=True):
             self._exchange.begin(status, EVENT_STREAM)
             self._exchange.write(event(body))
             self._exchange.end()
-        else:
-            super()._answer(status, body)
+        elif not self._gone:
+            self._exchange.answer(status, body)
 
     # ------------------------------------------------------------ without a client
 
