@@ -48,6 +48,12 @@ async def test_a_wrong_wish_is_refused_naming_the_field(rest, hub, body, words):
     assert words in answer.json()["detail"]
 
 
+async def test_a_server_that_is_not_there_is_told_before_a_key_is_made_for_it(rest, hub):
+    answer = await rest.post(KEYS, {"name": "a", "endpoints": ["calculator", "calculater"]})
+    assert (answer.status_code, hub.keys.rows) == (404, {})
+    assert "'calculater'" in answer.json()["detail"]
+
+
 async def test_a_limited_key_makes_no_keys(rest, hub):
     """It could make one that is not limited."""
     answer = await rest.post(KEYS, {"name": "a"}, as_=LIMITED)

@@ -9,7 +9,7 @@ from agenthub.domain.span import SECOND
 from agenthub.inbound.rest.answer import answer
 from agenthub.inbound.rest.describe import described
 from agenthub.inbound.rest.needs import RestHub
-from agenthub.inbound.rest.request import TheHub, needs, read_body, whole_hub
+from agenthub.inbound.rest.request import TheCaller, TheHub, find, needs, read_body, whole_hub
 from agenthub.inbound.rest.view import KeyList, KeyView, NewKey, key_view
 
 NAME_MAX = 100
@@ -40,7 +40,8 @@ async def list_keys(hub: TheHub) -> Response:
 
 
 @router.post("", **described(NewKey, body=WantedKey, status=201))
-async def create_key(hub: TheHub, request: Request) -> Response:
+async def create_key(hub: TheHub, caller: TheCaller, request: Request) -> Response:
+    """Servers and views that it names have to be there."""
     wanted = await read_body(request, WantedKey)
     if not 1 <= len(wanted.name) <= NAME_MAX or not wanted.name.isprintable():
         raise InvalidParams(f"name: expected 1 to {NAME_MAX} printable characters")
@@ -49,6 +50,8 @@ async def create_key(hub: TheHub, request: Request) -> Response:
     if wanted.ttl_s is not None and not 1 <= wanted.ttl_s <= TTL_MAX_S:
         raise InvalidParams(f"ttl_s: expected 1 to {TTL_MAX_S:,} seconds, or null")
     expires = None if wanted.ttl_s is None else hub.clock.wall() // SECOND + wanted.ttl_s
+    for name in wanted.endpoints or ():
+        find(hub, caller, name)
     _check_views(hub, wanted.terms)
     row, secret = await hub.keys.create(
         wanted.name, wanted.scopes, wanted.endpoints, expires, wanted.terms

@@ -19,7 +19,7 @@ from agenthub.inbound.rest.request import TheCaller, TheHub, find, needs, read_b
 from agenthub.inbound.rest.view import ToolAnswer, ToolList, tool_views
 
 HARD_CAP_MS = 300_000
-KEY_MAX = 200
+KEY_MAX = 256
 
 router = APIRouter(prefix="/api/tools", tags=["tools"])
 callers = [Depends(needs(Scope.TOOLS))]
@@ -33,6 +33,7 @@ class ToolCall(Struct, frozen=True, forbid_unknown_fields=True):
     deadline_ms: int | None = None
     """Of the whole call; never more than the server's own, or 300,000."""
     idempotency_key: str | None = None
+    """From 1 to 256 characters; or the header `Idempotency-Key`."""
 
 
 class UpstreamError(HubError):
@@ -54,9 +55,6 @@ async def call_tool(hub: TheHub, caller: TheCaller, request: Request) -> Respons
     wish = await read_body(request, ToolCall)
     name, tool = _target(wish)
     server = find(hub, caller, name)
-    key = wish.idempotency_key
-    if key is not None and not 1 <= len(key) <= KEY_MAX:
-        raise InvalidParams(f"idempotency_key: expected 1 to {KEY_MAX} characters")
     call = Call(
         id=hub.ids(),
         caller=caller,
@@ -70,7 +68,7 @@ async def call_tool(hub: TheHub, caller: TheCaller, request: Request) -> Respons
         },
         meta={},
         deadline=hub.clock.now() + _span(server.endpoint, tool, wish.deadline_ms),
-        idempotency_key=key,
+        idempotency_key=_idempotency_key(wish, request),
         size_bytes=len(await request.body()),
     )
     async with hub.gateway.open(call) as stream:
@@ -84,6 +82,16 @@ def _target(wish: ToolCall) -> tuple[str, str]:
     if not tool:
         raise InvalidParams("tool: expected `server__tool`, or `server` beside it")
     return server, tool
+
+
+def _idempotency_key(wish: ToolCall, request: Request) -> str | None:
+    """What is said in the body counts, else the header."""
+    key = wish.idempotency_key
+    if key is None:
+        key = request.headers.get("idempotency-key")
+    if key is not None and not 1 <= len(key) <= KEY_MAX:
+        raise InvalidParams(f"idempotency_key: expected 1 to {KEY_MAX} characters")
+    return key
 
 
 def _span(endpoint: Endpoint, tool: str, wish_ms: int | None) -> Nanoseconds:
