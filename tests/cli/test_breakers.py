@@ -25,6 +25,14 @@ def test_an_operator_opens_closes_and_resets(cli, hub):
 
 
 @pytest.mark.parametrize(
+    ("word", "state"), [("open", "forced_open"), ("close", "forced_closed"), ("reset", "closed")]
+)
+def test_programs_are_told_the_breaker(cli, word, state):
+    shown = cli("breaker", word, "other", "--json").json
+    assert (shown["endpoint"], shown["state"]) == ("other", state)
+
+
+@pytest.mark.parametrize(
     "arguments", [["open", "other", "--for", "0"], ["open"], ["shut", "other"]]
 )
 def test_wrong_usage(cli, module, arguments):

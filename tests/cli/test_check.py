@@ -66,7 +66,7 @@ class TestDoctor:
             "other: sick: exited with code 1: a Python module is missing: foo. Install it.",
             "  | Traceback",
             "  | �[31mModuleNotFoundError: No module named 'foo'",
-            "1 of 2 servers are sick.",
+            "1 of 2 servers is sick.",
         ]
 
     def test_only_the_last_lines_of_stderr_are_shown(self, cli, finds):

@@ -170,3 +170,6 @@ def test_a_server_is_switched_off_and_on_and_its_settings_stay(cli, hub):
     assert cli("enable", "other").out == "other is on.\n"
     assert hub.catalog.all["other"].endpoint == Endpoint("other", url=url, trust=True)
     assert cli("enable", "nothing").code == 1
+    for word, on in [("disable", False), ("enable", True)]:
+        config = cli(word, "other", "--json").json["config"]
+        assert config.get("enabled", True) is on

@@ -26,7 +26,7 @@ def test_views_are_listed_shown_and_removed(cli):
     lines = [line.split() for line in cli("view", "list").out.splitlines()]
     assert lines == [["NAME", "SHOWS", "SEARCH"], ["web", "find,", "c__*,", "read-only", "on"]]
     (view,) = cli("view", "list", "--json").json["views"]
-    assert view == cli("view", "show", "web").json
+    assert view == cli("view", "show", "web").json == cli("view", "show", "web", "--json").json
     assert view["names"] == {"find": {"target": "a__b"}}
     assert cli("view", "remove", "web").out == "Removed the view web.\n"
     refused = cli("view", "show", "web")

@@ -145,4 +145,4 @@ def test_the_doctor_explains_the_broken_one_and_finds_nothing_wrong_with_the_oth
 def test_the_doctor_s_words_for_a_person_hold_the_cause(house):
     told = house.hub.command("doctor", BROKEN, code=1)
     assert "not-there.js" in told
-    assert "1 of 1 servers are sick" in told
+    assert "1 of 1 servers is sick" in told

@@ -45,7 +45,7 @@ WHAT_TO_DO = {
     "deadline_exceeded": "Its time is set by `agenthub add SERVER --replace … --timeout`.",
     "rate_limited": "Its limit is set by `agenthub add SERVER --replace … --rps --burst`.",
     "outcome_unknown": "Look whether it was done before you call it again.",
-    "unknown_target": "`agenthub list` and `agenthub tools` show what there is.",
+    "unknown_target": "`agenthub list`, `tools`, `view list` and `key list` show what there is.",
     "invalid_params": "`agenthub tools SERVER --json` shows what is expected.",
     "tool_changed": "`agenthub approve SERVER` shows what is other now.",
     "poisoned": "`agenthub doctor SERVER` shows how it died.",

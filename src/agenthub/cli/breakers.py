@@ -45,33 +45,39 @@ def list_breakers(home: Path, *, as_json: bool) -> None:
 @click.argument("name")
 @reason_option
 @for_option
+@json_option
 @home_option
-def open_(home: Path, name: str, reason: str, ttl_s: int | None) -> None:
-    """Let no call through to a server."""
-    _set(home, name, "open", {"reason": reason, "ttl_s": ttl_s})
+def open_(home: Path, name: str, reason: str, ttl_s: int | None, *, as_json: bool) -> None:
+    """Let no call through to a server. --json: the breaker, as `breaker list` shows it."""
+    _set(home, name, "open", {"reason": reason, "ttl_s": ttl_s}, as_json=as_json)
 
 
 @breaker.command()
 @click.argument("name")
 @reason_option
 @for_option
+@json_option
 @home_option
-def close(home: Path, name: str, reason: str, ttl_s: int | None) -> None:
-    """Let every call through, however often it fails."""
-    _set(home, name, "close", {"reason": reason, "ttl_s": ttl_s})
+def close(home: Path, name: str, reason: str, ttl_s: int | None, *, as_json: bool) -> None:
+    """Let every call through, however often it fails. --json: the breaker."""
+    _set(home, name, "close", {"reason": reason, "ttl_s": ttl_s}, as_json=as_json)
 
 
 @breaker.command()
 @click.argument("name")
+@json_option
 @home_option
-def reset(home: Path, name: str) -> None:
-    """Back to the rules, as if nothing had failed."""
-    _set(home, name, "reset", {})
+def reset(home: Path, name: str, *, as_json: bool) -> None:
+    """Back to the rules, as if nothing had failed. --json: the breaker."""
+    _set(home, name, "reset", {}, as_json=as_json)
 
 
-def _set(home: Path, name: str, action: str, word: dict[str, Any]) -> None:
+def _set(home: Path, name: str, action: str, word: dict[str, Any], *, as_json: bool) -> None:
     with hub_at(home) as hub:
         view = hub.set_breaker(name, action, word)
+    if as_json:
+        show_json(view)
+        return
     print(f"The breaker of {name} is {view['state'].replace('_', ' ')}.")
 
 

@@ -121,7 +121,7 @@ def _show(cases: Sequence[dict[str, Any]], sick: Sequence[dict[str, Any]]) -> No
                 print(paint(f"  | {plain(one_line(str(line)))}", "dim"))
     count = len([case for case in cases if case["enabled"]])
     if sick:
-        print(f"{len(sick)} of {count} servers are sick.")
+        print(f"{len(sick)} of {count} servers {'is' if len(sick) == 1 else 'are'} sick.")
     elif cases:
         print(f"All {count} servers are well.")
     else:

@@ -63,7 +63,7 @@ Examples:
   agenthub connect claude-code --write put it into ~/.claude.json
   agenthub connect codex --face git    only the server git, with its tools' own names"""
 )
-@click.argument("client", type=click.Choice(list(CLIENTS)))
+@click.argument("client", type=click.Choice(list(CLIENTS)), metavar="CLIENT")
 @click.option("--write", is_flag=True, help="Put it into the client's own file, with a backup.")
 @click.option("--face", metavar="SERVER", help="One server alone, with its tools' own names.")
 @click.option("--stdio", "by_stdio", is_flag=True, help="An entry that starts `agenthub stdio`.")
@@ -73,6 +73,7 @@ Examples:
 def connect(home: Path, client: str, *, write: bool, as_json: bool, **how: Any) -> None:
     """Print the entry that connects a client, or write it into the client's own file.
 
+    CLIENT: claude-code, claude-desktop, cursor, vscode, copilot, codex, gemini, windsurf or zed.
     The entry gets a key of its own, which `agenthub key revoke` ends.
 
     --json: {"client", "file", "section", "name", "entry", "status", "backup", "key_id"}; status is

@@ -145,23 +145,30 @@ def _row(view: dict[str, Any], *, runs: bool) -> list[str]:
 
 @click.command()
 @click.argument("name")
+@json_option
 @home_option
-def enable(home: Path, name: str) -> None:
-    """Switch a server on again."""
-    _switch(home, name, on=True)
-    print(f"{name} is on.")
+def enable(home: Path, name: str, *, as_json: bool) -> None:
+    """Switch a server on again. --json: the server, as `list` shows it."""
+    _switch(home, name, on=True, as_json=as_json)
 
 
 @click.command()
 @click.argument("name")
+@json_option
 @home_option
-def disable(home: Path, name: str) -> None:
-    """Switch a server off: not started, not listed, not called; its settings stay."""
-    _switch(home, name, on=False)
-    print(f"{name} is off.")
+def disable(home: Path, name: str, *, as_json: bool) -> None:
+    """Switch a server off: not started, not listed, not called; its settings stay.
+
+    --json: the server, as `list` shows it.
+    """
+    _switch(home, name, on=False, as_json=as_json)
 
 
-def _switch(home: Path, name: str, *, on: bool) -> None:
+def _switch(home: Path, name: str, *, on: bool, as_json: bool) -> None:
     with hub_at(home) as hub:
         config = hub.endpoint(name)["config"]
-        hub.replace_endpoint({**config, "enabled": on})
+        view = hub.replace_endpoint({**config, "enabled": on})
+    if as_json:
+        show_json(view)
+    else:
+        print(f"{name} is {'on' if on else 'off'}.")

@@ -100,9 +100,11 @@ def list_views(home: Path, *, as_json: bool) -> None:
 
 @view.command()
 @click.argument("name")
+@json_option
 @home_option
-def show(home: Path, name: str) -> None:
-    """Show a view, as JSON."""
+def show(home: Path, name: str, *, as_json: bool) -> None:
+    """Show a view, as JSON with and without --json."""
+    del as_json
     with hub_at(home) as hub:
         show_json(hub.view(name))
 
