@@ -19,7 +19,7 @@ from msgspec import NODEFAULT, Struct
 
 from agenthub.cli.root import COMMANDS, root
 from agenthub.domain.breaker_config import BreakerConfig
-from agenthub.domain.endpoint import Endpoint, RateLimit, Timeouts, ToolPolicy
+from agenthub.domain.endpoint import Endpoint, OAuth, RateLimit, Timeouts, ToolPolicy
 from agenthub.domain.errors import BY_SLUG
 from agenthub.domain.view import Renamed, View
 from agenthub.inbound.rest.app import create
@@ -106,7 +106,8 @@ def configuration() -> str:
         ("The file", Settings), ("server", ServerSettings), ("auth", AuthSettings),
         ("auth.issuers.NAME", IssuerSettings),
         ("limits", LimitSettings), ("endpoints.NAME", Endpoint),
-        ("endpoints.NAME.rate_limit", RateLimit), ("endpoints.NAME.timeouts", Timeouts),
+        ("endpoints.NAME.oauth", OAuth), ("endpoints.NAME.rate_limit", RateLimit),
+        ("endpoints.NAME.timeouts", Timeouts),
         ("endpoints.NAME.breaker", BreakerConfig), ("endpoints.NAME.tools.TOOL", ToolPolicy),
         ("views.NAME", View), ("views.NAME.names.OWN", Renamed),
     ]  # fmt: skip

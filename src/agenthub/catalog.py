@@ -39,7 +39,7 @@ GRACE: Nanoseconds = 200 * MILLISECOND
 """After a stall, so long no deadline is judged: answers may be waiting to be read."""
 CLOCK_STEP: Nanoseconds = 60 * SECOND
 RECONNECTING = (
-    "url", "command", "env", "cwd", "headers", "timeouts", "fallback_url", "enabled",
+    "url", "command", "env", "cwd", "headers", "oauth", "timeouts", "fallback_url", "enabled",
     "private_sessions",
 )  # fmt: skip
 """A change of one of these needs a new connection."""

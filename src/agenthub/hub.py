@@ -11,7 +11,7 @@ from agenthub.gateway import Gateway
 from agenthub.health import Health
 from agenthub.keys import KeyRing
 from agenthub.metrics import Metrics
-from agenthub.ports import Clock, Store
+from agenthub.ports import Clock, SignIns, Store
 from agenthub.settings import Settings
 from agenthub.tasks import Tasks
 
@@ -34,3 +34,4 @@ class Hub(Struct, frozen=True):
     tasks: Tasks
     session_secret: bytes
     """Signs the ids of legacy MCP sessions; the same over restarts."""
+    sign_ins: SignIns

@@ -4,7 +4,7 @@ The waist is driven by callbacks, not by coroutines: a call over HTTP on both si
 and no await (docs/adr). All methods run on the event loop's thread and return at once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from msgspec import Raw, Struct
@@ -257,7 +257,8 @@ class Stored(Struct, frozen=True):
     pins: Mapping[tuple[str, str], Pin]
     """(endpoint, tool) → its definition as it was approved."""
     secrets: Mapping[str, bytes]
-    """Named random secrets of this hub: `key-hmac`, `session`."""
+    """Named random secrets of this hub: `key-hmac`, `session`; and encrypted credentials for
+    servers, as `oauth:NAME`."""
     views: tuple[View, ...] = ()
 
 
@@ -277,6 +278,11 @@ class Store(Protocol):
     async def put_key(self, row: KeyRow) -> None: ...
     async def put_view(self, view: View) -> None: ...
     async def delete_view(self, name: str) -> None: ...
+    async def put_secret(self, name: str, data: bytes) -> None:
+        """Adds or replaces."""
+        ...
+
+    async def delete_secret(self, name: str) -> None: ...
     async def put_list(self, endpoint: str, data: bytes, pins: Mapping[str, Pin]) -> None:
         """Its lists, and the pins that came with them: both or neither."""
         ...
@@ -335,6 +341,42 @@ class TokenIssuer(Protocol):
 
     def lend(self, token: bytes) -> Lent | None:
         """Who comes with this token; None: it is not this issuer's, or not good. Raises NotYet."""
+        ...
+
+
+class SignInState(Struct, frozen=True):
+    """How the hub stands with the authorization server of one upstream."""
+
+    waits: bool
+    """Whether a person has begun to sign in, and is not done yet."""
+    problem: str
+    """Why there is no token, or soon will be none; empty: there is a good one."""
+
+
+class SignIns(Protocol):
+    """People who let the hub in at the authorization servers of its upstreams."""
+
+    async def begin(self, name: str, redirect: str) -> str:
+        """Where to sign in for this endpoint; `redirect` is the hub's own page after it.
+
+        Raises:
+            HubError: It is not to be signed in to, or its authorization server is no good.
+        """
+        ...
+
+    async def finish(self, answer: Mapping[str, str]) -> str:
+        """The person came back with this in the address; the endpoint's name.
+
+        `state` in it is good once. Raises HubError.
+        """
+        ...
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Forget what is kept for other endpoints than these."""
+        ...
+
+    def state(self, name: str) -> SignInState:
+        """Raises InvalidParams: nobody signs in to it."""
         ...
 
 

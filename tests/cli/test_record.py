@@ -38,6 +38,32 @@ def test_a_server_has_an_address_or_a_command(wanted):
         record(wanted)
 
 
+@pytest.mark.parametrize(
+    ("said", "oauth"),
+    [
+        ({"oauth": True}, {}),
+        ({"oauth": True, "client_id": "hub"}, {"client_id": "hub"}),
+        ({"issuer": "https://i/"}, {"issuer": "https://i/"}),
+        (
+            {"client_id": "hub", "client_secret": "${S}", "issuer": "https://i/"},
+            {
+                "client_id": "hub",
+                "client_secret": "${S}",
+                "issuer": "https://i/",
+                "grant": "client_credentials",
+            },
+        ),
+        (
+            {"oauth": True, "client_id": "hub", "client_secret": "${S}"},
+            {"client_id": "hub", "client_secret": "${S}"},
+        ),
+    ],
+)
+def test_with_a_secret_the_hub_signs_in_by_itself_unless_a_person_is_to(said, oauth):
+    made = record(Wanted("a", url="http://x/", **said))
+    assert made == {"name": "a", "url": "http://x/", "oauth": oauth}
+
+
 def test_paths_are_meant_from_here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")

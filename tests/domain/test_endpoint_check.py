@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from agenthub.domain.circuit_breaker import BreakerConfig
-from agenthub.domain.endpoint import Endpoint, RateLimit, Timeouts, ToolPolicy
+from agenthub.domain.endpoint import Endpoint, OAuth, RateLimit, Timeouts, ToolPolicy
 from agenthub.domain.endpoint_check import (
     BOUNDS,
     Bounds,
@@ -13,6 +13,7 @@ from agenthub.domain.endpoint_check import (
     check_header_value,
     check_name,
     check_url,
+    is_safe,
 )
 from agenthub.domain.errors import BadSetting
 
@@ -23,6 +24,9 @@ def http(**more) -> Endpoint:
 
 def stdio(**more) -> Endpoint:
     return Endpoint("git", command=more.pop("command", ("uvx", "mcp-server-git")), **more)
+
+
+MACHINE = OAuth("client_credentials", "hub", "${SECRET}", issuer="https://login.example.com")
 
 
 def refusal(endpoint: Endpoint) -> str:
@@ -54,6 +58,10 @@ def test_pinning_is_one_of_three(pinning):
         stdio(command=("/usr/bin/env", "x", "bash -c", ";|$()", "${IFS}"), cwd="/tmp"),
         stdio(fallback_url="http://127.0.0.1:9/", headers={"X-A": "b"}),
         http(tools={"t": ToolPolicy("safe", 10, "u"), "u": ToolPolicy("never")}),
+        http(oauth=OAuth()),
+        http(oauth=OAuth(client_id="hub", scopes=("a:b", "https://x/y"), issuer="http://[::1]:1")),
+        http(oauth=MACHINE, headers={"X-Tenant": "1"}, fallbacks=("a",)),
+        http(oauth=structs.replace(MACHINE, client_secret="${file:/run/secrets/x}")),
     ],
 )
 def test_a_record_that_can_work_passes(endpoint):
@@ -182,6 +190,17 @@ def test_a_refused_address_is_not_repeated():
         (http(tools={"t": ToolPolicy(timeout_ms=0)}), "tools.t.timeout_ms: expected a number"),
         (http(tools={"t": ToolPolicy(fallback_name="")}), "tools.t.fallback_name: expected a"),
         (http(tools={"t" * 99: ToolPolicy("x")}), f"tools.{'t' * 61}….replay: "),
+        (stdio(oauth=OAuth()), "oauth: only a server with a `url` has it"),
+        (http(oauth=OAuth(), fallback_url="http://f/"), "oauth: expected no `fallback_url`"),
+        (http(oauth=OAuth(), headers={"authorization": "x"}), "oauth: expected no `Authorization`"),
+        (http(oauth=OAuth("password")), "oauth.grant: expected authorization_code or client_cred"),
+        (http(oauth=OAuth(client_secret="s3cret")), "oauth.client_secret: expected a reference"),
+        (http(oauth=OAuth(client_secret="${A:-s3cret}")), "oauth.client_secret: expected a ref"),
+        (http(oauth=OAuth("client_credentials")), "oauth.client_secret: client_credentials needs"),
+        (http(oauth=structs.replace(MACHINE, client_id="")), "oauth.client_id: expected"),
+        (http(oauth=structs.replace(MACHINE, issuer="")), "oauth.issuer: expected the"),
+        (http(oauth=OAuth(issuer="http://login.example.com")), "oauth.issuer: expected an https"),
+        (http(oauth=OAuth(scopes=("a b",))), "oauth.scopes: expected words, got 'a b'"),
         (http(attempts=0), "attempts: expected a number from 1 to 5, got 0"),
         (http(attempts=6), "attempts: expected a number from 1 to 5, got 6"),
         (http(concurrency=0), "concurrency: expected a number from 1 to 10000, got 0"),
@@ -198,6 +217,33 @@ def test_a_refused_address_is_not_repeated():
 )  # fmt: skip
 def test_a_record_that_cannot_work_is_refused_by_key(endpoint, said):
     assert refusal(endpoint).startswith(said)
+
+
+def test_a_secret_that_should_be_a_reference_is_not_repeated():
+    assert "s3cret" not in refusal(http(oauth=OAuth(client_secret="s3cret")))
+
+
+@pytest.mark.parametrize(
+    ("url", "is_so"),
+    [
+        ("https://login.example.com/a", True),
+        ("http://localhost:8080", True),
+        ("http://127.0.0.1", True),
+        ("http://[::1]:9/", True),
+        ("http://login.example.com", False),
+        ("http://127.0.0.1.example.com", False),
+        ("https://", False),
+        ("https://user@login.example.com", False),
+        ("https://:pass@login.example.com", False),
+        ("https://login.example.com/#x", False),
+        ("https://[", False),
+        ("javascript:alert(1)", False),
+        ("file:///etc/passwd", False),
+        ("", False),
+    ],
+)
+def test_what_is_read_over_tls_or_on_this_machine_can_be_believed(url, is_so):
+    assert is_safe(url) is is_so
 
 
 def test_a_breakers_configuration_is_checked_alone_too():

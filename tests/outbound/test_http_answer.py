@@ -75,6 +75,27 @@ def test_each_status_is_explained(status: int, word: str):
     assert word in explain(status, {}).problem
 
 
+@pytest.mark.parametrize(
+    ("challenge", "hint"),
+    [(b'Bearer resource_metadata="https://x/"', "agenthub login"), (b"Bearer", "Give a header")],
+)
+def test_what_would_let_the_hub_in_is_told(challenge: bytes, hint: str):
+    assert hint in explain(401, {b"www-authenticate": challenge}).hint
+
+
+@pytest.mark.parametrize(
+    ("challenge", "problem"),
+    [
+        (b'Bearer error="insufficient_scope", scope="a b:c"', "lacks scopes: a b:c (see"),
+        (b'Bearer error="insufficient_scope"', "lacks scopes (see `agenthub login`)"),
+        (b'Bearer error="insufficient_scope", scope="\xe9"', "lacks scopes (see"),
+        (b'Bearer scope="a"', "it forbids this"),
+    ],
+)
+def test_scopes_that_lack_are_told(challenge: bytes, problem: str):
+    assert problem in explain(403, {b"www-authenticate": challenge}).problem
+
+
 def test_the_scheme_of_a_challenge_is_named_and_nothing_else_of_it():
     challenge = {b"www-authenticate": b'Bearer resource_metadata="http://evil/"'}
     diagnosis = explain(401, challenge)

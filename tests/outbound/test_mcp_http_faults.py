@@ -21,7 +21,7 @@ from support.stdio_hub import rss_bytes, text_of, until
 
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Ending, Written
-from agenthub.outbound import mcp_http
+from agenthub.outbound import http_life, mcp_http
 
 MIB = 1024 * 1024
 
@@ -493,7 +493,7 @@ async def test_r42_a_cancelled_attempt_closes_its_stream_within_100_ms():
 async def test_f04_a_server_that_hangs_is_found_out_after_a_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(mcp_http, "SIGN_OF_LIFE", mcp_http.SECOND // 5)
+    monkeypatch.setattr(http_life, "SIGN_OF_LIFE", mcp_http.SECOND // 5)
     hung = asyncio.Event()
 
     async def script(request: Request, peer: Peer):

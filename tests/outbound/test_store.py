@@ -52,6 +52,21 @@ async def test_a_new_home_is_empty_but_for_its_secrets(store):
     }
 
 
+async def test_credentials_go_with_their_server_and_no_other_secret_does(home):
+    async with open_store(home) as store:
+        for name in ("a", "b"):
+            await store.put_endpoint(Endpoint(name, url="http://x/"))
+            await store.put_secret(f"oauth:{name}", b"1")
+        await store.put_secret("oauth:b", b"2")
+        await store.put_secret("oauth:c", b"3")
+        await store.delete_endpoint("a")
+        await store.delete_secret("oauth:c")
+        await store.delete_endpoint("key-hmac")
+    secrets = (await reopened(home)).secrets
+    assert {name for name in secrets if name != "oauth:b"} == {"key-hmac", "session"}
+    assert secrets["oauth:b"] == b"2"
+
+
 async def test_views_and_the_terms_of_keys_are_there_after_a_restart(home):
     view = View("web", "Hi", {"find": Renamed("web__search")}, ("docs__*",), search="on")
     terms = KeyTerms(ToolSet(("web__*",), read_only=True), ("web",), "auto", "spec")

@@ -3,9 +3,10 @@
 import pytest
 
 from agenthub.domain.caller import Scope
+from agenthub.domain.endpoint_check import is_safe
 from agenthub.domain.errors import BadSetting
 from agenthub.settings import load
-from agenthub.settings.issuers import IssuerSettings, is_safe, terms_of
+from agenthub.settings.issuers import IssuerSettings, terms_of
 
 GOOD = """\
 server: {public_url: https://hub.example.com/}

@@ -1,8 +1,9 @@
 import os
 
 import pytest
+from msgspec import structs
 
-from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.endpoint import Endpoint, OAuth
 from agenthub.domain.errors import BadSetting
 from agenthub.settings.references import resolve
 
@@ -34,6 +35,17 @@ def test_references_are_filled_in_everywhere_they_may_stand():
     assert found.fallback_url == "http://o/"
     assert found.headers == {"Authorization": "Bearer t", "X-A": "b"}
     assert resolve(stdio(A="${TOKEN}${TOKEN}", B="x"), environ).env == {"A": "tt", "B": "x"}
+
+
+def test_a_clients_secret_is_filled_in_for_the_connection_alone():
+    oauth = OAuth("client_credentials", "hub", "${A}", issuer="https://login.example.com")
+    endpoint = Endpoint("a", url="https://x/", oauth=oauth)
+    assert resolve(endpoint, {"A": "s"}).oauth == structs.replace(oauth, client_secret="s")
+    assert endpoint.oauth.client_secret == "${A}"
+    with pytest.raises(BadSetting, match=r"^oauth.client_secret: the environment variable A is"):
+        resolve(endpoint, {})
+    plain = Endpoint("a", url="https://x/", oauth=OAuth())
+    assert resolve(plain, {}) is plain
 
 
 def test_a_default_stands_in_for_a_variable_that_is_missing_or_empty():

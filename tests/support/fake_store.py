@@ -48,6 +48,7 @@ class FakeStore:
         await self._write("delete_endpoint")
         self.endpoints.pop(name, None)
         self.lists.pop(name, None)
+        self.secrets.pop(f"oauth:{name}", None)
         self.pins = {key: pin for key, pin in self.pins.items() if key[0] != name}
         self.breakers = {
             key: row for key, row in self.breakers.items() if key.partition("/")[0] != name
@@ -65,6 +66,14 @@ class FakeStore:
     async def delete_view(self, name):
         await self._write("delete_view")
         self.views.pop(name, None)
+
+    async def put_secret(self, name, data):
+        await self._write("put_secret")
+        self.secrets[name] = data
+
+    async def delete_secret(self, name):
+        await self._write("delete_secret")
+        self.secrets.pop(name, None)
 
     async def put_list(self, endpoint, data, pins):
         await self._write("put_list")

@@ -16,6 +16,7 @@ from agenthub.domain.outcome import Cause, Reply
 from agenthub.domain.span import SECOND
 from agenthub.outbound.http_connection import HttpLimits
 from agenthub.outbound.mcp_http import HttpUpstream
+from agenthub.outbound.oauth_tokens import TokenSource
 from agenthub.ports import Outgoing
 from agenthub.tasks import Tasks
 
@@ -317,6 +318,7 @@ class HttpHouse:
         idle_ms: int = 60_000,
         connections: int | None = None,
         declared: bytes = b"{}",
+        tokens: TokenSource | None = None,
         **limits: int,
     ) -> None:
         self.clock = RealClock()
@@ -329,8 +331,9 @@ class HttpHouse:
             timeouts=Timeouts(connect_ms=connect_ms, idle_ms=idle_ms),
         )
         self.upstream = HttpUpstream(
-            self.endpoint, self.watcher, self.clock, self.tasks, HttpLimits(**limits), declared
-        )
+            self.endpoint, self.watcher, self.clock, self.tasks, HttpLimits(**limits), declared,
+            tokens,
+        )  # fmt: skip
         if connections is not None:
             self.upstream._pool._size = connections
 

@@ -51,10 +51,19 @@ class RealHub:
             "AGENTHUB_HOME": str(home),
             **more,
         }
+        self.port = 0
+        """To listen on; 0: any."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self, *words: str, code: int = 0) -> str:
         """What it prints. Fails, with what it complained of, unless it ends with `code`."""
+        return self._run(words, code).stdout
+
+    def failed(self, *words: str) -> str:
+        """What it complains of, as it ends with 1."""
+        return self._run(words, 1).stderr
+
+    def _run(self, words: tuple[str, ...], code: int) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [str(AGENTHUB), *words],
             stdin=subprocess.DEVNULL,
@@ -65,7 +74,7 @@ class RealHub:
             env=self.environment,
         )
         assert done.returncode == code, f"{words}: {done.returncode}: {done.stdout}{done.stderr}"
-        return done.stdout
+        return done
 
     def key(self) -> str:
         """A new client key."""
@@ -88,7 +97,7 @@ class RealHub:
     def __enter__(self) -> Self:
         # Whose stderr is worth reading when a test fails; pytest shows it.
         self._process = subprocess.Popen(
-            [str(AGENTHUB), "serve", "--no-demo", "--port", "0"],
+            [str(AGENTHUB), "serve", "--no-demo", "--port", str(self.port)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env=self.environment,

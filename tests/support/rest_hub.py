@@ -22,7 +22,8 @@ from agenthub.health import HealthReport
 from agenthub.inbound.rest import create_rest
 from agenthub.metrics import Metrics
 from agenthub.offer import OfferedTool
-from agenthub.ports import CallPage, KeyRow, UpstreamState
+from agenthub.ports import CallPage, KeyRow, SignInState, UpstreamState
+from agenthub.settings import Settings
 from agenthub.views import Views
 from agenthub.wire.suspicion import suspicions
 
@@ -215,8 +216,35 @@ class RestHealth:
         return HealthReport(self.status, self.own, self.servers)
 
 
-class RestHub:
+class RestSignIns:
+    """Nobody signs in for real; `states` are told one after the other, the last one again."""
+
     def __init__(self):
+        self.begun, self.answers = [], []
+        self.states = [SignInState(waits=False, problem="there is no access token yet")]
+        self.error = None
+
+    async def begin(self, name, redirect):
+        self.begun.append((name, redirect))
+        if self.error is not None:
+            raise self.error
+        return "https://login.test/authorize?state=s"
+
+    async def finish(self, answer):
+        self.answers.append(answer)
+        if self.error is not None:
+            raise self.error
+        return "calculator"
+
+    def state(self, name):
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
+
+
+class RestHub:
+    settings = Settings()
+
+    def __init__(self):
+        self.sign_ins = RestSignIns()
         self.clock = RestClock()
         numbers = itertools.count(1)
         self.ids = lambda: f"r-{next(numbers)}"

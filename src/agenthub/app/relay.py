@@ -47,7 +47,7 @@ async def open_relay(
     face = "/mcp" if view is None else f"/mcp/{FACE}{view}"
     none = Stored((), (), (), {}, {}, {"key-hmac": b"", "session": b""})
     nowhere = Nowhere()
-    memory = Memory(nowhere, nowhere, nowhere, none, lambda: "", token)
+    memory = Memory(nowhere, nowhere, nowhere, none, lambda: "", token, bytes)
     async with open_house(settings, memory, PlainGateway, Muffled) as hub:
         hub.catalog.load((_way(url + face, token),), none)
         breaker = hub.catalog.get(NAME).lane.breaker
@@ -117,6 +117,9 @@ class Nowhere:
     async def put_view(self, view: View) -> None: ...
 
     async def delete_view(self, name: str) -> None: ...
+    async def put_secret(self, name: str, data: bytes) -> None: ...
+
+    async def delete_secret(self, name: str) -> None: ...
 
     async def put_list(self, endpoint: str, data: bytes, pins: Mapping[str, Pin]) -> None: ...
 

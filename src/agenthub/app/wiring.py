@@ -9,6 +9,7 @@ from msgspec import Struct, structs
 from agenthub.app.admin_token import admin_token
 from agenthub.app.demo import with_demo
 from agenthub.app.request_id import request_ids
+from agenthub.app.vault_key import vault_key
 from agenthub.bus import Counts, EventBus
 from agenthub.catalog import Catalog
 from agenthub.domain.circuit_breaker import State
@@ -24,12 +25,14 @@ from agenthub.outbound.asking import NOBODY
 from agenthub.outbound.clock import LoopClock
 from agenthub.outbound.http_connection import HttpLimits
 from agenthub.outbound.issuer import Issuer
+from agenthub.outbound.logins import Logins
 from agenthub.outbound.mcp_http import HttpUpstream
 from agenthub.outbound.mcp_stdio import StdioUpstream
 from agenthub.outbound.nursery import Nursery
 from agenthub.outbound.private_sessions import PrivateSessions
 from agenthub.outbound.store import DatabaseStore, open_store
 from agenthub.outbound.telemetry import log_event
+from agenthub.outbound.vault import Vault
 from agenthub.ports import CallLog, ClaimLog, Clock, Store, Stored, Upstream, UpstreamWatcher
 from agenthub.settings import Options, Settings
 from agenthub.settings.issuers import terms_of
@@ -47,6 +50,8 @@ class Memory(Struct, frozen=True):
     problem: Callable[[], str]
     """Why nothing can be written now; empty when it can."""
     admin_token: str
+    vault_key: Callable[[], bytes]
+    """Opens the credentials that are kept; made when it is first needed. Raises StorageFailed."""
 
 
 class Opened(Struct, frozen=True):
@@ -72,12 +77,19 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
         token = admin_token(options.home)
         stored = await store.load()
         memory = Memory(
-            store, store.call_log, store.claim_log, stored, lambda: store.problem, token
+            store,
+            store.call_log,
+            store.claim_log,
+            stored,
+            lambda: store.problem,
+            token,
+            lambda: vault_key(options.home),
         )
         async with open_house(settings, memory) as hub:
             _show_log(hub.metrics, store)
             hub.catalog.load(added(settings, stored), stored)
             await take_settings(hub, settings, options)
+            hub.sign_ins.keep_only({server.name for server in hub.catalog.all_servers()})
             yield Opened(hub, not stored.keys)
 
 
@@ -99,7 +111,9 @@ async def open_house(
     clock, tasks, metrics = LoopClock(), Tasks(), Metrics()
     nursery = Nursery(clock)
     bus = EventBus(clock, lambda: Counts(*metrics.totals(), len(gateway.in_flight)))
-    connect = connector(settings, clock, tasks, nursery)
+    vault = Vault(memory.stored.secrets, memory.store, memory.vault_key)
+    logins = Logins(vault, clock, tasks)
+    connect = connector(settings, clock, tasks, nursery, logins)
     catalog = Catalog(
         clock, bus, memory.store, tasks, lambda endpoint, server: wrapped(connect(endpoint, server))
     )
@@ -132,10 +146,11 @@ async def open_house(
         keys=KeyRing(rows, secrets["key-hmac"], memory.admin_token, memory.store, clock, issuers),
         tasks=tasks,
         session_secret=secrets["session"],
+        sign_ins=logins,
     )
     hub.keys.views = catalog.views.all
     catalog.views.listeners.append(hub.keys.forget)
-    bus.sinks += [metrics.event, log_event]
+    bus.sinks += [metrics.event, log_event, logins.event]
     _show(hub)
     for issuer in issuers:
         issuer.start()
@@ -163,7 +178,7 @@ def added(settings: Settings, stored: Stored) -> tuple[Endpoint, ...]:
 
 
 def connector(
-    settings: Settings, clock: Clock, tasks: Tasks, nursery: Nursery
+    settings: Settings, clock: Clock, tasks: Tasks, nursery: Nursery, logins: Logins
 ) -> Callable[[Endpoint, UpstreamWatcher], Upstream]:
     """Makes connections. Secrets are filled in here, and are in no record."""
     limits = settings.limits
@@ -171,12 +186,13 @@ def connector(
 
     def connect(endpoint: Endpoint, watcher: UpstreamWatcher) -> Upstream:
         filled = resolve(endpoint, os.environ)
+        tokens = logins.source_of(filled)
 
         def make(hears: UpstreamWatcher, declared: bytes) -> Upstream:
             if filled.command:
                 one = filled if declared == NOBODY else patient(filled)
                 return StdioUpstream(one, hears, clock, limits, nursery, declared)
-            return HttpUpstream(filled, hears, clock, tasks, bounds, declared)
+            return HttpUpstream(filled, hears, clock, tasks, bounds, declared, tokens)
 
         return PrivateSessions(make, watcher, clock, tasks, filled.sessions_max)
 

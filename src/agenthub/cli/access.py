@@ -86,6 +86,14 @@ class HubAccess:
     def delete_endpoint(self, name: str) -> None:
         self._ask(Request("DELETE", _path("/api/endpoints", name)))
 
+    def begin_sign_in(self, name: str) -> str:
+        """Where a person signs in."""
+        return self._ask(Request("POST", _path("/api/endpoints", name, "login"), {}))["url"]
+
+    def sign_in_state(self, name: str) -> dict[str, Json]:
+        """`waits`, and a `problem` that is empty when it has a token."""
+        return self._get(_path("/api/endpoints", name, "login"))
+
     def test(self, names: Sequence[str], seconds: int) -> dict[str, Json]:
         """What connecting to each of them finds, all at once; at most so many seconds."""
         query = urlencode({"seconds": seconds})

@@ -26,6 +26,10 @@ class Wanted(NamedTuple):
     cwd: str | None = None
     concurrency: int | None = None
     timeout_s: float | None = None
+    oauth: bool = False
+    client_id: str | None = None
+    client_secret: str | None = None
+    issuer: str | None = None
 
 
 def record(wanted: Wanted) -> dict[str, Any]:
@@ -43,12 +47,20 @@ def record(wanted: Wanted) -> dict[str, Any]:
         made["headers"] = _pairs(wanted.headers, ":", "--header", "'Name: value'")
     if wanted.cwd is not None:
         made["cwd"] = os.path.abspath(os.path.expanduser(wanted.cwd))  # noqa: PTH100, PTH111 - no symlink is followed
-    made |= _fallbacks(wanted) | _limits(wanted)
+    made |= _fallbacks(wanted) | _limits(wanted) | _oauth(wanted)
     if wanted.trust:
         made["trust"] = True
     if wanted.pinning is not None:
         made["pinning"] = wanted.pinning
     return made
+
+
+def _oauth(wanted: Wanted) -> dict[str, Any]:
+    names = ("client_id", "client_secret", "issuer")
+    made = {name: value for name in names if (value := getattr(wanted, name)) is not None}
+    if "client_secret" in made and not wanted.oauth:
+        made["grant"] = "client_credentials"
+    return {"oauth": made} if made or wanted.oauth else {}
 
 
 def _limits(wanted: Wanted) -> dict[str, Any]:

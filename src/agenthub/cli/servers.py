@@ -33,6 +33,14 @@ hub's environment, and is kept nowhere."""
     "--env", multiple=True, metavar="K=V", help="A variable for the command; K: the hub's own K."
 )
 @click.option("--header", "headers", multiple=True, metavar="'K: V'", help="Sent to the address.")
+@click.option("--oauth", is_flag=True, help="A person signs in to it: see `agenthub login`.")
+@click.option("--client-id", metavar="ID", help="Who the hub is to the authorization server.")
+@click.option(
+    "--client-secret",
+    metavar="'${NAME}'",
+    help="With these two and without --oauth the hub signs in by itself (client_credentials).",
+)
+@click.option("--issuer", metavar="URL", help="The authorization server; needed with a secret.")
 @click.option(
     "--fallback",
     "fallbacks",

@@ -37,6 +37,22 @@ class ToolPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     annotations, if trusted."""
 
 
+class OAuth(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the hub gets access tokens of its own for a server (OAuth 2.1)."""
+
+    grant: str = "authorization_code"
+    """`authorization_code`: a person signs in once, by `agenthub login NAME`.
+    `client_credentials`: the hub signs in by itself."""
+    client_id: str = ""
+    """Empty: the hub registers itself, where the authorization server lets it."""
+    client_secret: str = ""
+    """`${NAME}` is filled in at start, never kept."""
+    scopes: tuple[str, ...] = ()
+    """Empty: those that the server asks for, and more when it wants more."""
+    issuer: str = ""
+    """The authorization server; empty: the one that the server names. A secret is for one only."""
+
+
 class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One server: where it is, how far it is trusted, and its limits.
 
@@ -54,6 +70,8 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     cwd: str | None = None
     headers: dict[str, str] = field(default_factory=dict[str, str])
     """Sent with each request; `${NAME}` as above."""
+    oauth: OAuth | None = None
+    """How the hub gets tokens for it; null: what is needed stands in `headers`."""
     fallbacks: tuple[str, ...] = ()
     """Names of other endpoints, in order; at most 3, and no circles."""
     fallback_url: str | None = None

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from agenthub.domain.circuit_breaker import BreakerConfig
-from agenthub.domain.endpoint import Endpoint, RateLimit, Timeouts, ToolPolicy
+from agenthub.domain.endpoint import Endpoint, OAuth, RateLimit, Timeouts, ToolPolicy
 from agenthub.domain.errors import BadSetting
 
 
@@ -75,6 +75,12 @@ REFERENCE: Final = "${"
 POLICIES: Final = ("allow", "flag", "quarantine")
 """Of pinning."""
 
+PURE_REFERENCE: Final = re.compile(r"\$\{(?:file:|env:)?[^{}:]+\}")
+"""Nothing but a reference: there is nothing in it to hide."""
+GRANTS: Final = ("authorization_code", "client_credentials")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,200}")
+"""Source: RFC 6749, 3.3."""
+
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9-])?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 """A header's name. Source: RFC 9110, 5.6.2."""
@@ -110,6 +116,8 @@ def check_endpoint(endpoint: Endpoint) -> None:
         check_url("fallback_url", endpoint.fallback_url)
     _check_process(endpoint)
     _check_headers(endpoint)
+    if endpoint.oauth is not None:
+        _check_oauth(endpoint, endpoint.oauth)
     _check_fallbacks(endpoint)
     if endpoint.questions not in QUESTIONS:
         raise BadSetting(
@@ -170,6 +178,19 @@ def check_url(key: str, url: str) -> None:
         )
     if REFERENCE not in url:
         _check_host(key, url)
+
+
+def is_safe(url: str) -> bool:
+    """Whether what is read there can be believed: TLS, or this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.username or parts.password or parts.fragment:
+        return False
+    loopback = host in {"localhost", "127.0.0.1", "::1"}
+    return (parts.scheme == "https" and bool(host)) or (parts.scheme == "http" and loopback)
 
 
 def check_header_value(key: str, value: str) -> None:
@@ -250,6 +271,39 @@ def _check_headers(endpoint: Endpoint) -> None:
             check_header_value(f"headers.{name}", value)
         elif _CONTROL_BUT_TAB.search(value):
             raise BadSetting(f"headers.{name}: expected a value without control characters")
+
+
+def _check_oauth(endpoint: Endpoint, oauth: OAuth) -> None:
+    if endpoint.url is None:
+        raise BadSetting("oauth: only a server with a `url` has it")
+    if endpoint.fallback_url is not None:
+        raise BadSetting(
+            "oauth: expected no `fallback_url` beside it; name a server in `fallbacks`"
+        )
+    if any(name.lower() == "authorization" for name in endpoint.headers):
+        raise BadSetting("oauth: expected no `Authorization` in `headers` beside it")
+    if oauth.grant not in GRANTS:
+        raise BadSetting(
+            f"oauth.grant: expected {' or '.join(GRANTS)}, got {_shown(oauth.grant)!r}"
+        )
+    _check_client(oauth)
+    for scope in oauth.scopes:
+        if not _SCOPE.fullmatch(scope):
+            raise BadSetting(f"oauth.scopes: expected words, got {_shown(scope)!r}")
+
+
+def _check_client(oauth: OAuth) -> None:
+    if oauth.client_secret and not PURE_REFERENCE.fullmatch(oauth.client_secret):
+        raise BadSetting("oauth.client_secret: expected a reference, ${NAME} or ${file:/path}")
+    if oauth.grant == "client_credentials" and not oauth.client_secret:
+        raise BadSetting("oauth.client_secret: client_credentials needs it, and client_id")
+    if oauth.client_secret and not oauth.client_id:
+        raise BadSetting("oauth.client_id: expected the client that the secret is of")
+    if oauth.client_secret and not oauth.issuer:
+        # Else a server could name one of its own, and get to see the secret.
+        raise BadSetting("oauth.issuer: expected the authorization server that knows the secret")
+    if oauth.issuer and not is_safe(oauth.issuer):
+        raise BadSetting("oauth.issuer: expected an https address (http on this machine only)")
 
 
 def _check_fallbacks(endpoint: Endpoint) -> None:

@@ -44,6 +44,7 @@ NEEDS: Final[Mapping[str, Need]] = {
     "/healthz": Need.NOTHING,
     "/readyz": Need.NOTHING,
     "/metrics": Need.READ,
+    "/oauth/callback": Need.NOTHING,
     "/openapi.json": Need.READ,
     "/mcp": Need.TOOLS,
     "/mcp/": Need.TOOLS,

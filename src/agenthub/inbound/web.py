@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agenthub.domain.caller import Caller
 from agenthub.inbound import rejection as no
 from agenthub.inbound.asgi_exchange import AsgiExchange, serve
+from agenthub.inbound.callback import CALLBACK, CallbackDoor
 from agenthub.inbound.challenge import WELL_KNOWN, Challenge, MetadataDoor
 from agenthub.inbound.edge import SAFE_HEADERS
 from agenthub.inbound.exchange import HotDoor, Request
@@ -39,6 +40,7 @@ class Web:
         self._gate = gate
         self._hot = hot
         self._probes: ASGIApp = HealthDoor(hub.health)
+        self._callback: ASGIApp = CallbackDoor(hub.sign_ins)
         self._metadata: ASGIApp = MetadataDoor(Challenge(hub.settings))
         self._rest: ASGIApp | None = None
         self._loading = asyncio.Lock()
@@ -83,6 +85,8 @@ class Web:
             return
         if path.startswith(WELL_KNOWN):
             app = self._metadata
+        elif path == CALLBACK:
+            app = self._callback
         elif verdict.address.need is Need.NOTHING:
             app = self._probes
         else:

@@ -9,15 +9,18 @@ can serve one file could speak for another server.
 Source: MCP specification 2026-07-28, "Authorization, Authorization Server Metadata Discovery".
 """
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
+from agenthub.domain.endpoint_check import is_safe
 from agenthub.domain.errors import UpstreamUnavailable
-from agenthub.settings.issuers import is_safe
 
-TIMEOUT_S: Final = 5
+TIMEOUT_S: Final = 10
+"""For a whole answer."""
 DOCUMENT_MAX: Final = 256 * 1024
 """Bytes of metadata, or of keys."""
 
@@ -49,25 +52,53 @@ def addresses_of(issuer: str) -> tuple[str, str, str]:
 
 
 async def get_json(url: str) -> dict[str, Any]:
-    """A JSON object, bounded in size and time, without redirects. Raises UpstreamUnavailable."""
+    """The JSON object that is there. Raises UpstreamUnavailable."""
+    status, found = await ask(url)
+    if status != 200:
+        raise UpstreamUnavailable(f"{_shown(url)}: HTTP {status}")
+    if found is None:
+        raise UpstreamUnavailable(f"{_shown(url)}: no JSON object")
+    return found
+
+
+async def ask(
+    url: str, form: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, dict[str, Any] | None]:
+    """Status, and the JSON object; None: it is no such. With `form` it is a POST.
+
+    Bounded in size and time. No redirect is followed, so what is sent goes to nobody else.
+
+    Raises:
+        UpstreamUnavailable: There was no answer.
+    """
     import httpx2  # noqa: PLC0415 - 0.1 s, and most hubs ask no such server
 
     if not is_safe(url):
-        raise UpstreamUnavailable(f"{url[:200]}: expected https")
+        raise UpstreamUnavailable(f"{_shown(url)}: expected https")
+    sent = {**(headers or {}), "accept": "application/json", "accept-encoding": "identity"}
+    method = "GET" if form is None else "POST"
     body = bytearray()
     try:
         async with (
-            httpx2.AsyncClient(timeout=TIMEOUT_S) as client,
-            client.stream("GET", url, headers={"accept": "application/json"}) as answer,
+            asyncio.timeout(TIMEOUT_S),
+            httpx2.AsyncClient() as client,
+            client.stream(method, url, content=form, headers=sent) as answer,
         ):
-            if answer.status_code != 200:
-                raise UpstreamUnavailable(f"{url}: HTTP {answer.status_code}")
-            async for part in answer.aiter_bytes():
+            async for part in answer.aiter_raw():
                 body += part
                 if len(body) > DOCUMENT_MAX:
-                    raise UpstreamUnavailable(f"{url}: over {DOCUMENT_MAX:,} bytes")
-        return msgspec.json.decode(body, type=dict[str, Any])
+                    raise UpstreamUnavailable(f"{_shown(url)}: over {DOCUMENT_MAX:,} bytes")
+    except TimeoutError:
+        raise UpstreamUnavailable(f"{_shown(url)}: no answer within {TIMEOUT_S} s") from None
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-        raise UpstreamUnavailable(f"{url}: {str(error)[:200] or type(error).__name__}") from None
-    except msgspec.DecodeError:
-        raise UpstreamUnavailable(f"{url}: no JSON object") from None
+        why = str(error)[:200] or type(error).__name__
+        raise UpstreamUnavailable(f"{_shown(url)}: {why}") from None
+    try:
+        return answer.status_code, msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return answer.status_code, None
+
+
+def _shown(url: str) -> str:
+    """Without the query, which may hold a secret."""
+    return url.partition("?")[0][:200]

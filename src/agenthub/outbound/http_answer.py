@@ -15,6 +15,7 @@ from agenthub.outbound.diagnosis import Diagnosis
 
 _SECONDS = re.compile(r"[0-9]{1,10}")
 _DECIMAL = re.compile(r"([0-9]{1,12})(?:\.[0-9]{1,9})?")
+_SCOPE = re.compile(r'[ ,]scope="([\x21\x23-\x5b\x5d-\x7e ]{1,200})"')
 NO_VERDICT = frozenset({401, 403, 407, 408, 425, 429})
 """Statuses that say nothing of what the server speaks; those from 500 on do not either."""
 
@@ -59,12 +60,22 @@ def is_odd(reply: Reply, era: Era | None) -> bool:
 def explain(status: int, headers: Mapping[bytes, bytes]) -> Diagnosis:
     """A status that is no answer to what was asked, in words."""
     said = f"it answered with HTTP {status}"
+    told = _text(headers.get(b"www-authenticate", b""))
     if status in {401, 407}:
-        scheme = _text(headers.get(b"www-authenticate", b"")).partition(" ")[0][:32]
+        scheme = told.partition(" ")[0][:32]
         kind = f" ({scheme})" if scheme.isalpha() else ""
         return Diagnosis(
             f"{said}: it wants authentication{kind}",
-            "Give a header, e.g. `Authorization: Bearer ${NAME}`.",
+            "Let the hub in by OAuth (`agenthub add … --oauth`, then `agenthub login`)."
+            if "resource_metadata=" in told
+            else "Give a header, e.g. `Authorization: Bearer ${NAME}`.",
+        )
+    if status == 403 and "insufficient_scope" in told:
+        wanted = _SCOPE.search(told)
+        scopes = f": {wanted[1]}" if wanted else ""
+        return Diagnosis(
+            f"{said}: the hub's token lacks scopes{scopes} (see `agenthub login`)",
+            "Sign in again, or add them to `oauth.scopes` in its record.",
         )
     why, hint = _WHY.get(status) or _WHY.get(status // 100) or ("", "")
     return Diagnosis(said + why, hint)

@@ -52,6 +52,10 @@ class AttemptOwner(ExchangeOwner, Protocol):
         """Its session is gone, and it was not run: send it in a new one."""
         ...
 
+    def refused(self, status: int, shown: str, headers: Mapping[bytes, bytes]) -> bool:
+        """The server said this status. True: there may be another token to show than this one."""
+        ...
+
     def let_go(self, exchange: Exchange) -> None:
         """It waits no longer."""
         ...
@@ -81,6 +85,8 @@ class HttpAttempt(Exchange, weakref=True):
     receiver: AttemptReceiver
     session: str = ""
     """That it was last sent in."""
+    authorization: str = ""
+    """That it was last sent with."""
     _asking: Asking | None = None
     """None: the server never asked anything."""
     _renewed: bool = False
@@ -132,7 +138,7 @@ class HttpAttempt(Exchange, weakref=True):
         head = self._server.head
         if self._resumes:
             return head.get(self._last_id)
-        self.session = head.session
+        self.session, self.authorization = head.session, head.authorization
         return head.call(self.id, self.outgoing, self._server.clock.now())
 
     def finish_soon(self, reply: Reply) -> None:
@@ -145,7 +151,7 @@ class HttpAttempt(Exchange, weakref=True):
             self.connection.drop()
 
     def over(self) -> None:
-        if self._session_is_gone():
+        if self._session_is_gone() or self._token_is_gone():
             self._renewed = True
             self.connection = self.reply = None
             self._parts, self._size, self._sse = [], 0, None
@@ -179,6 +185,13 @@ class HttpAttempt(Exchange, weakref=True):
     def _take_up(self) -> None:
         if not self.done:
             self._server.ask(self)
+
+    def _token_is_gone(self) -> bool:
+        """It was not run: it is sent again with another token, once."""
+        if self.status < 400 or self._resumes:
+            return False
+        again = self._server.refused(self.status, self.authorization, self.headers)
+        return again and not self._renewed
 
     def _session_is_gone(self) -> bool:
         """404 by the specification; some servers say 400, with a word of the session."""

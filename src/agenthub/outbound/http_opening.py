@@ -159,8 +159,13 @@ def _failed(reply: Reply, headers: Mapping[bytes, bytes]) -> Failed:
 
 
 def _unfit(problem: str) -> Failed:
-    diagnosis = Diagnosis(problem, "Is there an MCP server (Streamable HTTP) at this address?")
-    return Failed(Reply(Ending.UNREACHED, Written.NONE, detail=problem), diagnosis)
+    return unreached(
+        Diagnosis(problem, "Is there an MCP server (Streamable HTTP) at this address?")
+    )
+
+
+def unreached(diagnosis: Diagnosis) -> Failed:
+    return Failed(Reply(Ending.UNREACHED, Written.NONE, detail=diagnosis.problem), diagnosis)
 
 
 def _how(step: Step, reply: Reply) -> str:

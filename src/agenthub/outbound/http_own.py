@@ -66,6 +66,15 @@ def unheard(reply: Reply, headers: Mapping[bytes, bytes]) -> None:
     del reply, headers
 
 
+def give_up(exchange: Exchange | None, owner: "ListeningOwner") -> None:
+    """Nobody wants its answer any more, nor hears of it."""
+    if exchange is not None and not exchange.done:
+        exchange.done = True
+        owner.let_go(exchange)
+        if exchange.connection is not None:
+            exchange.connection.drop()
+
+
 async def say_goodbye(owner: "ListeningOwner") -> None:
     """End an old server's session; it need not answer."""
     over = asyncio.Event()
@@ -161,8 +170,7 @@ class Listening:
             self.watching.settle()
         self._drop_former()
         stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.give_up()
+        give_up(stream, self._owner)
 
     def _renew(self, wanted: Filter) -> None:
         """A filter cannot be changed: open a stream with the new one."""
@@ -184,8 +192,7 @@ class Listening:
 
     def _drop_former(self) -> None:
         former, self._former = self._former, None
-        if former is not None:
-            former.give_up()
+        give_up(former, self._owner)
 
     def _open(self) -> None:
         self._timer = None
@@ -243,13 +250,6 @@ class _Stream(Exchange):
     def retry(self) -> Nanoseconds:
         wanted = self._sse.retry_ms if self._sse is not None else None
         return (wanted or 0) * MILLISECOND
-
-    def give_up(self) -> None:
-        if not self.done:
-            self.done = True
-            self._server.let_go(self)
-            if self.connection is not None:
-                self.connection.drop()
 
     def request(self) -> bytes:
         return self._make(self.id)

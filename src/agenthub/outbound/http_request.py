@@ -81,7 +81,7 @@ class RequestHead:
             check_header_value(f"headers.{name}", value)
             own += f"{name}: {value.strip()}\r\n"
         self._target = origin.target
-        self._common = (
+        self._always = self._common = (
             f"Host: {origin.authority}\r\n"
             f"User-Agent: agenthub/{__version__}\r\n"
             "Accept-Encoding: identity\r\n"
@@ -91,7 +91,18 @@ class RequestHead:
         self._spoken = ""
         self.session = ""
         """An old server's, while there is one."""
+        self.authorization = ""
+        """The hub's own token for it, as it stands in the head."""
         self._bare = self._post = self._post_head()
+
+    def authorize(self, value: str) -> None:
+        """From now on this stands in `Authorization`; empty: nothing does."""
+        self.authorization = value
+        self._common = self._always + (f"Authorization: {value}\r\n" if value else "")
+        spoken, self._spoken = self._spoken, ""
+        self._bare = self._post_head()
+        self._spoken = spoken
+        self._post = self._post_head()
 
     def settle(self, era: Era, version: str, session: str = "") -> None:
         """The way to speak is known."""

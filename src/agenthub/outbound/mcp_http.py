@@ -30,14 +30,17 @@ from agenthub.outbound.asking import NOBODY
 from agenthub.outbound.diagnosis import Diagnosis
 from agenthub.outbound.http_answer import is_odd
 from agenthub.outbound.http_attempt import HttpAttempt
+from agenthub.outbound.http_authority import Authority
 from agenthub.outbound.http_connection import HttpLimits
 from agenthub.outbound.http_dial import Dial
 from agenthub.outbound.http_exchange import Exchange
-from agenthub.outbound.http_opening import Failed, Opening, Step
-from agenthub.outbound.http_own import Listening, OnReply, Question, say_goodbye, unheard
+from agenthub.outbound.http_life import SignOfLife
+from agenthub.outbound.http_opening import Failed, Opening, Step, unreached
+from agenthub.outbound.http_own import Listening, OnReply, Question, give_up, say_goodbye, unheard
 from agenthub.outbound.http_pool import Pool
 from agenthub.outbound.http_request import RequestHead, origin_of
 from agenthub.outbound.mcp_message import LOG_LEVEL
+from agenthub.outbound.oauth_tokens import TokenSource
 from agenthub.outbound.restart import BASE, CAP
 from agenthub.outbound.stdio_opening import Opened
 from agenthub.outbound.watching import WATCHING, Watch
@@ -52,8 +55,6 @@ CONNECTIONS = 256
 """At most. The bulkhead lets fewer calls through; more only if the endpoint says so."""
 SPARE = 8
 """Connections beside those of calls: lists, probes, a stream of changes."""
-SIGN_OF_LIFE: Nanoseconds = 5 * SECOND
-"""For an answer to a ping after a call ran into its deadline."""
 
 
 class Phase(Enum):
@@ -71,7 +72,7 @@ _READY = Phase.READY
 class HttpUpstream:
     """Implements `ports.Upstream` for an endpoint with a URL."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a fact of its own
         self,
         endpoint: Endpoint,
         watcher: UpstreamWatcher,
@@ -79,6 +80,7 @@ class HttpUpstream:
         tasks: Tasks,
         limits: HttpLimits,
         declared: bytes = NOBODY,
+        tokens: TokenSource | None = None,
     ) -> None:
         """References are filled in already. Raises BadSetting if it can never work.
 
@@ -95,6 +97,8 @@ class HttpUpstream:
         self.limits = limits
         self.patience: Nanoseconds = timeouts.idle_ms * MILLISECOND
         self.head = RequestHead(origin, endpoint.headers)
+        self._authority = Authority(tokens, self.head, self._authorized)
+        self.refused = self._authority.refused
         self.era: Era | None = None
         self.declared = declared
         self._is_shared = declared == NOBODY
@@ -118,6 +122,7 @@ class HttpUpstream:
         self._question: Question | None = None
         self._opened: Opened | None = None
         self._listening: Listening | None = None
+        self._life = SignOfLife(self, lambda why: self._be_down(unreached(why)))
         self._waiting: dict[int, HttpAttempt] = {}
         self._overdue = False
         """It has been opening for longer than calls may wait."""
@@ -177,6 +182,7 @@ class HttpUpstream:
         if self._phase is Phase.CLOSED:
             return
         self._leave_phase(Phase.CLOSED)
+        self._authority.close()
         self._failure = Reply(Ending.UNREACHED, Written.NONE, detail="the server is closed")
         for exchange in [*self._waiting.values(), *self._pool.exchanges()]:
             if isinstance(exchange, HttpAttempt):
@@ -227,7 +233,8 @@ class HttpUpstream:
         self._pool.forget(exchange)
 
     def renew(self, attempt: HttpAttempt) -> None:
-        if self._phase is Phase.READY and attempt.session == self.head.session:
+        sent_in, head = (attempt.session, attempt.authorization), self.head
+        if self._phase is Phase.READY and sent_in == (head.session, head.authorization):
             self._open()
         if self._phase is Phase.READY:
             self._go(attempt)
@@ -237,31 +244,8 @@ class HttpUpstream:
             attempt.finish(self._failure)
 
     def ask_for_life(self) -> None:
-        """Any answer will do; silence means that the server hangs, and not only a tool of it."""
-        if self._phase is not Phase.READY or self._question is not None:
-            return
-        number = self.mint()
-        if self.era is Era.LEGACY:
-            data = self.head.own(wire.request(number, "ping"))
-        else:
-            method = "server/discover"
-            data = self.head.own(wire.modern_request(number, method), method)
-        self._question = self._put(number, lambda: data, self._hear_life)
-        self._timers = [self.clock.after(SIGN_OF_LIFE, self._no_life)]
-
-    def _hear_life(self, reply: Reply, headers: Mapping[bytes, bytes]) -> None:
-        """A loss or an end of the connections is told by other ways."""
-        del headers
-        self._question = None
-        for timer in self._timers:
-            timer.cancel()
-        if reply.ending is Ending.TIMEOUT:
-            self._no_life()
-
-    def _no_life(self) -> None:
-        problem = f"it gave no sign of life for {SIGN_OF_LIFE // SECOND} s after a timeout"
-        diagnosis = Diagnosis(problem, "It takes connections, but does not answer: see its logs.")
-        self._be_down(Failed(Reply(Ending.UNREACHED, Written.NONE, detail=problem), diagnosis))
+        if self._phase is Phase.READY:
+            self._life.ask()
 
     def noted(self, reply: Reply) -> None:
         if self._phase is _READY and is_odd(reply, self.era):
@@ -293,12 +277,9 @@ class HttpUpstream:
         if self._listening is not None:
             self._listening.stop()
             self._listening = None
+        self._life.stop()
         question, self._question = self._question, None
-        if question is not None and not question.done:
-            question.done = True
-            self._pool.forget(question)
-            if question.connection is not None:
-                question.connection.drop()
+        give_up(question, self)
 
     def _open(self) -> None:
         self._leave_phase(Phase.OPENING)
@@ -308,7 +289,23 @@ class HttpUpstream:
             self.clock.after(self._connect_span, self._be_overdue),
             self.clock.after(GIVE_UP, self._give_up),
         ]
-        self._take_step(self._opening.step)
+        if self._authority.is_ready():
+            self._take_step(self._opening.step)
+        else:
+            self._authority.want()
+
+    def _authorized(self) -> None:
+        """There is another token, or none any more, or word of why there is none."""
+        is_ready = self._authority.is_ready()
+        if self._phase is Phase.OPENING and self._question is None and self._opening is not None:
+            if is_ready:
+                self._take_step(self._opening.step)
+            elif failed := self._authority.failed:
+                self._be_down(failed)
+            else:
+                self._authority.want()
+        elif self._phase is (Phase.DOWN if is_ready else Phase.READY):
+            self._open()
 
     def _take_step(self, step: Step) -> None:
         opening, head = self._opening, self.head
@@ -328,6 +325,10 @@ class HttpUpstream:
         if self._phase is not Phase.OPENING or self._opening is None:
             return
         self._question = None
+        if self.refused(reply.status, self.head.authorization, headers):
+            if self._phase is Phase.OPENING and self._question is None:
+                self._open()
+            return
         outcome = self._opening.answered(reply, headers)
         if isinstance(outcome, Step):
             self._take_step(outcome)
@@ -348,7 +349,7 @@ class HttpUpstream:
     def _give_up(self) -> None:
         problem = f"it did not answer for {GIVE_UP // SECOND} s"
         diagnosis = Diagnosis(problem, "It takes connections, but does not answer: see its logs.")
-        self._be_down(Failed(Reply(Ending.UNREACHED, Written.NONE, detail=problem), diagnosis))
+        self._be_down(unreached(diagnosis))
 
     def _be_ready(self, opened: Opened) -> None:
         self._leave_phase(Phase.READY)
@@ -373,8 +374,7 @@ class HttpUpstream:
         """From the pool: there is no connection to be had. An opening hears it by its question."""
         self._diagnosis = diagnosis
         if self._phase is Phase.READY:
-            reply = Reply(Ending.UNREACHED, Written.NONE, detail=diagnosis.problem)
-            self._be_down(Failed(reply, diagnosis))
+            self._be_down(unreached(diagnosis))
 
     def _be_down(self, failed: Failed) -> None:
         was_overdue = self._overdue and self._phase is Phase.OPENING

@@ -75,7 +75,7 @@ class DatabaseStore:
         await self._process.change(("put_endpoint", [row]))
 
     async def delete_endpoint(self, name: str) -> None:
-        tables = ("endpoint", "breakers", "transitions", "listing", "pins")
+        tables = ("endpoint", "breakers", "transitions", "listing", "pins", "credentials")
         await self._process.change(*((f"delete_{table}", [(name,)]) for table in tables))
 
     async def put_key(self, row: KeyRow) -> None:
@@ -91,6 +91,12 @@ class DatabaseStore:
 
     async def delete_view(self, name: str) -> None:
         await self._process.change(("delete_view", [(name,)]))
+
+    async def put_secret(self, name: str, data: bytes) -> None:
+        await self._process.change(("replace_secret", [(name, data)]))
+
+    async def delete_secret(self, name: str) -> None:
+        await self._process.change(("delete_secret", [(name,)]))
 
     async def put_list(self, endpoint: str, data: bytes, pins: Mapping[str, Pin]) -> None:
         await self._process.change(

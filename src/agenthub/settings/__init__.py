@@ -15,10 +15,17 @@ from typing import Final
 from msgspec import Struct, field, structs
 
 from agenthub.domain.endpoint import Endpoint
-from agenthub.domain.endpoint_check import BOUNDS, HOUR_MS, MILLION, Bounds, check_endpoint
+from agenthub.domain.endpoint_check import (
+    BOUNDS,
+    HOUR_MS,
+    MILLION,
+    Bounds,
+    check_endpoint,
+    is_safe,
+)
 from agenthub.domain.errors import BadSetting
 from agenthub.domain.view import View, check_view
-from agenthub.settings.issuers import IssuerSettings, is_safe, wrong_with
+from agenthub.settings.issuers import IssuerSettings, wrong_with
 from agenthub.settings.strict_yaml import Node, Scalar, Table, read
 from agenthub.settings.typed import PREFIX, build, where
 

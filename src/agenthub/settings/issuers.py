@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from agenthub.domain.bearer import Terms
 from agenthub.domain.caller import Scope
+from agenthub.domain.endpoint_check import is_safe
 
 ASYMMETRIC: Final = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
@@ -58,16 +58,3 @@ def wrong_with(one: IssuerSettings, public_url: str) -> Iterator[tuple[str, str]
             yield "algorithms", f"some of {', '.join(ASYMMETRIC)}, got {name[:32]!r}"
     if not one.algorithms:
         yield "algorithms", "at least one"
-
-
-def is_safe(url: str) -> bool:
-    """Whether what is read there can be believed: TLS, or this machine."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return False
-    if parts.username or parts.password or parts.fragment:
-        return False
-    loopback = host in {"localhost", "127.0.0.1", "::1"}
-    return (parts.scheme == "https" and bool(host)) or (parts.scheme == "http" and loopback)

@@ -47,6 +47,9 @@ def resolve(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint:
         for name, value in headers.items():
             check_header_value(f"headers.{name}", value)
         changes["headers"] = headers
+    if endpoint.oauth is not None and endpoint.oauth.client_secret:
+        secret = _fill("oauth.client_secret", endpoint.oauth.client_secret, environ)
+        changes["oauth"] = structs.replace(endpoint.oauth, client_secret=secret)
     return structs.replace(endpoint, **changes) if changes else endpoint
 
 

@@ -38,6 +38,8 @@ ROUTES = [
     ("GET", "/api/tools/pending", "read"),
     ("POST", "/api/tools/approve", "admin"),
     ("PUT", "/api/keys/k0/terms", "admin"),
+    ("POST", "/api/endpoints/calculator/login", "admin"),
+    ("GET", "/api/endpoints/calculator/login", "admin"),
     ("GET", "/api/views", "read"),
     ("POST", "/api/views", "admin"),
     ("GET", "/api/views/view0", "read"),

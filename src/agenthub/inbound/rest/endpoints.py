@@ -11,6 +11,7 @@ from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.endpoint_check import check_endpoint
 from agenthub.domain.errors import Forbidden
+from agenthub.inbound.callback import CALLBACK
 from agenthub.inbound.rest.answer import answer
 from agenthub.inbound.rest.describe import described
 from agenthub.inbound.rest.mask import unmask
@@ -24,6 +25,7 @@ from agenthub.inbound.rest.request import (
     typed,
 )
 from agenthub.inbound.rest.view import EndpointList, EndpointView, endpoint_view
+from agenthub.ports import SignInState
 
 TEST_SECONDS_MAX = 30
 
@@ -97,6 +99,28 @@ async def try_endpoint(
     """Connect and list, whatever the breaker says; takes at most so many seconds."""
     await read_body(request, Nothing)
     return answer(await hub.catalog.test(server.name, seconds))
+
+
+class SignIn(msgspec.Struct, frozen=True):
+    """Where a person lets the hub in to a server."""
+
+    url: str
+
+
+@router.post("/{name}/login", dependencies=admins, **described(SignIn))
+async def begin_sign_in(hub: TheHub, server: TheServer, request: Request) -> Response:
+    """Begin to sign in to a server behind OAuth; the address is good for ten minutes, once."""
+    await read_body(request, Nothing)
+    public = hub.settings.server.public_url.rstrip("/")
+    host = request.headers.get("host", "")
+    redirect = (public or f"http://{host}") + CALLBACK
+    return answer(SignIn(await hub.sign_ins.begin(server.name, redirect)))
+
+
+@router.get("/{name}/login", dependencies=admins, **described(SignInState))
+async def show_sign_in(hub: TheHub, server: TheServer) -> Response:
+    """Whether the hub has a token for a server behind OAuth, and why it has none."""
+    return answer(hub.sign_ins.state(server.name))
 
 
 def _within(caller: Caller, endpoint: Endpoint) -> None:

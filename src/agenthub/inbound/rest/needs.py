@@ -15,7 +15,8 @@ from agenthub.domain.pinning import Standing
 from agenthub.domain.view import View
 from agenthub.metrics import Metrics
 from agenthub.offer import OfferedTool, PendingTool
-from agenthub.ports import Clock, KeyRow, Store, UpstreamState
+from agenthub.ports import Clock, KeyRow, SignIns, Store, UpstreamState
+from agenthub.settings import Settings
 
 
 class HasBreakers(Protocol):
@@ -180,3 +181,7 @@ class RestHub(Protocol):
     def health(self) -> Health: ...
     @property
     def keys(self) -> RestKeys: ...
+    @property
+    def sign_ins(self) -> SignIns: ...
+    @property
+    def settings(self) -> Settings: ...

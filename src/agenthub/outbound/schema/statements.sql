@@ -40,6 +40,12 @@ INSERT INTO pin VALUES (?1, ?2, ?3, ?4) ON CONFLICT (endpoint, tool) DO UPDATE S
 -- name: put_breaker
 INSERT INTO breaker VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET data = ?2;
 
+-- name: replace_secret
+INSERT INTO secret VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2;
+-- name: delete_secret
+DELETE FROM secret WHERE name = ?1;
+-- name: delete_credentials
+DELETE FROM secret WHERE name = 'oauth:' || ?1;
 -- name: put_secret
 INSERT INTO secret VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING;
 

@@ -1,0 +1,78 @@
+"""Every upstream's token source, and which of them a person who comes back signed in for."""
+
+from collections.abc import Collection, Mapping
+
+from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.errors import InvalidParams
+from agenthub.domain.events import Event, ServerChanged
+from agenthub.outbound.oauth_tokens import TokenSource
+from agenthub.outbound.vault import Vault
+from agenthub.ports import Clock, SignInState
+from agenthub.tasks import Tasks
+
+
+class Logins:
+    """Implements `ports.SignIns`."""
+
+    def __init__(self, vault: Vault, clock: Clock, tasks: Tasks) -> None:
+        self._vault = vault
+        self._clock = clock
+        self._tasks = tasks
+        self._sources: dict[str, TokenSource] = {}
+
+    def source_of(self, endpoint: Endpoint) -> TokenSource | None:
+        """For a connection to it; references are filled in. None: it needs none."""
+        known = self._sources.get(endpoint.name)
+        if endpoint.oauth is None or endpoint.url is None:
+            self._forget(endpoint.name)
+            return None
+        if known is not None and (known.url, known.oauth) == (endpoint.url, endpoint.oauth):
+            return known
+        if known is not None:
+            known.close()
+        made = TokenSource(
+            endpoint.name, endpoint.url, endpoint.oauth, self._vault, self._clock, self._tasks
+        )
+        if made.is_empty:
+            self._forget(endpoint.name)
+        self._sources[endpoint.name] = made
+        return made
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """At start: servers that went while the hub was not there to see it are forgotten."""
+        for name in self._vault.names():
+            if name not in names:
+                self._forget(name)
+
+    def event(self, event: Event) -> None:
+        """A sink of the bus: a server that comes again later gets nothing of its namesake."""
+        if isinstance(event, ServerChanged) and event.state == "removed":
+            self._forget(event.endpoint)
+
+    async def begin(self, name: str, redirect: str) -> str:
+        return await self._source(name).begin(redirect)
+
+    async def finish(self, answer: Mapping[str, str]) -> str:
+        state = answer.get("state", "")
+        for source in self._sources.values():
+            if source.awaits(state):
+                await source.finish(answer)
+                return source.name
+        raise InvalidParams("No sign-in waits for this answer; begin anew")
+
+    def state(self, name: str) -> SignInState:
+        return self._source(name).state
+
+    def _source(self, name: str) -> TokenSource:
+        source = self._sources.get(name)
+        if source is None:
+            raise InvalidParams(f"{name} has no `oauth` in its record, so nobody signs in to it")
+        return source
+
+    def _forget(self, name: str) -> None:
+        """What it had for another address, issuer or client, too: it shall not come back."""
+        source = self._sources.pop(name, None)
+        if source is not None:
+            source.close()
+        if name in self._vault.names():
+            self._tasks.start(self._vault.forget(name), f"forget the credentials of {name}")

@@ -1,0 +1,331 @@
+"""The hub's own access token for one upstream: got, renewed before it ends, and got anew.
+
+    none ──want──► asking ──token──► good ──4/5 of its time──► renewing ──► good
+     ▲  └─ a person must sign in       │                          │ refused, and its time is over
+     └─────────────────────────────────┴── the upstream refused it ┘
+
+However many ask for it, one question is under way, and after one that failed, or a new token that
+was refused too, there is a pause. A token that the upstream refused is not shown again. What must
+outlive a restart (registration, tokens) is in the vault, under all that it is for: another
+address, issuer or client never sees it.
+"""
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Struct, structs
+
+from agenthub.domain.endpoint import OAuth
+from agenthub.domain.errors import HubError, InvalidParams
+from agenthub.domain.span import SECOND, Nanoseconds
+from agenthub.outbound import oauth_server as server
+from agenthub.outbound.diagnosis import Diagnosis
+from agenthub.outbound.oauth_server import AuthorizationServer, Client, Refused
+from agenthub.outbound.vault import Vault
+from agenthub.ports import Clock, SignInState, Timer
+from agenthub.tasks import Tasks
+
+SIGN_IN_SPAN: Final[Nanoseconds] = 600 * SECOND
+"""How long a person may take to sign in."""
+LASTS: Final = 3_600
+"""Seconds a token lasts whose server does not say."""
+PAUSE: Final[Nanoseconds] = 10 * SECOND
+"""After a token that could not be had, or was refused as soon as it was got."""
+CODE_MAX: Final = 4_096
+
+
+class Registration(Struct, frozen=True):
+    """Who the hub is to one issuer, and where people come back to."""
+
+    issuer: str
+    client: Client
+    redirect: str = ""
+
+
+class SignIn(Struct, frozen=True):
+    """One that a person has begun."""
+
+    state: str
+    verifier: str
+    server: AuthorizationServer
+    registration: Registration
+    until: Nanoseconds
+
+
+class Kept(Struct, frozen=True):
+    """In the vault."""
+
+    registration: Registration
+    scopes: tuple[str, ...] = ()
+    """That were asked for."""
+    access: str = ""
+    refresh: str = ""
+    got_s: int = 0
+    ends_s: int = 0
+    """Wall time, as `got_s`."""
+
+
+class TokenSource:
+    """Of one endpoint; all its connections share it."""
+
+    def __init__(
+        self, name: str, url: str, oauth: OAuth, vault: Vault, clock: Clock, tasks: Tasks
+    ) -> None:
+        self.name = name
+        self.url = url
+        self.oauth = oauth
+        self.problem = Diagnosis("")
+        """Why there is no token, or soon will be none."""
+        self.listeners: list[Callable[[], None]] = []
+        """Called whenever there is another token, or none, or word of why there is none."""
+        self._place = "\0".join(
+            (url, oauth.issuer, oauth.grant, oauth.client_id, " ".join(oauth.scopes))
+        )
+        self._vault = vault
+        self._clock = clock
+        self._tasks = tasks
+        self._challenge = ""
+        """The upstream's last `WWW-Authenticate`."""
+        self._wanted: tuple[str, ...] = ()
+        """Scopes, since the upstream said that those of the token are too few."""
+        self._server: AuthorizationServer | None = None
+        self._may_step_up = True
+        self._closed = self._asking = self._finishing = False
+        self._signed_in = 0
+        """How often."""
+        self._not_before: Nanoseconds = clock.now()
+        self._timer: Timer | None = None
+        self._sign_in: SignIn | None = None
+        self._kept = self._load()
+        self._registration = self._kept.registration if self._kept else None
+        if self.header():
+            self._plan()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is kept that is for this address, issuer and client."""
+        return self._kept is None and not self.problem.problem
+
+    def header(self) -> str:
+        """What goes into `Authorization`; empty when there is no good token."""
+        kept = self._kept
+        if kept is None or not kept.access or self._clock.wall() >= kept.ends_s * SECOND:
+            return ""
+        return f"Bearer {kept.access}"
+
+    def close(self) -> None:
+        """Another one takes its place, or nobody needs it any more."""
+        self._closed, self._kept, self._sign_in = True, None, None
+        self.listeners.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def want(self) -> None:
+        """There is no token: get one. The listeners hear of the end, and never from inside."""
+        if self._clock.now() < self._not_before:
+            self._clock.after(0, self._tell)
+        else:
+            self._ask()
+
+    def refused(self, header: str, challenge: str) -> None:
+        """The upstream said 401 to this header. If it was the present one, there is none now."""
+        self._challenge = challenge or self._challenge
+        kept = self._kept
+        if kept is None or not header or header != self.header():
+            return
+        if self._clock.wall() - kept.got_s * SECOND < PAUSE:
+            self._pause("it refuses the token that it was just given")
+        self._drop(kept)
+
+    def lacks(self, challenge: str) -> bool:
+        """The upstream said 403 for want of scopes. True: a token with more is asked for at once.
+
+        The operator's own choice of scopes is not gone beyond.
+        """
+        kept, more = self._kept, server.scopes_of(challenge)
+        if kept is None or self.oauth.scopes or not set(more) - set(kept.scopes):
+            return False
+        wanted = tuple(dict.fromkeys((*kept.scopes, *more)))[: server.SCOPES_MAX]
+        self._wanted = wanted
+        if self.oauth.grant != "client_credentials" or not self._may_step_up:
+            return False
+        self._server = None
+        self._drop(structs.replace(kept, scopes=wanted))
+        return True
+
+    # ------------------------------------------------------------ a person signs in
+
+    @property
+    def state(self) -> SignInState:
+        begun, problem = self._sign_in, self.problem.problem
+        if not problem and not self.header():
+            problem = "there is no access token yet"
+        waits = self._finishing or (begun is not None and self._clock.now() <= begun.until)
+        return SignInState(waits, problem)
+
+    async def begin(self, redirect: str) -> str:
+        """Where to sign in. Raises HubError."""
+        if self.oauth.grant != "authorization_code":
+            raise InvalidParams(f"{self.name} needs no person: {self.oauth.grant}")
+        found = await server.find(self.url, self.oauth, self._challenge, self._wanted)
+        registration = await self._register(found, redirect)
+        state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
+        digest = hashlib.sha256(verifier.encode()).digest()
+        challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        until = self._clock.now() + SIGN_IN_SPAN
+        self._sign_in = SignIn(state, verifier, found, registration, until)
+        return server.sign_in_address(found, registration.client, redirect, state, challenge)
+
+    async def _register(self, found: AuthorizationServer, redirect: str) -> Registration:
+        """By the settings, or once with each issuer."""
+        known = self._registration
+        if self.oauth.client_id:
+            client = Client(self.oauth.client_id, self.oauth.client_secret)
+        elif known is not None and (known.issuer, known.redirect) == (found.issuer, redirect):
+            return known
+        else:
+            client = await server.register(found, redirect)
+        self._registration = Registration(found.issuer, client, redirect)
+        return self._registration
+
+    def awaits(self, state: str) -> bool:
+        """Whether this is the state of the sign-in that is under way."""
+        begun = self._sign_in
+        return begun is not None and secrets.compare_digest(begun.state.encode(), state.encode())
+
+    async def finish(self, answer: Mapping[str, str]) -> None:
+        """The person came back with the state that is awaited. Raises HubError; it is good once."""
+        begun, self._sign_in = self._sign_in, None
+        assert begun is not None, "see awaits"
+        self._finishing = True
+        try:
+            await self._exchange(begun, answer)
+        except HubError as error:
+            self._pause(f"the sign-in failed: {error}")
+            raise
+        finally:
+            self._finishing = False
+
+    async def _exchange(self, begun: SignIn, answer: Mapping[str, str]) -> None:
+        if self._clock.now() > begun.until:
+            raise InvalidParams("it took too long; begin anew")
+        issuer = answer.get("iss")
+        if issuer != begun.server.issuer and (issuer is not None or begun.server.names_itself):
+            raise InvalidParams("the answer is of another authorization server")
+        code = answer.get("code", "")
+        if "error" in answer or not 0 < len(code) <= CODE_MAX:
+            raise InvalidParams("the authorization server did not agree")
+        registration = begun.registration
+        grant = {
+            "grant_type": "authorization_code", "code": code,
+            "redirect_uri": registration.redirect, "code_verifier": begun.verifier,
+        }  # fmt: skip
+        got = await server.ask(begun.server, registration.client, grant)
+        self._server, self._wanted, self._signed_in = begun.server, (), self._signed_in + 1
+        await self._take(Kept(registration, begun.server.scopes), got)
+
+    # ------------------------------------------------------------ tokens
+
+    def _ask(self) -> None:
+        self._timer = None
+        if not self._asking and not self._closed:
+            self._asking = True
+            self._tasks.start(self._renew(), f"token for {self.name}")
+
+    async def _renew(self) -> None:
+        signed_in = self._signed_in
+        try:
+            await self._get()
+        except HubError as error:
+            if self._signed_in == signed_in:
+                self._fail(error)
+        finally:
+            self._asking = False
+            self._tell()
+
+    async def _get(self) -> None:
+        """A token without a person. Raises Refused, UpstreamUnavailable or StorageFailed."""
+        if self._server is None:
+            self._server = await server.find(self.url, self.oauth, self._challenge, self._wanted)
+        found, kept, signed_in = self._server, self._kept, self._signed_in
+        if self.oauth.grant == "client_credentials":
+            client = Client(self.oauth.client_id, self.oauth.client_secret)
+            kept = Kept(Registration(found.issuer, client), found.scopes)
+            grant = {"grant_type": "client_credentials"}
+            if found.scopes:
+                grant["scope"] = " ".join(found.scopes)
+        elif kept is None or not kept.refresh or kept.registration.issuer != found.issuer:
+            raise Refused("nobody is signed in")
+        else:
+            client = kept.registration.client
+            grant = {"grant_type": "refresh_token", "refresh_token": kept.refresh}
+        got = await server.ask(found, client, grant)
+        if self._signed_in == signed_in:
+            await self._take(kept, got)
+
+    async def _take(self, kept: Kept, got: server.Tokens) -> None:
+        """Raises StorageFailed: then it is good, but not after a restart."""
+        if self._closed:
+            return
+        now = self._clock.wall() // SECOND
+        ends = now + (LASTS if got.expires_in is None else got.expires_in)
+        refresh = got.refresh or kept.refresh
+        kept = structs.replace(kept, access=got.access, refresh=refresh, got_s=now, ends_s=ends)
+        self._kept, self.problem = kept, Diagnosis("")
+        self._plan()
+        self._tell()
+        await self._vault.write(self.name, self._place, msgspec.to_builtins(kept))
+
+    def _fail(self, error: HubError) -> None:
+        """What was found out may be out of date, and what is kept may be good for nothing."""
+        self._server = None
+        kept, word = self._kept, error.error if isinstance(error, Refused) else ""
+        if word == "invalid_client":
+            self._registration = None
+        elif word == "invalid_scope":
+            self._wanted, self._may_step_up = (), False
+        if kept is not None and word in {"invalid_grant", "invalid_client"}:
+            self._kept = structs.replace(kept, refresh="")
+        self._pause(str(error))
+        if self.header() and not self._closed:
+            self._timer = self._clock.after(PAUSE, self._ask)
+
+    def _pause(self, why: str) -> None:
+        self._not_before = self._clock.now() + PAUSE
+        hint = "Check `oauth` in its record."
+        if self.oauth.grant == "authorization_code":
+            hint = f"Run `agenthub login {self.name}`."
+        self.problem = Diagnosis(f"no access token: {why}"[:500], hint)
+
+    def _drop(self, kept: Kept) -> None:
+        """The token is not shown again."""
+        self._kept = structs.replace(kept, access="", ends_s=0)
+        self._tell()
+
+    def _plan(self) -> None:
+        """Renew when 4/5 of the time is over, and never in a hurry."""
+        if self._timer is not None:
+            self._timer.cancel()
+        assert self._kept is not None
+        left = self._kept.ends_s * SECOND - self._clock.wall()
+        self._timer = self._clock.after(max(left * 4 // 5, SECOND), self._ask)
+
+    # ------------------------------------------------------------ what is kept
+
+    def _load(self) -> Kept | None:
+        try:
+            found = self._vault.read(self.name, self._place)
+            return None if found is None else msgspec.convert(found, Kept)
+        except HubError as error:
+            self._pause(str(error))
+        except msgspec.ValidationError:
+            pass
+        return None
+
+    def _tell(self) -> None:
+        for listener in list(self.listeners):
+            listener()

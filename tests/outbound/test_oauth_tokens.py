@@ -1,0 +1,520 @@
+"""The hub's own token for one upstream, in virtual time (A24, A25)."""
+
+import hashlib
+from base64 import urlsafe_b64encode
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from msgspec import structs
+from support.token_house import BACK, ISSUER, MACHINE, URL, TokenHouse
+from support.virtual_time import passes, settled, virtual_time
+
+from agenthub.domain.endpoint import OAuth
+from agenthub.domain.errors import HubError, InvalidParams, StorageFailed, UpstreamUnavailable
+from agenthub.domain.span import SECOND
+from agenthub.outbound.oauth_server import Client, Refused, Tokens
+from agenthub.outbound.oauth_tokens import TokenSource
+from agenthub.outbound.vault import Vault
+from agenthub.ports import SignInState
+
+PERSON = OAuth()
+
+
+def refused(word):
+    error = Refused(f"HTTP 400, {word}")
+    error.error = word
+    return error
+
+
+async def signed_in(monkeypatch, oauth=PERSON):
+    house = TokenHouse(monkeypatch, oauth)
+    await house.sign_in()
+    return house
+
+
+async def wanted(house):
+    house.source.want()
+    await settled()
+    await passes(house.script.takes * 2 * SECOND + 1)
+
+
+# ---------------------------------------------------------------- without a person
+
+
+@virtual_time()
+async def test_a_token_is_got_when_it_is_wanted(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    assert house.source.header() == ""
+    await wanted(house)
+    assert house.source.header() == "Bearer access-1"
+    assert house.told == 2
+    assert house.script.grants == [{"grant_type": "client_credentials"}]
+    assert house.script.clients == [Client("hub", "secret")]
+
+
+@virtual_time(seeds=20)
+async def test_however_many_want_it_one_question_is_under_way(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    house.script.takes = 1
+    for _ in range(100):
+        house.source.want()
+    await passes(SECOND)
+    house.source.want()
+    await passes(2 * SECOND)
+    assert len(house.script.grants) == len(house.script.found) == 1
+
+
+@virtual_time()
+async def test_it_is_renewed_before_it_ends_and_nobody_goes_without(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    await wanted(house)
+    await passes(79 * SECOND)
+    assert house.source.header() == "Bearer access-1"
+    await passes(2 * SECOND)
+    assert house.source.header() == "Bearer access-2"
+    await passes(10_000 * SECOND)
+    assert len(house.script.grants) == 2 + 10_000 // 80
+
+
+@virtual_time()
+async def test_one_of_a_second_is_renewed_once_a_second_and_no_more(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    house.script.lasts = 1
+    await wanted(house)
+    await passes(100 * SECOND)
+    assert len(house.script.grants) <= 101
+
+
+@virtual_time()
+async def test_one_whose_time_is_not_told_lasts_an_hour(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    house.script.answers = [Tokens("a")]
+    await wanted(house)
+    await passes(2_879 * SECOND)
+    assert len(house.script.grants) == 1
+    await passes(2 * SECOND)
+    assert len(house.script.grants) == 2
+
+
+@virtual_time()
+async def test_a_token_is_not_shown_when_its_time_is_over(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    await wanted(house)
+    house.script.answers = [UpstreamUnavailable("down")] * 100
+    await passes(98 * SECOND)
+    assert house.source.header() == "Bearer access-1"
+    assert "no access token: down" in house.source.problem.problem
+    await passes(3 * SECOND)
+    assert house.source.header() == ""
+
+
+@virtual_time()
+async def test_a_renewal_that_failed_is_tried_again_while_there_is_time(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    await wanted(house)
+    house.script.answers = [UpstreamUnavailable("down")]
+    await passes(91 * SECOND)
+    assert house.source.header() == "Bearer access-3"
+    assert house.source.problem.problem == ""
+
+
+@virtual_time()
+async def test_after_a_failure_there_is_a_pause_and_who_wants_it_is_told_why(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    house.script.answers = [UpstreamUnavailable("down")]
+    await wanted(house)
+    assert house.source.problem.problem == "no access token: down"
+    told = house.told
+    for _ in range(50):
+        house.source.want()
+    assert house.told == told, "never from inside"
+    await settled()
+    assert (house.told, len(house.script.grants)) == (told + 50, 1)
+    await passes(10 * SECOND)
+    await wanted(house)
+    assert house.source.header() == "Bearer access-2"
+    assert len(house.script.found) == 2, "what was found out may have been out of date"
+
+
+# ---------------------------------------------------------------- refusals of the upstream
+
+
+@virtual_time()
+async def test_a_token_that_the_upstream_refused_is_not_shown_again(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    await wanted(house)
+    await passes(20 * SECOND)
+    house.source.refused("Bearer access-1", 'Bearer scope="x"')
+    assert house.source.header() == ""
+    assert house.source.problem.problem == ""
+    await wanted(house)
+    assert house.source.header() == "Bearer access-2"
+
+
+@virtual_time()
+async def test_word_of_an_earlier_token_takes_nothing_from_the_present_one(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    await wanted(house)
+    await passes(90 * SECOND)
+    for header in ("Bearer access-1", "", "Bearer x"):
+        house.source.refused(header, "")
+    assert house.source.header() == "Bearer access-2"
+
+
+@virtual_time()
+async def test_a_new_token_that_is_refused_too_is_not_followed_by_another_at_once(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    for _ in range(20):
+        await wanted(house)
+        house.source.refused(house.source.header(), "")
+    assert len(house.script.grants) == 1
+    assert "it refuses the token that it was just given" in house.source.problem.problem
+    await passes(10 * SECOND)
+    await wanted(house)
+    assert len(house.script.grants) == 2
+
+
+@virtual_time()
+async def test_a_token_with_more_scopes_is_asked_for_when_they_lack(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    house.script.server = structs.replace(house.script.server, scopes=("a",))
+    await wanted(house)
+    assert house.source.lacks('Bearer error="insufficient_scope", scope="b"')
+    assert house.source.header() == ""
+    assert not house.source.lacks('Bearer error="insufficient_scope", scope="b"')
+    await wanted(house)
+    assert house.source.header() == "Bearer access-2"
+    assert [grant["scope"] for grant in house.script.grants] == ["a", "a b"]
+    assert not house.source.lacks('Bearer error="insufficient_scope", scope="a b"')
+
+
+@virtual_time()
+async def test_scopes_that_are_not_to_be_had_cost_one_question(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    house.script.server = structs.replace(house.script.server, scopes=("a",))
+    await wanted(house)
+    house.script.answers = [refused("invalid_scope")]
+    assert house.source.lacks('Bearer scope="b"')
+    await wanted(house)
+    await passes(10 * SECOND)
+    await wanted(house)
+    assert house.source.header() == "Bearer access-3"
+    assert house.script.grants[-1]["scope"] == "a"
+    assert not house.source.lacks('Bearer scope="b"')
+
+
+@virtual_time()
+async def test_the_operators_scopes_are_not_gone_beyond(monkeypatch):
+    house = TokenHouse(monkeypatch, structs.replace(MACHINE, scopes=("a",)))
+    assert not house.source.lacks('Bearer scope="b"'), "there is no token"
+    await wanted(house)
+    assert not house.source.lacks('Bearer scope="b"')
+    assert house.source.header() == "Bearer access-1"
+
+
+@virtual_time()
+async def test_a_person_is_asked_for_more_scopes_at_the_next_sign_in(monkeypatch):
+    house = TokenHouse(monkeypatch, PERSON)
+    house.script.server = structs.replace(house.script.server, scopes=("a",))
+    await house.sign_in()
+    assert not house.source.lacks('Bearer error="insufficient_scope", scope="b"')
+    assert house.source.header() == "Bearer access-1"
+    address = await house.logins.begin("git", BACK)
+    assert parse_qs(urlsplit(address).query)["scope"] == ["a b"]
+
+
+# ---------------------------------------------------------------- a person signs in
+
+
+@virtual_time()
+async def test_a_person_signs_in_once_and_it_is_renewed_by_itself(monkeypatch):
+    house = TokenHouse(monkeypatch, PERSON)
+    await wanted(house)
+    assert house.source.problem.problem == "no access token: nobody is signed in"
+    assert house.source.problem.hint == "Run `agenthub login git`."
+    assert house.logins.state("git") == SignInState(False, house.source.problem.problem)
+    assert await house.sign_in() == "git"
+    assert house.source.header() == "Bearer access-1"
+    assert house.logins.state("git") == SignInState(False, "")
+    await passes(81 * SECOND)
+    assert house.source.header() == "Bearer access-2"
+    assert house.script.grants[1] == {"grant_type": "refresh_token", "refresh_token": "refresh-1"}
+    assert house.script.clients == [Client("client-1")] * 2
+
+
+@virtual_time()
+async def test_the_code_is_bound_to_the_hub_by_pkce(monkeypatch):
+    house = TokenHouse(monkeypatch, PERSON)
+    address = await house.logins.begin("git", BACK)
+    asked = {key: values[0] for key, values in parse_qs(urlsplit(address).query).items()}
+    await house.logins.finish({"state": asked["state"], "code": "c"})
+    grant = house.script.grants[0]
+    digest = hashlib.sha256(grant["code_verifier"].encode()).digest()
+    assert asked["code_challenge"] == urlsafe_b64encode(digest).rstrip(b"=").decode()
+    assert asked["code_challenge_method"] == "S256"
+    assert len(grant["code_verifier"]) >= 43
+    assert (grant["code"], grant["redirect_uri"]) == ("c", BACK)
+    assert grant["code_verifier"] not in address
+
+
+@virtual_time()
+async def test_a_refresh_token_that_is_not_replaced_stays(monkeypatch):
+    house = await signed_in(monkeypatch)
+    house.script.answers = [Tokens("a", "", 100), Tokens("b", "", 100)]
+    await passes(161 * SECOND)
+    assert [g.get("refresh_token") for g in house.script.grants] == [None] + ["refresh-1"] * 2
+
+
+@virtual_time()
+async def test_a_state_is_good_once(monkeypatch):
+    house = TokenHouse(monkeypatch, PERSON)
+    address = await house.logins.begin("git", BACK)
+    state = parse_qs(urlsplit(address).query)["state"][0]
+    await house.logins.finish({"state": state, "code": "c"})
+    for wrong in (state, "", "x", "ä"):
+        with pytest.raises(InvalidParams, match="No sign-in waits"):
+            await house.logins.finish({"state": wrong, "code": "c"})
+    assert len(house.script.grants) == 1
+
+
+@virtual_time()
+async def test_a_new_sign_in_ends_the_one_before(monkeypatch):
+    house = TokenHouse(monkeypatch, PERSON)
+    states = []
+    for _ in range(2):
+        address = await house.logins.begin("git", BACK)
+        states.append(parse_qs(urlsplit(address).query)["state"][0])
+    with pytest.raises(InvalidParams):
+        await house.logins.finish({"state": states[0], "code": "c"})
+    await house.logins.finish({"state": states[1], "code": "c"})
+    assert house.script.registered == [BACK], "the hub registers once"
+
+
+@virtual_time()
+async def test_a_person_has_ten_minutes(monkeypatch):
+    house = TokenHouse(monkeypatch, PERSON)
+    address = await house.logins.begin("git", BACK)
+    assert house.logins.state("git").waits
+    await passes(600 * SECOND + 1)
+    assert not house.logins.state("git").waits
+    state = parse_qs(urlsplit(address).query)["state"][0]
+    with pytest.raises(InvalidParams, match="took too long"):
+        await house.logins.finish({"state": state, "code": "c"})
+    assert house.script.grants == []
+
+
+@pytest.mark.parametrize(
+    ("names_itself", "answer", "good"),
+    [
+        (True, {"iss": ISSUER}, True),
+        (True, {}, False),
+        (True, {"iss": f"{ISSUER}/"}, False),
+        (False, {}, True),
+        (False, {"iss": "https://evil.test"}, False),
+        (False, {"error": "access_denied"}, False),
+        (False, {"code": ""}, False),
+        (False, {"code": "c" * 5_000}, False),
+    ],
+)
+def test_the_answer_is_of_the_server_that_was_asked_and_holds_a_code(
+    monkeypatch, names_itself, answer, good
+):
+    """RFC 9207: else one authorization server could get another one's code."""
+
+    @virtual_time()
+    async def test():
+        house = TokenHouse(monkeypatch, PERSON)
+        house.script.server = structs.replace(house.script.server, names_itself=names_itself)
+        if good:
+            assert await house.sign_in(**answer) == "git"
+            return
+        with pytest.raises(InvalidParams):
+            await house.sign_in(**answer)
+        assert house.script.grants == []
+        assert "the sign-in failed" in house.logins.state("git").problem
+
+    test()
+
+
+@virtual_time()
+async def test_while_the_code_is_exchanged_the_sign_in_still_waits(monkeypatch):
+    house = TokenHouse(monkeypatch, PERSON)
+    house.script.takes = 1
+    task = house.tasks.start(house.sign_in(), "sign in")
+    await passes(3 * SECOND // 2)
+    assert house.logins.state("git") == SignInState(True, "there is no access token yet")
+    await task
+    assert house.logins.state("git") == SignInState(False, "")
+
+
+@virtual_time()
+async def test_a_sign_in_that_is_taken_back_is_told_of_in_clear_words(monkeypatch):
+    house = await signed_in(monkeypatch)
+    house.script.answers = [refused("invalid_grant")]
+    await passes(85 * SECOND)
+    assert house.source.header() == "Bearer access-1", "it is good for its time"
+    assert house.source.problem.hint == "Run `agenthub login git`."
+    await passes(20 * SECOND)
+    assert house.source.header() == ""
+    assert house.source.problem.problem == "no access token: nobody is signed in"
+    assert len(house.script.grants) == 2, "a dead refresh token is sent once"
+    await house.sign_in()
+    assert house.script.registered == [BACK], "its registration is as good as before"
+
+
+@virtual_time()
+async def test_a_registration_that_is_gone_is_made_anew(monkeypatch):
+    house = await signed_in(monkeypatch)
+    house.script.answers = [refused("invalid_client")]
+    await passes(85 * SECOND)
+    await house.sign_in()
+    assert house.script.registered == [BACK] * 2
+    assert house.script.clients[-1] == Client("client-2")
+
+
+@virtual_time()
+async def test_a_hub_at_another_address_registers_with_that(monkeypatch):
+    house = await signed_in(monkeypatch)
+    await house.logins.begin("git", "https://hub.example.com/oauth/callback")
+    assert len(house.script.registered) == 2
+    await passes(81 * SECOND)
+    assert house.script.clients[-1] == Client("client-1"), "until the new one signed in"
+
+
+@virtual_time()
+async def test_who_is_in_the_settings_is_not_registered(monkeypatch):
+    house = await signed_in(monkeypatch, OAuth(client_id="mine"))
+    assert house.script.registered == []
+    assert house.script.clients == [Client("mine")]
+
+
+@virtual_time()
+async def test_a_machine_needs_no_person(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    with pytest.raises(InvalidParams, match="needs no person"):
+        await house.logins.begin("git", BACK)
+
+
+@virtual_time(seeds=20)
+async def test_a_renewal_that_was_under_way_takes_nothing_from_a_new_sign_in(monkeypatch):
+    for late in (refused("invalid_grant"), None):
+        house = await signed_in(monkeypatch)
+        await passes(79 * SECOND)
+        house.script.takes, house.script.answers = 5, [late]
+        await passes(2 * SECOND)
+        assert len(house.script.grants) == 2
+        house.script.takes = 0
+        await house.sign_in()
+        assert house.source.header() == "Bearer access-3"
+        await passes(10 * SECOND)
+        assert house.source.header() == "Bearer access-3"
+        assert house.source.problem.problem == ""
+        house.source.close()
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+@virtual_time()
+async def test_a_restart_needs_no_new_sign_in(monkeypatch):
+    house = await signed_in(monkeypatch)
+    again = house.restarted(PERSON)
+    assert again.source.header() == "Bearer access-1"
+    await passes(81 * SECOND)
+    assert again.script.grants == [{"grant_type": "refresh_token", "refresh_token": "refresh-1"}]
+    await passes(1_000 * SECOND)
+    late = again.restarted(PERSON)
+    late.clock.wall_step = 1_000 * SECOND
+    assert late.source.header() == ""
+    await wanted(late)
+    assert late.source.header()
+
+
+@virtual_time()
+async def test_another_issuer_never_gets_the_refresh_token(monkeypatch):
+    house = await signed_in(monkeypatch)
+    again = house.restarted(PERSON)
+    again.script.server = structs.replace(again.script.server, issuer="https://evil.test")
+    await passes(300 * SECOND)
+    assert again.script.grants == []
+    assert again.source.problem.problem == "no access token: nobody is signed in"
+    await again.logins.begin("git", BACK)
+    assert again.script.registered == [BACK], "nor the client that the other one knows"
+
+
+@pytest.mark.parametrize(
+    "change", [{"issuer": "https://other.test"}, {"client_id": "x"}, {"scopes": ("x",)}]
+)
+def test_what_was_got_for_other_settings_is_gone_for_good(monkeypatch, change):
+    @virtual_time()
+    async def test():
+        house = await signed_in(monkeypatch)
+        again = house.restarted(structs.replace(PERSON, **change))
+        assert again.source.header() == ""
+        await settled()
+        assert again.store.secrets.keys() == {"key-hmac", "session"}
+        assert again.restarted(PERSON).source.header() == ""
+
+    test()
+
+
+@virtual_time()
+async def test_a_new_secret_of_the_same_client_changes_nothing_else(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    await wanted(house)
+    source = house.add(structs.replace(MACHINE, client_secret="another"))
+    assert source is not house.source
+    assert source.header() == "Bearer access-1"
+    assert house.source.header() == ""
+
+
+@virtual_time()
+async def test_what_comes_for_one_that_is_closed_is_thrown_away(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    house.script.takes = 1
+    house.source.want()
+    await passes(SECOND)
+    house.source.close()
+    await passes(5 * SECOND)
+    assert house.source.header() == ""
+    assert "oauth:git" not in house.store.secrets
+    house.source.want()
+    await passes(5 * SECOND)
+    assert len(house.script.grants) == 1
+
+
+@virtual_time()
+async def test_a_token_that_cannot_be_kept_is_used_all_the_same(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    house.store.broken = True
+    await wanted(house)
+    assert house.source.header() == "Bearer access-1"
+    assert house.source.problem.problem.startswith("no access token: ")
+
+
+@virtual_time()
+async def test_a_key_that_cannot_be_used_is_told_of_and_harms_nobody_else(monkeypatch):
+    house = await signed_in(monkeypatch)
+
+    def key():
+        raise StorageFailed("Other users may read vault-key")
+
+    vault = Vault(dict(house.store.secrets), house.store, key)
+    source = TokenSource("git", URL, PERSON, vault, house.clock, house.tasks)
+    assert "Other users may read vault-key" in source.problem.problem
+    assert not source.is_empty, "what is kept may be good when the key is"
+    odd = Vault({}, house.store, lambda: b"k" * 32)
+    await odd.write("git", source._place, {"registration": 7})
+    assert TokenSource("git", URL, PERSON, odd, house.clock, house.tasks).is_empty
+
+
+@virtual_time()
+async def test_nothing_that_is_told_holds_a_secret(monkeypatch):
+    house = await signed_in(monkeypatch)
+    house.script.answers = [refused("invalid_grant")]
+    await passes(200 * SECOND)
+    told = repr((house.source.problem, house.logins.state("git")))
+    with pytest.raises(HubError) as caught:
+        await house.sign_in(error="access_denied", code="the-code")
+    told += str(caught.value)
+    assert not [word for word in ("access-1", "refresh-1", "the-code") if word in told]
