@@ -178,6 +178,18 @@ def test_arguments_are_held_against_the_schema():
     assert facts.problem_with({"a": 2}) is None
 
 
+def test_an_argument_that_is_null_may_be_left_out():
+    """Many clients write null for it, and many servers take that; what is required is not null."""
+    schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}
+    facts = ToolFacts(tool("x", {**schema, "required": ["a"]}), None)
+    assert facts.problem_with({"a": "1", "b": None}) is None
+    assert "required" in facts.problem_with({"a": None})
+    assert facts.problem_with({"a": "1", "b": 7})
+    assert facts.problem_with([None])
+    nulls = {"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"]}
+    assert ToolFacts(tool("x", nulls), None).problem_with({"a": None}) is None
+
+
 def test_headers_are_taken_from_the_schema():
     schema = {"type": "object", "properties": {"t": {"type": "string", "x-mcp-header": "Tenant"}}}
     assert list(ToolFacts(tool("x", schema), None).headers) == ["mcp-param-tenant"]

@@ -159,7 +159,13 @@ class ToolFacts:
         """Why these arguments do not fit the schema; None if they do."""
         if self._validator is None:
             self._validator = schema.compile_schema(self._schema)
-        return self._validator.check(arguments)
+        problem = self._validator.check(arguments)
+        if problem and isinstance(arguments, dict):
+            # Many clients write null for what they leave out, and many servers take it so.
+            given = {key: value for key, value in arguments.items() if value is not None}  # pyright: ignore[reportUnknownVariableType]
+            if len(given) < len(arguments):  # pyright: ignore[reportUnknownArgumentType]
+                return self._validator.check(given)
+        return problem
 
 
 def _heard(tool: Mapping[str, Any], pin: Pin | None) -> Mapping[str, Any]:

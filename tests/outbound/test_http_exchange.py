@@ -1,7 +1,7 @@
 """What counts as the answer to a request, and what an answer may not be."""
 
 import pytest
-from support.http_servers import FaultServer, HttpHouse, Peer, Request, ask, modern
+from support.http_servers import DISCOVERED, FaultServer, HttpHouse, Peer, Request, ask, modern
 from support.stdio_hub import text_of
 
 from agenthub.domain.outcome import Ending, Written
@@ -205,7 +205,7 @@ async def test_an_answer_before_the_request_was_read_is_the_answer():
     """Whoever says 413 reads no further: the connection is of no use after that."""
 
     async def script(request: Request, peer: Peer):
-        await peer.result(request, {"capabilities": {}})
+        await peer.result(request, DISCOVERED)
         head = await peer.reader.readuntil(b"\r\n\r\n")
         assert b"tools/call" in head
         await peer.answer(413)

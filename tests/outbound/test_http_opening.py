@@ -8,7 +8,10 @@ from agenthub.domain.outcome import Ending, Reply, Written
 from agenthub.outbound.http_opening import Failed, Opening, Step
 from agenthub.outbound.stdio_opening import Opened
 
-DISCOVERED = Reply(Ending.RESULT, result=b'{"capabilities":{"tools":{}},"instructions":"hi"}')
+DISCOVERED = Reply(
+    Ending.RESULT,
+    result=b'{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"instructions":"hi"}',
+)
 INITIALIZED = Reply(Ending.RESULT, result=b'{"protocolVersion":"2025-06-18","capabilities":{}}')
 ACCEPTED = Reply(Ending.STATUS, status=202)
 
@@ -26,6 +29,15 @@ def status(number: int) -> Reply:
 
 def discover() -> Opening:
     return Opening(initialize_first=False)
+
+
+def test_a_result_that_names_no_version_is_none_of_a_modern_server():
+    """As a server gives that answers whatever it is asked."""
+    empty = Reply(Ending.RESULT, result=b"{}")
+    opening = discover()
+    assert opening.answered(empty, {}) is Step.INITIALIZE
+    failed = opening.answered(error(-32601), {})
+    assert "discover: it names no version" in failed.diagnosis.problem
 
 
 def test_a_result_is_modern():

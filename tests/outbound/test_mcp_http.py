@@ -9,6 +9,7 @@ import uvloop
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from support.http_servers import (
+    DISCOVERED,
     MODERN,
     FaultServer,
     HttpHouse,
@@ -382,7 +383,7 @@ def test_it_works_the_same_on_uvloop():
 def test_a_part_that_left_is_known_on_uvloop_too():
     async def main():
         async def script(request: Request, peer: Peer):
-            await peer.result(request, {"capabilities": {}})
+            await peer.result(request, DISCOVERED)
             await peer.reader.readexactly(1_000)
             peer.reset()
 

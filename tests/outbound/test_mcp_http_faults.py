@@ -7,6 +7,7 @@ import time
 
 import pytest
 from support.http_servers import (
+    DISCOVERED,
     FaultServer,
     HttpHouse,
     Legacy,
@@ -585,7 +586,7 @@ async def test_a_request_that_left_is_not_sent_again_when_its_idle_connection_di
 
 async def test_a_request_of_which_a_part_left_says_so():
     async def script(request: Request, peer: Peer):
-        await peer.result(request, {"capabilities": {}})
+        await peer.result(request, DISCOVERED)
         await peer.reader.readexactly(1_000)
         peer.reset()
 

@@ -100,7 +100,15 @@ def test_initialize_first_falls_back_to_discover():
     data = one.answered(error(1, -32601))
     assert isinstance(data, bytes)
     assert method(data) == "server/discover"
-    assert isinstance(one.answered(answer(2, result={})), Opened)
+    modern = {"supportedVersions": ["2026-07-28"]}
+    assert isinstance(one.answered(answer(2, result=modern)), Opened)
+
+
+def test_a_server_that_answers_whatever_it_is_asked_is_initialized():
+    one = opening()
+    one.begin()
+    assert method(one.answered(answer(1, result={}))) == "initialize"
+    assert one.answered(answer(2, result=INITIALIZED)).era is Era.LEGACY
 
 
 def test_after_silence_of_initialize_discover_is_tried():

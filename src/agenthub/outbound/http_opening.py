@@ -79,7 +79,8 @@ class Opening:
             return self._after_initialized(reply, headers)
         if reply.ending is Ending.RESULT:
             try:
-                return self._accepted(reply, headers)
+                if (accepted := self._accepted(reply, headers)) is not None:
+                    return accepted
             except msgspec.DecodeError as wrong:
                 return _unfit(f"its first answer has the wrong shape: {wrong}"[:300])
         if self.step is Step.DISCOVER and (verdict := _recognised(reply)) is not None:
@@ -97,9 +98,11 @@ class Opening:
     def _no_verdict(reply: Reply) -> bool:
         if reply.ending in {Ending.ERROR, Ending.STATUS}:
             return says_nothing_of_era(reply.status) or 300 <= reply.status < 400
-        return reply.ending is not Ending.PROTOCOL
+        return reply.ending not in {Ending.PROTOCOL, Ending.RESULT}
 
-    def _accepted(self, reply: Reply, headers: Mapping[bytes, bytes]) -> Opened | Failed | Step:
+    def _accepted(
+        self, reply: Reply, headers: Mapping[bytes, bytes]
+    ) -> Opened | Failed | Step | None:
         if self.step is Step.DISCOVER:
             return discovered(reply.result)
         self._opened = initialized(reply.result)
@@ -169,7 +172,7 @@ def unreached(diagnosis: Diagnosis) -> Failed:
 
 
 def _how(step: Step, reply: Reply) -> str:
-    said = reply.detail
+    said = reply.detail or "it names no version"
     if reply.ending is Ending.ERROR:
         error = wire.error_head(Raw(reply.error))
         said = (error.message if error else "") or str(reply.code)

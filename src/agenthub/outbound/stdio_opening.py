@@ -45,6 +45,7 @@ class Unfit(Struct, frozen=True):
 
 
 class _Discovered(Struct, frozen=True):
+    versions: tuple[str, ...] = field(name="supportedVersions", default=())
     capabilities: Raw = Raw(b"{}")
     instructions: str | None = None
     meta: dict[str, Raw] = field(name="_meta", default_factory=dict[str, Raw])
@@ -61,9 +62,13 @@ class _Supported(Struct, frozen=True):
     supported: tuple[str, ...] = ()
 
 
-def discovered(result: bytes | Raw) -> Opened:
-    """What a modern server says of itself. Raises msgspec.DecodeError."""
+def discovered(result: bytes | Raw) -> Opened | None:
+    """What a modern server says of itself; None: it names no version, as one of the old era that
+    answers whatever it is asked. Raises msgspec.DecodeError.
+    """
     found = msgspec.json.decode(result, type=_Discovered)
+    if not found.versions:
+        return None
     return Opened(
         Era.MODERN,
         MODERN,
@@ -144,8 +149,8 @@ class Opening:
         return initialize(self._initialize_id, self._declared)
 
     def _discovered(self, message: Message) -> Opened | Unfit | bytes | None:
-        if message.result:
-            return discovered(message.result)
+        if message.result and (opened := discovered(message.result)):
+            return opened
         error = error_head(message.error)
         if error is not None and error.code == UNSUPPORTED_VERSION:
             verdict = unsupported(error.data)

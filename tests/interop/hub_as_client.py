@@ -1,0 +1,81 @@
+"""The command that the conformance suite starts as a client: the hub, in front of its server.
+
+    python hub_as_client.py URL
+
+A client of the official SDK, in the era of the scenario, does through the hub all that the server
+offers: what the suite then sees at its server is the hub's.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import mcp_types as types
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+from support.interop_clients import LEGACY
+from support.real_hub import RealHub
+
+CONTEXT = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
+MODE = "legacy" if os.environ["MCP_CONFORMANCE_PROTOCOL_VERSION"] <= LEGACY else "auto"
+SAMPLES = {"string": "x", "number": 1, "integer": 1, "boolean": True, "object": {}, "array": []}
+
+
+async def accept(context: object, params: Any) -> types.ElicitResult:
+    """As a person who changes nothing in a form, and ticks the box."""
+    fields = params.requested_schema["properties"]
+    filled = {name: one.get("default", SAMPLES[one["type"]]) for name, one in fields.items()}
+    return types.ElicitResult(action="accept", content=filled)
+
+
+def arguments(tool: types.Tool, schemas: list[dict[str, Any]]) -> dict[str, Any]:
+    """Some that fit; a tool that takes a schema is given that of the first tool."""
+    wanted = tool.input_schema
+    fields = wanted.get("properties", {})
+    given = {name: SAMPLES[fields[name]["type"]] for name in wanted.get("required", ())}
+    return {**given, **({"schema": schemas[0]} if "schema" in given else {})}
+
+
+async def drive(url: str) -> None:
+    async with Client(url, mode=MODE, elicitation_callback=accept) as client:
+        can = client.server_capabilities
+        if can.tools is not None:
+            await call_all(client)
+        if can.resources is not None:
+            for resource in (await client.list_resources()).resources:
+                await client.read_resource(resource.uri)
+        if can.prompts is not None:
+            for prompt in (await client.list_prompts()).prompts:
+                await client.get_prompt(prompt.name)
+
+
+async def call_all(client: Client) -> None:
+    tools = (await client.list_tools()).tools
+    wanted = CONTEXT.get("toolCalls")
+    if wanted is None:
+        schemas = [one.input_schema for one in tools]
+        wanted = [{"name": one.name, "arguments": arguments(one, schemas)} for one in tools]
+    for call in wanted:
+        with suppress(MCPError):  # What the hub finds unfit the server need not see.
+            await client.call_tool(call["name"], call["arguments"])
+
+
+def main() -> None:
+    (url,) = sys.argv[1:]
+    with (
+        tempfile.TemporaryDirectory() as home,
+        RealHub(Path(home), AGENTHUB__AUTH__ANONYMOUS_LOOPBACK="true") as hub,
+    ):
+        hub.command("add", "suite", "--url", url, "--no-limit")
+        hub.ready("suite")
+        asyncio.run(drive(f"{hub.url}/mcp/suite"))
+
+
+main()
