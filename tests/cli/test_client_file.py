@@ -1,6 +1,6 @@
 import pytest
 
-from agenthub.cli.client_file import ITSELF, SSE, Surroundings, servers_of
+from agenthub.cli.client_file import ITSELF, Surroundings, servers_of
 from agenthub.cli.ending import Failed
 
 AROUND = Surroundings({"TOKEN": "canary", "DIR": "/data"}, "/home/me")
@@ -94,7 +94,6 @@ def test_names_that_become_the_same_get_numbers():
         ({"command": ""}, "neither a command nor an address"),
         ({"type": "http", "command": "x"}, "neither"),
         ({"type": "stdio", "url": "http://x/"}, "neither"),
-        ({"type": "sse", "url": "http://x/sse"}, SSE),
         ({"type": "ws", "url": "ws://x/"}, "the hub knows no type 'ws'"),
         ({"command": "x", "url": "http://x/"}, "both"),
         ({"url": 5}, "its address is not text"),
@@ -221,8 +220,8 @@ def test_what_is_not_taken_over_is_told():
     assert found.notes == ("not taken over: envFile, includeTools",)
 
 
-def test_an_address_that_looks_like_the_older_transport_is_told():
-    assert "older HTTP+SSE" in read({"url": "http://x/sse"}).notes[0]
+def test_an_older_transport_is_an_address_like_others():
+    assert record({"type": "sse", "url": "http://x/sse"}) == {"url": "http://x/sse"}
 
 
 def test_a_variable_for_what_an_editor_asks_begins_with_a_letter():

@@ -10,6 +10,7 @@ SERVERS = {
         "git": {"command": "uvx", "args": ["mcp-server-git"], "env": {"TOKEN": "canary"}},
         "docs": {"url": "https://docs.test/mcp?key=canary"},
         "old": {"type": "sse", "url": "http://old.test/sse"},
+        "odd": {"type": "ws", "url": "ws://odd.test/"},
         "bad": {"command": "x", "env": {"LD_PRELOAD": "/x.so"}},
         "off": {"command": "y", "disabled": True},
     }
@@ -45,7 +46,8 @@ def test_what_it_will_add_is_shown_and_a_dry_run_adds_nothing(cli, hub, file, mo
     lines = {line.split()[0]: line for line in ended.out.splitlines()}
     assert lines["git"].split()[1:] == ["would", "add", "uvx", "mcp-server-git"]
     assert "would add   https://docs.test/mcp?key=••••" in lines["docs"]
-    assert "unreadable  it speaks HTTP+SSE" in lines["old"]
+    assert "would add   http://old.test/sse" in lines["old"]
+    assert "unreadable  the hub knows no type 'ws'" in lines["odd"]
     assert "unreadable  env.LD_PRELOAD: it would load" in lines["bad"]
     assert "off: switched off there, so here too." in ended.err
     assert set(hub.catalog.all) == {"calculator", "other"}
@@ -61,12 +63,12 @@ def test_each_server_is_added_looked_at_and_told_of(cli, hub, file, finds, modul
     assert "git: added. ok: 2 tools" in said
     assert "docs: added. sick: port refused." in said
     assert "off: added, off." in said
-    assert said[-1] == "3 of 5 servers added."
+    assert said[-1] == "4 of 6 servers added."
     assert hub.catalog.all["git"].endpoint == Endpoint(
         "git", command=("uvx", "mcp-server-git"), env={"TOKEN": "canary"}
     )
-    assert sorted(hub.catalog.tested) == [("docs", 5), ("git", 5)]
-    assert module.opened[0][1] == ["git", "docs", "old", "bad", "off"]
+    assert sorted(hub.catalog.tested) == [("docs", 5), ("git", 5), ("old", 5)]
+    assert module.opened[0][1] == ["git", "docs", "old", "odd", "bad", "off"]
     assert file.read_bytes() == before
 
 
@@ -78,7 +80,8 @@ def test_secrets_are_not_shown(cli, file, finds):
 def test_json_shows_no_secret_either(cli, file, finds):
     dry = cli("import", file, "--dry-run", "--json")
     assert statuses(dry) == {
-        "git": "would-add", "docs": "would-add", "old": "unreadable", "bad": "unreadable",
+        "git": "would-add", "docs": "would-add", "old": "would-add", "odd": "unreadable",
+        "bad": "unreadable",
         "off": "would-add",
     }  # fmt: skip
     done = cli("import", file, "--json")

@@ -6,8 +6,8 @@ from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Written
 from agenthub.domain.span import SECOND
 from agenthub.outbound import mcp_message as wire
-from agenthub.outbound.child import Letter
 from agenthub.outbound.flood import MINUTE, PAGE_BYTES, PER_ANSWER, UNWANTED, WORDS, Tally
+from agenthub.outbound.pipe import Letter
 from agenthub.outbound.stdio_opening import Opened
 from agenthub.outbound.stdio_traffic import LATE_MAX, StdioAttempt, Traffic
 

@@ -12,9 +12,10 @@ import pytest
 from support.python_env import python_env
 from support.stdio_hub import RealClock, alive, processes, until
 
-from agenthub.outbound.child import Ended, Letter, Order
+from agenthub.outbound.child import Order
 from agenthub.outbound.child_output import Overlong
-from agenthub.outbound.nursery import NotStarted, Nursery, child_env, find_program
+from agenthub.outbound.nursery import Nursery, child_env, find_program
+from agenthub.outbound.pipe import Ended, Letter, NotStarted
 
 
 async def hub(*paths: Path) -> asyncio.subprocess.Process:

@@ -61,12 +61,12 @@ async def test_a_legacy_server_is_initialized():
 async def test_a_server_that_ignores_discover_is_initialized_after_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("agenthub.outbound.mcp_stdio.SILENCE", SECOND // 5)
+    monkeypatch.setattr("agenthub.outbound.mcp_pipe.SILENCE", SECOND // 5)
     async with House(server("mute")) as house:
         house.upstream.start()
         assert text_of(await house.call("echo", text="hi")) == "hi"
         assert house.upstream.state.era is Era.LEGACY
-        monkeypatch.setattr("agenthub.outbound.mcp_stdio.SILENCE", 60 * SECOND)
+        monkeypatch.setattr("agenthub.outbound.mcp_pipe.SILENCE", 60 * SECOND)
         os.kill(house.pid, signal.SIGKILL)
         await house.watcher.until("connected", 2)
 
@@ -78,7 +78,7 @@ async def test_a_server_that_dies_of_discover_is_started_with_initialize(tmp_pat
         assert text_of(await house.call("echo", text="hi")) == "hi"
         assert path.read_text().count("start") == 2
         assert house.watcher.heard == [("connected",)]
-        house.upstream._child.kill("on purpose")
+        house.upstream._pipe.kill("on purpose")
         await house.watcher.until("connected", 2)
         assert path.read_text().count("start") == 3, "the verdict is remembered"
 

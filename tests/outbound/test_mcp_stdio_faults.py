@@ -155,7 +155,7 @@ async def test_f21_what_it_was_ended_for_is_not_shown_for_ever(monkeypatch: pyte
         house.begin("x", kind="notes")
         await house.watcher.until("connected", 2)
         assert house.upstream.state.problem
-        monkeypatch.setattr("agenthub.outbound.mcp_stdio.MINUTE", SECOND // 100)
+        monkeypatch.setattr("agenthub.outbound.mcp_pipe.MINUTE", SECOND // 100)
         await until(lambda: not house.upstream.state.problem)
 
 

@@ -168,7 +168,7 @@ class Private:
     def make(self, watcher, declared):
         one = self.house
         made = House(one.endpoint.command, declared=declared).upstream
-        made._watcher, made._nursery = watcher, one.nursery
+        made._watcher, made._way._nursery = watcher, one.nursery
         return made
 
     async def __aenter__(self):

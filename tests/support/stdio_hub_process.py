@@ -10,7 +10,7 @@ async def main() -> None:
     houses = [House(server("family"), {"PIDS": path}) for path in sys.argv[1:]]
     nursery = houses[0].nursery
     for house in houses:
-        house.upstream._nursery = nursery  # one guardian for all
+        house.upstream._way._nursery = nursery  # one guardian for all
         house.upstream.start()
     print("started", flush=True)
     for house in houses:

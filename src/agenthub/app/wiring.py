@@ -27,7 +27,9 @@ from agenthub.outbound.http_connection import HttpLimits
 from agenthub.outbound.issuer import Issuer
 from agenthub.outbound.logins import Logins
 from agenthub.outbound.mcp_http import HttpUpstream
+from agenthub.outbound.mcp_sse import SseUpstream
 from agenthub.outbound.mcp_stdio import StdioUpstream
+from agenthub.outbound.mcp_url import Found, UrlUpstream
 from agenthub.outbound.nursery import Nursery
 from agenthub.outbound.private_sessions import PrivateSessions
 from agenthub.outbound.store import DatabaseStore, open_store
@@ -186,13 +188,19 @@ def connector(
 
     def connect(endpoint: Endpoint, watcher: UpstreamWatcher) -> Upstream:
         filled = resolve(endpoint, os.environ)
-        tokens = logins.source_of(filled)
+        tokens, found = logins.source_of(filled), Found()
 
         def make(hears: UpstreamWatcher, declared: bytes) -> Upstream:
             if filled.command:
                 one = filled if declared == NOBODY else patient(filled)
                 return StdioUpstream(one, hears, clock, limits, nursery, declared)
-            return HttpUpstream(filled, hears, clock, tasks, bounds, declared, tokens)
+            return UrlUpstream(
+                lambda watches: HttpUpstream(
+                    filled, watches, clock, tasks, bounds, declared, tokens
+                ),
+                lambda watches: SseUpstream(filled, watches, clock, tasks, bounds, declared),
+                hears, found, tasks,
+            )  # fmt: skip
 
         return PrivateSessions(make, watcher, clock, tasks, filled.sessions_max)
 

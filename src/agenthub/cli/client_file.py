@@ -26,16 +26,13 @@ SECTIONS: Final = (
     ("mcp",),
 )  # fmt: skip
 STDIO: Final = frozenset({"stdio", "local"})
-HTTP: Final = frozenset({"http", "streamablehttp", "remote"})
+HTTP: Final = frozenset({"http", "streamablehttp", "remote", "sse"})
+"""Which of the transports over HTTP a server speaks, the hub finds out."""
 TELLING: Final = (
     "envFile", "oauth", "auth", "includeTools", "excludeTools", "disabledTools", "enabled_tools",
     "disabled_tools", "sandbox",
 )  # fmt: skip
 """Keys that mean something to their client which the hub does not take over, and says so."""
-SSE: Final = (
-    "it speaks HTTP+SSE of 2024-11-05, which the hub will learn with its next release; if the"
-    " server has a Streamable HTTP address, add that"
-)
 ITSELF: Final = "it is the hub itself, which would call itself without end"
 
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
@@ -173,8 +170,6 @@ class _Reader:
         command = facts.get("command")
         url = next((facts[k] for k in ("httpUrl", "serverUrl", "url") if facts.get(k)), None)
         kind = self._kind(facts)
-        if kind == "sse":
-            raise Unreadable(SSE)
         if kind and kind not in STDIO | HTTP:
             raise Unreadable(f"the hub knows no type {str(facts.get('type'))[:40]!r}")
         if command and url and not kind:
@@ -201,8 +196,6 @@ class _Reader:
             headers["Authorization"] = f"Bearer ${{{token}}}"
         if headers:
             made["headers"] = {key: self._kept(key, value) for key, value in headers.items()}
-        if re.search(r"/sse/?$", url):
-            self.notes.append("its address looks like the older HTTP+SSE, which may not answer")
         return made
 
     def _process(self, facts: Json) -> Json:

@@ -11,14 +11,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 from msgspec import Struct
 
-from agenthub.domain.outcome import Written
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.outbound.child_output import LineSplitter, Overlong, StderrRing
-from agenthub.outbound.diagnosis import Diagnosis, not_started
+from agenthub.outbound.diagnosis import not_started
+from agenthub.outbound.pipe import Ended, Letter, PipeOwner
 from agenthub.ports import Clock, Timer
 
 CHUNK_BYTES = 65_536
@@ -32,6 +31,7 @@ SKIPPED_BYTES = 64 * 1024 * 1024
 STDERR_WINDOW = 50 * MILLISECOND
 STDERR_BYTES = 4 * 1024 * 1024
 """Read in one window, 80 MB/s; more has to wait for the next one (F22)."""
+LIFE_SPAN: Nanoseconds = SECOND
 DRAIN = 50 * MILLISECOND
 """After the end of the process, or of its stdout: for the other one to follow."""
 
@@ -49,60 +49,24 @@ class Order(Struct, frozen=True):
     """Blotted out of stderr."""
 
 
-class Letter:
-    """A message for a child's stdin, and how much of it is written."""
-
-    __slots__ = ("data", "sent", "size")
-
-    def __init__(self) -> None:
-        self.data = b""
-        """Empty once it is written."""
-        self.size = self.sent = 0
-
-    @property
-    def written(self) -> Written:
-        if not self.sent:
-            return Written.NONE
-        return Written.PARTIAL if self.sent < self.size else Written.ALL
-
-
-class Ended(Struct, frozen=True):
-    """How a child ended: by itself with a `code`, or for a `reason` of the hub's."""
-
-    code: int | None = None
-    """Negative: the number of the signal."""
-    reason: str = ""
-    failure: Diagnosis | None = None
-    """It never ran."""
-
-
-class ChildOwner(Protocol):
-    def line(self, line: bytes | Overlong) -> None:
-        """A line of stdout."""
-        ...
-
-    def ended(self, end: Ended) -> None:
-        """The process is over, or given up. Once, last, and never from inside `spawn`."""
-        ...
-
-
 class Child:
     """One process. Made by `Nursery.spawn`, which hears of its end from the guardian."""
 
     def __init__(
         self,
         order: Order,
-        owner: ChildOwner,
+        owner: PipeOwner,
         clock: Clock,
         stop: Callable[["Child", int, int], None],
     ) -> None:
         self.id = ""
         self.pid: int | None = None
+        self.life_span = LIFE_SPAN
         self.stderr = StderrRing(order.secrets)
         self.gone = asyncio.Event()
         """Set when neither it nor anything it started is left."""
         self._order = order
-        self._owner: ChildOwner | None = owner
+        self._owner: PipeOwner | None = owner
         self._clock = clock
         self._ask_stop = stop
         """Tells the guardian: SIGTERM after so many milliseconds, SIGKILL after so many."""

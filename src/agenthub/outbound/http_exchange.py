@@ -89,6 +89,9 @@ class Exchange(Struct, kw_only=True, eq=False):
     def _asked(self, message: Message, message_id: int | str) -> None:
         """A request of the server's, on its own stream."""
 
+    def _other(self, kind: bytes, data: bytes) -> None:
+        """An event that is no message."""
+
     # ---------------------------------------------------------------- from the pool
 
     @property
@@ -220,6 +223,8 @@ class Exchange(Struct, kw_only=True, eq=False):
         for event in parser.feed(data):
             if event.data and event.kind in {b"", b"message"}:
                 self._hear(event.data)
+            else:
+                self._other(event.kind, event.data)
             if self.reply is not None or self.done:
                 return
         if parser.overflowed:

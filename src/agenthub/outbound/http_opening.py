@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Ending, Reply, Written
@@ -52,6 +52,8 @@ class Failed(Struct, frozen=True):
     reply: Reply
     """What those get who wanted to send something: nothing of theirs was sent."""
     diagnosis: Diagnosis
+    is_refused: bool = False
+    """Both ways were refused, as a server does that has another transport here, or nothing."""
 
 
 class Opening:
@@ -125,7 +127,7 @@ class Opening:
 
     def _neither(self, reply: Reply, headers: Mapping[bytes, bytes]) -> Failed:
         if reply.ending is Ending.STATUS and reply.status >= 400:
-            return _failed(reply, headers)
+            return structs.replace(_failed(reply, headers), is_refused=True)
         return _unfit(f"it refused both ways to begin ({'; '.join(self._refused)})"[:500])
 
 

@@ -103,10 +103,11 @@ class HttpUpstream:
         self.declared = declared
         self._is_shared = declared == NOBODY
         self._sole: ReferenceType[HttpAttempt] | None = None
+        self.elsewhere: Callable[[], None] = lambda: None  # Hears that both ways to begin were refused.
         self.strays = 0
         """Requests of a modern server, which must have none."""
         self.mint = count(1).__next__
-        self._losses = count(1).__next__
+        self.mint_loss = count(1).__next__
         self._connect_span: Nanoseconds = timeouts.connect_ms * MILLISECOND
         self._pool = Pool(
             Dial(origin, self._connect_span),
@@ -168,9 +169,8 @@ class HttpUpstream:
             if self._log_level or not self._pool.take(attempt):
                 self._go(attempt)
             return attempt
-        if self._phase is Phase.NEW or (
-            self._phase is Phase.DOWN and self.clock.now() >= self._not_before
-        ):
+        is_due = self._phase is Phase.DOWN and self.clock.now() >= self._not_before
+        if is_due or self._phase is Phase.NEW:
             self._open()
         if self._phase is Phase.OPENING and not self._overdue:
             self._waiting[attempt.id] = attempt
@@ -196,9 +196,6 @@ class HttpUpstream:
         self._pool.close()
 
     # ---------------------------------------------------------------- for the exchanges
-
-    def mint_loss(self) -> int:
-        return self._losses()
 
     def lost(self) -> None:
         if self._phase is Phase.READY:
@@ -340,8 +337,9 @@ class HttpUpstream:
     def _be_overdue(self) -> None:
         """Calls wait no longer; the server may still come."""
         self._overdue = True
-        ms = self._connect_span // MILLISECOND
-        self._diagnosis = Diagnosis(f"it did not answer within {ms:,} ms")
+        self._diagnosis = Diagnosis(
+            f"it did not answer within {self._connect_span // MILLISECOND:,} ms"
+        )
         self._failure = Reply(Ending.UNREACHED, Written.NONE, detail=self._diagnosis.problem)
         self._flush(self._failure)
         self.watcher.unreachable(self._diagnosis.problem)
@@ -390,6 +388,8 @@ class HttpUpstream:
         wait = wait // 2 + int(wait // 2 * self.clock.chance())
         self._failures += 1
         self._timers = [self.clock.after(max(wait, pause), self._open)]
+        if failed.is_refused:
+            self.elsewhere()
         self._flush(failed.reply)
         if failed.reply.ending is Ending.UNREACHED and not was_overdue:
             self.watcher.unreachable(self._diagnosis.problem)

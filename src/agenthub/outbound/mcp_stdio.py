@@ -1,61 +1,28 @@
-"""An MCP server that is a child process and speaks on its stdin and stdout, in either era.
+"""An MCP server that is a child process and speaks on its stdin and stdout, in either era."""
 
-    new ──start──► opening ──era known──► ready ──process lost──► resting ──backoff──► opening …
-                      └──────────failed start───────────────────────►┘        any ──close──► closed
-
-- Calls that come while it opens wait, at most for the endpoint's connect timeout; while it rests
-  they wait if the next start is at most a second away, and fail at once otherwise.
-- A lost process ends every attempt in flight with the same `loss` (R6) and with what had been
-  written of it. The next start is the single-flight reconnect.
-- After an attempt that ran into its deadline the server is asked for a sign of life (F04).
-"""
-
-import asyncio
 import os
-from enum import Enum, auto
-from itertools import count
+from typing import Final
 
-from msgspec import UNSET
-
-from agenthub.domain.call import Era
 from agenthub.domain.endpoint import Endpoint
-from agenthub.domain.outcome import Cause, Ending, Reply, Written
-from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.outbound import diagnosis
-from agenthub.outbound import mcp_message as wire
 from agenthub.outbound.asking import NOBODY
-from agenthub.outbound.child import Child, Ended, Order
-from agenthub.outbound.child_output import Overlong
+from agenthub.outbound.child import Child, Order
 from agenthub.outbound.diagnosis import Diagnosis
-from agenthub.outbound.flood import MINUTE, UNWANTED, Tally
-from agenthub.outbound.nursery import NotStarted, Nursery, child_env
-from agenthub.outbound.restart import Restarts
-from agenthub.outbound.stdio_opening import Opened, Opening, Unfit
-from agenthub.outbound.stdio_traffic import StdioAttempt, Traffic
-from agenthub.outbound.watching import WATCHING, Watch
-from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamState, UpstreamWatcher
+from agenthub.outbound.mcp_pipe import PipeUpstream
+from agenthub.outbound.nursery import Nursery, child_env
+from agenthub.outbound.pipe import PipeOwner
+from agenthub.ports import Clock, UpstreamWatcher
 from agenthub.settings import LimitSettings
 from agenthub.settings.redaction import secrets_of
 
-SILENCE: Nanoseconds = 2 * SECOND
-"""Then the other era is tried too."""
-GIVE_UP: Nanoseconds = 120 * SECOND
-"""Without an answer since the start; a first start by npx or uvx downloads the server."""
-IMMINENT: Nanoseconds = SECOND
-NOISE_PAGES = 100
-"""So much on stdout that is no message, in a minute, is a problem to show (F21)."""
+NOISY: Final = Diagnosis(
+    "prints lines to stdout that are no MCP messages ({} so far)",
+    "Its logs belong on stderr; look for a flag or variable that sets the log level.",
+)
 
 
-class Phase(Enum):
-    NEW = auto()
-    OPENING = auto()
-    READY = auto()
-    RESTING = auto()
-    CLOSED = auto()
-
-
-class StdioUpstream:
-    """Implements `ports.Upstream` for an endpoint with a command."""
+class StdioUpstream(PipeUpstream):
+    """For an endpoint with a command."""
 
     def __init__(
         self,
@@ -66,289 +33,29 @@ class StdioUpstream:
         nursery: Nursery,
         declared: bytes = NOBODY,
     ) -> None:
-        """`declared`: what the one client that this process is for answers, raw JSON."""
-        self._declared = declared
-        self._endpoint = endpoint
-        self._watcher = watcher
-        self._clock = clock
-        self._nursery = nursery
-        self._order = Order(
+        order = Order(
             endpoint.command,
             child_env(os.environ, endpoint.env),
             endpoint.cwd,
             limits.response_bytes,
             secrets_of(endpoint),
         )
-        self._phase = Phase.NEW
-        self._mint = count(1).__next__
-        self._restarts = Restarts()
-        self._child: Child | None = None
-        self._traffic: Traffic | None = None
-        self._opening: Opening | None = None
-        self._opened: Opened | None = None
-        """What it last said of itself; kept while it rests."""
-        self._initialize_first = declared != NOBODY
-        self._tried_initialize = False
-        self._waiting: dict[int, StdioAttempt] = {}
-        self._overdue = False
-        """It has been opening for longer than calls may wait."""
-        self._ready_since: Nanoseconds | None = None
-        self._restart_at: Nanoseconds = 0
-        self._timers: list[Timer] = []
-        """Of the present phase."""
-        self._loss = 0
-        self._diagnosis = Diagnosis("")
-        self.noise = 0
-        """Lines of stdout that were no messages."""
-        self._noise_shown = Tally(NOISE_PAGES)
-        self._noise_borne = Tally(UNWANTED)
-        self._noisy = False
-        self._flood = ""
-        """What the last process was ended for, if it was a flood."""
+        super().__init__(endpoint, watcher, clock, Spawning(order, nursery), declared)
 
-    # ---------------------------------------------------------------- the port
 
-    @property
-    def state(self) -> UpstreamState:
-        opened, child = self._opened, self._child
-        problem, hint = self._diagnosis.problem, self._diagnosis.hint
-        if not problem and self._noisy:
-            problem = f"prints lines to stdout that are no MCP messages ({self.noise:,} so far)"
-            hint = "Its logs belong on stderr; look for a flag or variable that sets the log level."
-        elif not problem and self._flood and not self._is_well():
-            problem = f"was ended and started anew: {self._flood}"
-        return UpstreamState(
-            connected=self._phase is Phase.READY,
-            era=opened.era if opened else None,
-            version=opened.version if opened else "",
-            server_info=opened.server_info if opened else b"",
-            capabilities=opened.capabilities if opened else b"{}",
-            instructions=opened.instructions if opened else "",
-            pid=child.pid if child and self._phase in (Phase.OPENING, Phase.READY) else None,
-            restarts=max(0, self._restarts.count - 1),
-            problem=problem,
-            words=self._diagnosis.words,
-            hint=hint,
-            stderr=child.stderr.lines() if child else (),
-        )
+class Spawning:
+    """Implements `mcp_pipe.Way`."""
 
-    def start(self) -> None:
-        if self._phase is Phase.NEW:
-            self._spawn()
+    always_initializes = False
+    noisy = NOISY
 
-    def send(self, outgoing: Outgoing, receiver: AttemptReceiver) -> StdioAttempt | Watch:
-        traffic = self._traffic if self._phase is Phase.READY else None
-        if traffic is not None and traffic.watching and outgoing.method in WATCHING:
-            return traffic.watching.send(outgoing, receiver)
-        attempt = StdioAttempt(self._mint(), outgoing, receiver, self._cancel)
-        if traffic is not None:
-            traffic.send(attempt)
-            return attempt
-        self.start()
-        if self._may_wait():
-            self._waiting[attempt.id] = attempt
-        else:
-            attempt.finish_soon(self._unreached())
-        return attempt
+    def __init__(self, order: Order, nursery: Nursery) -> None:
+        self.line_bytes = order.line_bytes
+        self._order = order
+        self._nursery = nursery
 
-    async def close(self) -> None:
-        if self._phase is Phase.CLOSED:
-            return
-        self._phase = Phase.CLOSED
-        self._set_timers()
-        waiting, self._waiting = self._waiting, {}
-        for attempt in waiting.values():
-            attempt.finish(Reply(Ending.CANCELLED, Written.NONE, detail="cancelled: shutdown"))
-        if self._traffic is not None:
-            self._traffic.close()
-        if self._child is not None:
-            await self._child.stop()
+    def open(self, owner: PipeOwner) -> Child:
+        return self._nursery.spawn(self._order, owner)
 
-    # ---------------------------------------------------------------- attempts
-
-    def _may_wait(self) -> bool:
-        if self._phase is Phase.OPENING:
-            return not self._overdue
-        return self._phase is Phase.RESTING and self._restart_at - self._clock.now() <= IMMINENT
-
-    def _unreached(self) -> Reply:
-        detail = self._diagnosis.problem or "the server is closed"
-        return Reply(Ending.UNREACHED, Written.NONE, detail=detail)
-
-    def _cancel(self, attempt: StdioAttempt, cause: Cause) -> None:
-        if self._waiting.pop(attempt.id, None) is None and self._traffic is not None:
-            self._traffic.cancel(attempt, cause)
-        else:
-            detail = f"cancelled: {cause.value}"
-            attempt.finish(Reply(Ending.CANCELLED, Written.NONE, detail=detail))
-
-    def _flush_unreached(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for attempt in waiting.values():
-            attempt.finish(self._unreached())
-
-    # ---------------------------------------------------------------- opening
-
-    def _spawn(self) -> None:
-        self._phase, self._overdue, self._ready_since = Phase.OPENING, False, None
-        self._restarts.started(self._clock.now())
-        try:
-            self._child = self._nursery.spawn(self._order, self)
-        except NotStarted as error:
-            self._child = self._traffic = None
-            failure = Ended(failure=error.diagnosis)
-            asyncio.get_running_loop().call_soon(self.ended, failure)
-            return
-        self._traffic = Traffic(
-            self._child, self._clock, self._watcher, self._mint, self._be_flooded, self._declared
-        )
-        self._opening = Opening(
-            self._mint, initialize_first=self._initialize_first, declared=self._declared
-        )
-        self._traffic.post(self._opening.begin())
-        after = self._clock.after
-        self._set_timers(
-            after(SILENCE, self._silent),
-            after(self._endpoint.timeouts.connect_ms * MILLISECOND, self._be_overdue),
-            after(GIVE_UP, self._give_up),
-        )
-
-    def _set_timers(self, *timers: Timer) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers = list(timers)
-
-    def _silent(self) -> None:
-        assert self._opening is not None
-        assert self._traffic is not None
-        if more := self._opening.silent():
-            self._traffic.post(more)
-
-    def _be_overdue(self) -> None:
-        """Calls wait no longer; the server may still come."""
-        self._overdue = True
-        seconds = self._endpoint.timeouts.connect_ms // 1000
-        self._diagnosis = diagnosis.silent(self._endpoint.command, seconds)
-        self._flush_unreached()
-        self._watcher.unreachable(self._diagnosis.problem)
-
-    def _give_up(self) -> None:
-        assert self._child is not None
-        self._child.kill(f"it did not answer for {GIVE_UP // SECOND} s")
-
-    def _hear_opening(self, message: wire.Message, size_bytes: int) -> None:
-        assert self._opening is not None
-        assert self._traffic is not None
-        assert self._child is not None
-        outcome = self._opening.answered(message)
-        if isinstance(outcome, bytes):
-            self._traffic.post(outcome)
-        elif isinstance(outcome, Opened):
-            self._be_ready(outcome, self._traffic)
-        elif isinstance(outcome, Unfit):
-            self._child.kill(outcome.problem)
-        else:
-            self._traffic.unwanted(size_bytes)
-
-    def _be_ready(self, opened: Opened, traffic: Traffic) -> None:
-        self._phase, self._opened, self._opening = Phase.READY, opened, None
-        self._ready_since = self._clock.now()
-        self._diagnosis = Diagnosis("")
-        self._set_timers()
-        self._initialize_first = opened.era is Era.LEGACY
-        traffic.open(opened)
-        waiting, self._waiting = self._waiting, {}
-        for attempt in waiting.values():
-            traffic.send(attempt)
-        self._watcher.connected()
-
-    # ---------------------------------------------------------------- the child speaks and ends
-
-    def line(self, line: bytes | Overlong) -> None:
-        traffic = self._traffic
-        assert traffic is not None
-        traffic.heard()
-        if isinstance(line, Overlong):
-            traffic.overlong(line, self._order.line_bytes)
-            return
-        message = wire.parse(line)
-        if message is None or (message.id is UNSET and not message.method):
-            self._hear_noise(len(line))
-        elif message.method:
-            self._hear_beside(traffic, message, line)
-        elif self._phase is Phase.OPENING:
-            self._hear_opening(message, len(line))
-        else:
-            traffic.answer(message, line)
-
-    def _hear_beside(self, traffic: Traffic, message: wire.Message, line: bytes) -> None:
-        """A notification, or a request of the server's own."""
-        if not wire.is_utf8(line):
-            self._hear_noise(len(line))
-            return
-        if message.id is UNSET or message.id is None:
-            traffic.notified(message)
-        else:
-            traffic.asked(message, message.id)
-        traffic.beside(len(line))
-
-    def _hear_noise(self, size_bytes: int) -> None:
-        self.noise += 1
-        now = self._clock.now()
-        if self._noise_shown.add(size_bytes, now):
-            self._noisy = True
-        if self._noise_borne.add(size_bytes, now):
-            self._noise_borne = Tally(UNWANTED)
-            self._be_flooded("it flooded its stdout with lines that are no MCP messages")
-
-    def _be_flooded(self, why: str) -> None:
-        """What it says takes the time of all other servers' calls: end it, and start it anew."""
-        assert self._child is not None
-        self._flood = why
-        self._child.kill(why)
-
-    def _is_well(self) -> bool:
-        since = self._ready_since
-        return since is not None and self._clock.now() - since >= MINUTE
-
-    def ended(self, end: Ended) -> None:
-        if self._phase is Phase.CLOSED:
-            return
-        ready = self._phase is Phase.READY
-        opening, self._opening = self._opening, None
-        silent_death = end.code is not None and opening is not None and not opening.heard
-        self._diagnosis = self._explain(end, ready=ready)
-        if not ready and (silent_death or end.reason):
-            self._initialize_first = not self._initialize_first
-        if silent_death and self._initialize_first and not self._tried_initialize:
-            # Perhaps it cannot bear an unknown first message: once, the other way at once.
-            self._tried_initialize = True
-            self._spawn()
-            return
-        self._rest()
-        if ready:
-            self._lose()
-        elif not self._overdue:
-            self._flush_unreached()
-            self._watcher.unreachable(self._diagnosis.problem)
-
-    def _explain(self, end: Ended, *, ready: bool) -> Diagnosis:
-        if end.failure is not None:
-            return end.failure
-        if end.code is None or self._child is None:
-            return Diagnosis(end.reason)
-        return diagnosis.ended(end.code, self._child.stderr.lines(), ready=ready)
-
-    def _rest(self) -> None:
-        now = self._clock.now()
-        wait = self._restarts.ended(now, self._ready_since, self._clock.chance())
-        self._phase, self._restart_at = Phase.RESTING, now + wait
-        self._set_timers(self._clock.after(wait, self._spawn))
-
-    def _lose(self) -> None:
-        self._loss += 1
-        traffic, self._traffic = self._traffic, None
-        detail = self._diagnosis.problem
-        self._watcher.lost(self._loss, detail)
-        if traffic is not None:
-            traffic.lost(self._loss, detail)
+    def silent(self, seconds: int) -> Diagnosis:
+        return diagnosis.silent(self._order.command, seconds)

@@ -14,8 +14,9 @@ from errno import E2BIG, EACCES, ENOENT
 from pathlib import Path
 from signal import SIGKILL
 
-from agenthub.outbound.child import Child, ChildOwner, Order
+from agenthub.outbound.child import Child, Order
 from agenthub.outbound.diagnosis import Diagnosis, not_started
+from agenthub.outbound.pipe import NotStarted, PipeOwner
 from agenthub.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -41,14 +42,6 @@ def child_env(own: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str
     return {**kept, **extra}
 
 
-class NotStarted(Exception):
-    """The program cannot be run."""
-
-    def __init__(self, diagnosis: Diagnosis) -> None:
-        super().__init__(diagnosis.problem)
-        self.diagnosis = diagnosis
-
-
 class Nursery:
     """Spawns children through one guardian process, which it starts with the first of them.
 
@@ -72,7 +65,7 @@ class Nursery:
         """The guardian's."""
         return self._guardian.pid if self._guardian else None
 
-    def spawn(self, order: Order, owner: ChildOwner) -> Child:
+    def spawn(self, order: Order, owner: PipeOwner) -> Child:
         """A child that is about to run: what is posted to it now waits in its pipe.
 
         Raises:

@@ -1,10 +1,10 @@
-"""The attempts in flight on one server process, and what each of its lines means to them.
+"""The attempts in flight on one pipe to a server, and what each of its lines means to them.
 
 An answer finds its attempt by the hub's own id, of the same type, or is dropped (F15). What names
 no request (log messages, the server's own requests) belongs to an attempt only if that is the only
 one in flight: on a shared pipe nothing else tells whose it is. (Calls whose client may be asked
 have a process of their own, see `private_sessions`.) All of it is counted, and a flood of it is the
-end of the process.
+end of the pipe.
 """
 
 import asyncio
@@ -12,18 +12,17 @@ from collections.abc import Callable
 
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Ending, Reply, Written
-from agenthub.domain.span import SECOND, Nanoseconds
+from agenthub.domain.span import SECOND
 from agenthub.outbound import mcp_message as wire
 from agenthub.outbound.asking import NOBODY, TOO_MANY, Asking, refuse_all
-from agenthub.outbound.child import Child, Letter
 from agenthub.outbound.child_output import Overlong
 from agenthub.outbound.flood import UNWANTED, WORDS, Tally
 from agenthub.outbound.mcp_message import CANCELLED, ELICITED, LOG_LEVEL, UNHEARD, Message
+from agenthub.outbound.pipe import Letter, Pipe
 from agenthub.outbound.stdio_opening import Opened
 from agenthub.outbound.watching import ACKNOWLEDGED, Filter, Watching
 from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamWatcher
 
-SIGN_OF_LIFE: Nanoseconds = SECOND
 LATE_MAX = 1_000
 """Attempts remembered that were given up, and whose answers may still come."""
 
@@ -72,21 +71,31 @@ class StdioAttempt(Letter):
         asyncio.get_running_loop().call_soon(self.finish, reply)
 
 
+class _ClientAnswer(Letter):
+    """To a question of the server's, in the middle of an attempt."""
+
+    __slots__ = ("attempt",)
+
+    def __init__(self, attempt: StdioAttempt) -> None:
+        super().__init__()
+        self.attempt = attempt
+
+
 class Traffic:
-    """Of one process, from its start to its end."""
+    """Of one pipe, from its start to its end."""
 
     def __init__(
         self,
-        child: Child,
+        pipe: Pipe,
         clock: Clock,
         watcher: UpstreamWatcher,
         mint: Callable[[], int],
         flooded: Callable[[str], None],
         declared: bytes = NOBODY,
     ) -> None:
-        """`flooded` hears, in words, of what is to be the end of the process.
+        """`flooded` hears, in words, of what is to be the end of the pipe.
 
-        `declared`: what the client answers that the process is for; nobody's, if it is shared.
+        `declared`: what the client answers that the pipe is for; nobody's, if it is shared.
         """
         self._declared = declared
         self.era: Era | None = None
@@ -97,7 +106,7 @@ class Traffic:
         self._unwanted = Tally(UNWANTED)
         self._words = Tally(WORDS)
         self._answers = 0
-        self._child = child
+        self._pipe = pipe
         self._clock = clock
         self._watcher = watcher
         self._mint = mint
@@ -153,17 +162,17 @@ class Traffic:
         if data is None:
             detail = "the request is no JSON"
             attempt.finish_soon(Reply(Ending.PROTOCOL, Written.NONE, detail=detail))
-        elif self._child.post(attempt, data):
+        elif self._pipe.post(attempt, data):
             self._flying[attempt.id] = attempt
         else:
-            detail = "the server does not keep up with reading its stdin"
+            detail = "the server does not keep up with reading what it is sent"
             attempt.finish_soon(Reply(Ending.UNREACHED, Written.NONE, detail=detail))
 
     def cancel(self, attempt: StdioAttempt, cause: Cause) -> None:
         written = attempt.written
         if self._flying.pop(attempt.id, None) is not None:
             if written is Written.NONE:
-                self._child.withdraw(attempt)
+                self._pipe.withdraw(attempt)
             else:
                 # What was begun is written to its end, or the pipe would be lost for everybody;
                 # so from here on the server may well read it whole.
@@ -173,8 +182,22 @@ class Traffic:
                     self.ask_for_life()
         attempt.finish(Reply(Ending.CANCELLED, written, detail=f"cancelled: {cause.value}"))
 
+    def undelivered(self, letter: Letter, reply: Reply) -> None:
+        """The server did not take it; what else is in flight goes on."""
+        attempt = letter.attempt if isinstance(letter, _ClientAnswer) else letter
+        if not isinstance(attempt, StdioAttempt) or attempt.id not in self._flying:
+            return
+        if attempt is not letter:
+            # What is not answered is waited for by a server that will never go on.
+            detail = f"the client's answer did not reach the server: {reply.detail}"
+            reply = Reply(Ending.LOST, loss=reply.loss, detail=detail)
+        del self._flying[attempt.id]
+        if reply.written is not Written.NONE:
+            self._abandon(attempt, reply.detail)
+        attempt.finish(reply)
+
     def lost(self, loss: int, detail: str) -> None:
-        """The process is gone, and with it every attempt."""
+        """The pipe is gone, and with it every attempt."""
         self._end_own()
         flying, self._flying = self._flying, {}
         for attempt in flying.values():
@@ -194,7 +217,7 @@ class Traffic:
 
     def post(self, data: bytes) -> None:
         """A message of the hub's own."""
-        self._child.post(Letter(), data + b"\n")
+        self._pipe.post(Letter(), data + b"\n")
 
     def _abandon(self, attempt: StdioAttempt, reason: str) -> None:
         params = {"requestId": attempt.id, "reason": reason}
@@ -206,13 +229,13 @@ class Traffic:
     # ---------------------------------------------------------------- is it alive?
 
     def ask_for_life(self) -> None:
-        """Any line from now on is an answer; silence for a second is the end of the process."""
+        """Any line from now on is an answer; silence is the end of the pipe."""
         if self._probe is None:
             if self.era is Era.LEGACY:
                 self.post(wire.request(self._own_id(), "ping"))
             else:
                 self.post(wire.modern_request(self._own_id(), "server/discover"))
-            self._probe = self._clock.after(SIGN_OF_LIFE, self._no_life)
+            self._probe = self._clock.after(self._pipe.life_span, self._no_life)
 
     def _own_id(self) -> int:
         number = self._mint()
@@ -230,7 +253,8 @@ class Traffic:
 
     def _no_life(self) -> None:
         self._probe = None
-        self._child.kill("it gave no sign of life for 1 s after a timeout")
+        seconds = self._pipe.life_span // SECOND
+        self._pipe.kill(f"it gave no sign of life for {seconds} s after a timeout")
 
     # ---------------------------------------------------------------- what it says
 
@@ -266,7 +290,7 @@ class Traffic:
         number = wire.head_id(line.head)
         attempt = self._sole() if number is None else self._flying.get(number)
         if attempt is None and self._flying:
-            self._child.kill(f"it wrote a line over {cap_bytes:,} bytes")
+            self._pipe.kill(f"it wrote a line over {cap_bytes:,} bytes")
         elif attempt is None:
             self.unwanted(cap_bytes)
         else:
@@ -302,7 +326,11 @@ class Traffic:
         if self.era is Era.MODERN:
             self.strays += 1
         elif attempt is not None:
-            attempt.asking = attempt.asking or Asking(self._declared, self.post, self._deliver)
+            if attempt.asking is None:
+                asker = attempt
+                attempt.asking = Asking(
+                    self._declared, self.post, lambda data: self._deliver(asker, data)
+                )
             if not attempt.asking.hear(message, message_id, attempt.receiver, self._clock.now()):
                 del self._flying[attempt.id]
                 self._abandon(attempt, TOO_MANY)
@@ -312,10 +340,10 @@ class Traffic:
         else:
             self.post(wire.answer(message_id, b"", refuse_all(message.method)))
 
-    def _deliver(self, data: bytes) -> None:
+    def _deliver(self, attempt: StdioAttempt, data: bytes) -> None:
         line = wire.as_line(data)
         if line is not None:  # What is no JSON cannot be said; the call's deadline ends the wait.
-            self._child.post(Letter(), line)
+            self._pipe.post(_ClientAnswer(attempt), line)
 
     def _hear_of_questions(self, message: Message) -> None:
         attempt = self._sole()

@@ -10,6 +10,7 @@ Source: WHATWG HTML, 9.2.5 and 9.2.6 ("Parsing an event stream", "Interpreting a
 
 from msgspec import Struct
 
+HEAD_BYTES = 256
 BOM = b"\xef\xbb\xbf"
 DIGITS_MAX = 9
 """Of `retry`, in milliseconds; longer ones are ignored."""
@@ -28,7 +29,7 @@ class SseParser:
 
     __slots__ = (
         "_cap", "_data", "_held", "_kind", "_partial", "_partial_size", "_skip_lf", "_started",
-        "last_id", "overflowed", "retry_ms",
+        "head", "last_id", "overflowed", "retry_ms",
     )  # fmt: skip
 
     def __init__(self, event_bytes: int) -> None:
@@ -46,6 +47,8 @@ class SseParser:
         self.retry_ms: int | None = None
         self.overflowed = False
         """An event, or a line, was longer than the cap. Nothing is read from then on."""
+        self.head = b""
+        """How the data of that event begins, as far as it is known."""
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that these bytes complete."""
@@ -77,7 +80,7 @@ class SseParser:
         self._partial.append(part)
         self._partial_size += len(part)
         if self._partial_size > self._cap + len(BOM):
-            self.overflowed = True
+            self._overflow(b"".join(self._partial))
 
     def _take(self, line: bytes) -> Event | None:
         """Read one whole line."""
@@ -87,7 +90,7 @@ class SseParser:
         if not line:
             return self._dispatch()
         if len(line) > self._cap:
-            self.overflowed = True
+            self._overflow(line)
             return None
         name, _, value = line.partition(b":")
         if value.startswith(b" "):
@@ -95,7 +98,8 @@ class SseParser:
         if name == b"data":
             self._held += len(value) + 1
             self._data.append(value)
-            self.overflowed = self._held > self._cap
+            if self._held > self._cap:
+                self._overflow(line)
         elif name == b"event":
             self._kind = value
         elif name == b"id" and b"\0" not in value:
@@ -103,6 +107,11 @@ class SseParser:
         elif name == b"retry" and value.isdigit() and len(value) <= DIGITS_MAX:
             self.retry_ms = int(value)
         return None
+
+    def _overflow(self, line: bytes) -> None:
+        self.overflowed = True
+        first = self._data[0] if self._data else line.removeprefix(b"data:").lstrip(b" ")
+        self.head = first[:HEAD_BYTES]
 
     def _dispatch(self) -> Event | None:
         kind, self._kind = self._kind, b""
