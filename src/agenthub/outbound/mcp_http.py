@@ -103,7 +103,7 @@ class HttpUpstream:
         self.declared = declared
         self._is_shared = declared == NOBODY
         self._sole: ReferenceType[HttpAttempt] | None = None
-        self.elsewhere: Callable[[], None] = lambda: None  # Hears that both ways to begin were refused.
+        self.elsewhere: Callable[[], None] = lambda: None  # Both ways to begin were refused.
         self.strays = 0
         """Requests of a modern server, which must have none."""
         self.mint = count(1).__next__
