@@ -162,8 +162,9 @@ class ToolFacts:
         problem = self._validator.check(arguments)
         if problem and isinstance(arguments, dict):
             # Many clients write null for what they leave out, and many servers take it so.
-            given = {key: value for key, value in arguments.items() if value is not None}  # pyright: ignore[reportUnknownVariableType]
-            if len(given) < len(arguments):  # pyright: ignore[reportUnknownArgumentType]
+            members = cast("dict[str, object]", arguments)  # As all that is read from JSON.
+            given = {key: value for key, value in members.items() if value is not None}
+            if len(given) < len(members):
                 return self._validator.check(given)
         return problem
 
