@@ -7,6 +7,7 @@ HTTP, HUB = "inbound/test_attacks_http.py", "security/test_real_hub.py"
 MCP, REST = "inbound/test_mcp_http.py", "inbound/rest/test_endpoints.py"
 DEFINITIONS = "security/test_definitions.py"
 DOORS, FACE = "doors/test_no_way_round.py", "inbound/test_mcp_face.py"
+OAUTH = "interop/test_oauth.py"
 SETTINGS, GATEWAY = "test_settings.py", "test_gateway.py"
 
 QUESTIONS, PARKING = "inbound/test_mcp_questions.py", "inbound/test_mcp_parking.py"
@@ -83,12 +84,32 @@ ATTACKS = {
               "test_completion_is_for_what_may_be_touched"),
     ),
     "A19": rows(HUB, "test_a19_an_address_that_is_no_web_address_is_refused"),
+    "A23": rows(
+        "outbound/test_oauth_server.py", "test_metadata_on_another_machine_is_not_asked_for",
+        "test_a_server_elsewhere_cannot_send_the_hub_to_this_machine",
+        "test_an_authorization_server_that_is_not_to_be_used",
+        "test_an_answer_that_is_none_is_not_waited_for",
+    ),
     "A24": (
         *rows("inbound/test_access_tokens.py",
               "test_what_is_not_the_issuers_word_for_this_hub_opens_nothing"),
         *rows("domain/test_bearer.py", "test_a_token_for_somebody_else_opens_nothing",
               "test_a_token_of_another_issuer_opens_nothing",
               "test_a_token_out_of_its_time_opens_nothing"),
+        *rows("outbound/test_oauth_server.py",
+              "test_an_authorization_server_that_is_not_to_be_used"),
+        *rows("outbound/test_oauth_tokens.py", "test_a_state_is_good_once",
+              "test_the_answer_is_of_the_server_that_was_asked_and_holds_a_code",
+              "test_the_code_is_bound_to_the_hub_by_pkce",
+              "test_another_issuer_never_gets_the_refresh_token"),
+        *rows(OAUTH, "test_a_token_for_somebody_else_opens_nothing",
+              "test_an_answer_that_is_not_of_this_issuer_and_sign_in_is_refused"),
+    ),
+    "A25": (
+        *rows(OAUTH, "test_the_sdks_own_client_finds_its_way_in_by_the_hubs_401",
+              "test_nothing_of_the_hubs_own_keys_went_to_the_server"),
+        *rows("outbound/test_logins.py",
+              "test_a_server_that_is_removed_and_comes_again_gets_nothing_of_its_namesake"),
     ),
     "A26": (
         *rows(HUB, "test_a26_a27_code_is_run_for_admins_and_only_when_it_was_saved"),
@@ -197,7 +218,7 @@ ATTACKS = {
         *rows("app/test_refusals.py", "test_a_loose_token", "test_a_home_that_others_may_write_in"),
     ),
 }  # fmt: skip
-ASKED = [*range(1, 20), *range(26, 36), 37, 38, 40, *range(44, 50), 54]
+ASKED = [*range(1, 20), *range(23, 36), 37, 38, 40, *range(44, 50), 54]
 
 
 def test_every_test_in_the_table_is_there():
