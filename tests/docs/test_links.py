@@ -24,6 +24,28 @@ def test_links_lead_to_files_and_headings(page):
             assert heading in slugs, f"{page.name}: {target}"
 
 
+def test_every_decision_is_in_the_index_in_the_order_of_their_numbers():
+    index = (ROOT / "docs" / "adr" / "README.md").read_text()
+    files = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
+    first = [
+        path.read_text().partition("\n")[0].removeprefix("# ").split(". ", 1) for path in files
+    ]
+    assert [int(number) for number, _ in first] == list(range(1, len(files) + 1))
+    lines = [
+        f"{number}. [{title}]({path.name})"
+        for (number, title), path in zip(first, files, strict=True)
+    ]
+    assert index.partition("1. [")[1:] == ("1. [", "\n".join(lines).removeprefix("1. [") + "\n")
+
+
+@pytest.mark.parametrize("folder", ["howto", "reference"])
+def test_every_page_is_linked_from_the_readme(folder):
+    readme = (ROOT / "README.md").read_text() + (ROOT / "SECURITY.md").read_text()
+    pages = sorted((ROOT / "docs" / folder).glob("*.md"))
+    missing = [page.name for page in pages if f"docs/{folder}/{page.name}" not in readme]
+    assert missing == []
+
+
 def test_every_dependency_has_its_line_of_reason():
     import tomllib
 
