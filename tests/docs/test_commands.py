@@ -11,6 +11,7 @@ import pytest
 import yaml
 from support.serve_hub import environment, serving, until
 
+from agenthub.cli.servers import add
 from agenthub.settings import load
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +84,12 @@ def test_the_tutorial_does_what_it_says(shell):
 
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/howto/*.md"))]
 MIRRORS = ("search-b", "search-c")
+
+
+def test_no_option_of_add_stands_behind_the_dashes_where_it_is_the_servers():
+    ours = {option for parameter in add.params for option in parameter.opts}
+    for line in [line for page in PAGES for line in commands(page) if " -- " in line]:
+        assert ours.isdisjoint(line.partition(" -- ")[2].split()), line
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
