@@ -44,7 +44,8 @@ async def progress(ctx: Context) -> str:
 
 
 @server.tool()
-async def elicit(ctx: Context) -> str:
+async def elicit(ctx: Context, word: str = "") -> str:
+    record(f"elicit {word}")
     answer = await ctx.elicit("Which town?", Town)
     return f"elicit {answer.data.town}"
 
@@ -68,6 +69,7 @@ async def roots(ctx: Context) -> str:
 @server.tool()
 async def wait(word: str, ctx: Context) -> str:
     """Ends when it is cancelled; what tells the client that it has begun is progress."""
+    record(f"wait {word}")
     try:
         await ctx.report_progress(1)
         await asyncio.sleep(60)
