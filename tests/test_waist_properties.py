@@ -133,16 +133,19 @@ class Waist(RuleBasedStateMachine):
         seed=st.integers(0, 9_999), trusted=st.sampled_from(((), ("main",), NAMES, NAMES)),
         same_backend=st.sampled_from((False, False, True)), attempts=st.integers(1, 3),
         places=st.integers(2, 40), limit=st.sampled_from((None, RateLimit(rps=20, burst=30))),
+        pinning=st.sampled_from(("flag", "flag", "quarantine")),
     )  # fmt: skip
-    def begin(self, seed, trusted, same_backend, attempts, places, limit):
+    def begin(self, *, seed, trusted, same_backend, attempts, places, limit, pinning):
         self.runner = asyncio.Runner(loop_factory=functools.partial(VirtualLoop, seed))
         self.wrong, self.calls, self.where, self.judges = [], [], {}, {}
         self.trusted, self.same_backend = trusted, same_backend
         self.main = server(
             "main", trust="main" in trusted, fallbacks=("spare",), rate_limit=limit,
-            attempts=attempts, same_backend=same_backend, concurrency=6,
+            attempts=attempts, same_backend=same_backend, concurrency=6, pinning=pinning,
         )  # fmt: skip
-        spare = server("spare", trust="spare" in trusted, attempts=attempts, concurrency=4)
+        spare = server(
+            "spare", trust="spare" in trusted, attempts=attempts, concurrency=4, pinning=pinning
+        )
         self.opened = house(
             self.main, spare, prepare=dict.fromkeys(NAMES, self.move_in), calls_in_flight=places
         )
@@ -200,6 +203,28 @@ class Waist(RuleBasedStateMachine):
         self.judges["main"].script = script
         self.call(tool_, caller, None, 20, 1)
         self.run(passes(5 * SECOND))
+
+    @rule(
+        tool_=tools, caller=callers, which=st.sampled_from(range(len(ACTS))), span=spans,
+        seconds=st.sampled_from((0.05, 0.5, 20)),
+    )  # fmt: skip
+    def queue_forms(self, tool_, caller, which, span, seconds):
+        """More calls than seats: the first of them meet the same, the others a slow server."""
+        self.judges["main"].script = [(which, span)] * 6 + [(0, 3 * SECOND)] * 6
+        self.call(tool_, caller, None, 60, 8)
+        self.call(tool_, caller, None, seconds, 4)
+        self.run(passes(8 * SECOND))
+
+    @rule(tool_=tools, caller=callers, script=scripts, seconds=st.sampled_from((0.1, 20)))
+    def key_is_used_again(self, tool_, caller, script, seconds):
+        """After a call that met this, and while the database is slow."""
+        self.judges["main"].script = script
+        self.call(tool_, caller, "key", 20, 1)
+        self.run(passes(5 * SECOND))
+        delay, self.hub.claims.delay = self.hub.claims.delay, ms(200)
+        self.call(tool_, caller, "key", seconds, 1)
+        self.run(passes(SECOND))
+        self.hub.claims.delay = delay
 
     @precondition(lambda self: self.calls)
     @rule(which=st.integers(0, 10**6))
@@ -273,6 +298,8 @@ class Waist(RuleBasedStateMachine):
     def ran(self, number, name):
         """P14, P15: what is not known to be safe runs once, whatever became of it."""
         request = self.calls[number].request
+        if self.calls[number].heard.answers:
+            self.wrong.append("R32: it ran after its caller had heard the end")
         where = self.where.setdefault(request, [])
         where.append(name)
         if len(where) == 1:
@@ -302,6 +329,8 @@ class Waist(RuleBasedStateMachine):
         for one in servers:
             assert one.lane.budget._running == 0
             assert one.lane.seats.waiting == 0
+            breakers = [tool.breaker for tool in one.lane.tools.values() if tool.breaker]
+            assert not any(breaker.in_flight for breaker in breakers)
         assert self.hub.gateway._timer is None
 
     def teardown(self):

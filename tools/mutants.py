@@ -78,7 +78,7 @@ class Copy:
         self.src = home / "src"
         shutil.copytree(ROOT / "src", self.src, ignore=shutil.ignore_patterns("__pycache__"))
         self.env = os.environ | {
-            "PYTHONPATH": str(self.src),
+            "PYTHONPATH": os.pathsep.join(map(str, (self.src, ROOT / "tests"))),
             "PYTHONDONTWRITEBYTECODE": "1",  # edits within a second would be missed
             "HYPOTHESIS_STORAGE_DIRECTORY": str(home / "hypothesis"),
         }
@@ -105,8 +105,10 @@ class Copy:
         return ("SURVIVED", "") if code == 0 else ("BROKEN", output[-2000:])
 
     def run(self, tests: tuple[str, ...]) -> tuple[int, str]:
-        args = ("-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests)
-        done = self._python(*args, check=False)
+        plugins = ("-p", "no:cacheprovider", "-p", "support.no_shrink")
+        done = self._python(
+            "-m", "pytest", "-x", "-q", "--no-header", *plugins, *tests, check=False
+        )
         return done.returncode, done.stdout
 
     def _python(self, *args: str, check: bool) -> "subprocess.CompletedProcess[str]":

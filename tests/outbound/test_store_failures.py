@@ -75,10 +75,11 @@ class TestDeath:
         async with open_store(home) as store:
             store.call_log.add(call_row(0))
             store.call_log.flush()
-            killed, count = store._process.pid, 1
-            os.kill(killed, signal.SIGKILL)
+            os.kill(store._process.pid, signal.SIGKILL)
+            count = 1
+            answered = asyncio.ensure_future(store.transitions("s", 1))
             async with asyncio.timeout(10):
-                while store._process.pid in {None, killed} or store._process._line is None:
+                while not answered.done():
                     store.call_log.add(call_row(count))
                     store.call_log.flush()
                     count += 1
