@@ -49,6 +49,7 @@ KINDS = (
     Kind("oldhttp", "legacy HTTP", OLD, "http"),
     Kind("newpipe", "modern stdio", NEW, "stdio"),
     Kind("newhttp", "modern HTTP", NEW, "http"),
+    Kind("oldsse", "HTTP+SSE", OLD, "sse", "/sse"),
 )
 
 REMOTE = (
