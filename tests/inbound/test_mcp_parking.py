@@ -374,6 +374,16 @@ async def test_a_call_of_a_key_that_is_revoked_waits_for_nobody():
 
 
 @virtual_time()
+async def test_a_call_of_a_server_that_is_removed_waits_for_nobody():
+    async with hub_with(asks_live(NAME)) as hub:
+        asked = await hub(call())
+        await hub.catalog.remove("calc")
+        await asyncio.sleep(2)
+        assert not hub["calc"].flying
+        assert (await hub(again(asked))).status == 404
+
+
+@virtual_time()
 async def test_a_key_that_may_not_call_a_tool_any_more_does_not_go_on_with_it():
     async with hub_with(asks_live(NAME)) as hub:
         row, token = await hub.keys.create("k")

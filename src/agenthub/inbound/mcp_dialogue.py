@@ -20,6 +20,7 @@ from msgspec import Raw, Struct, structs
 from agenthub.domain.call import Call, Era
 from agenthub.domain.caller import Caller
 from agenthub.domain.errors import HubError, InvalidParams, UpstreamProtocol
+from agenthub.domain.events import Event, ServerChanged
 from agenthub.domain.outcome import Cause
 from agenthub.hub import Hub
 from agenthub.inbound.forgery import without_hub_keys
@@ -66,6 +67,7 @@ class Dialogue:
         self._seal = Seal(hub.session_secret, hub.clock, span)
         self.parking = Parking(hub.clock, span)
         hub.keys.listeners.append(self._key_changed)
+        hub.bus.sinks.append(self._event)
         self.tasks = TaskIds(hub.session_secret)
 
     # ------------------------------------------------------------ from servers
@@ -168,6 +170,13 @@ class Dialogue:
         for parked in list(self.parking.kept):
             if parked.caller.id == key_id and not self._hub.keys.holds(parked.caller):
                 parked.leave(Cause.CLIENT)
+
+    def _event(self, event: Event) -> None:
+        """Nobody comes back to a call of a server that was removed."""
+        if isinstance(event, ServerChanged) and event.state == "removed":
+            for parked in list(self.parking.kept):
+                if parked.endpoint == event.endpoint:
+                    parked.leave(Cause.CLIENT)
 
     def release(self, nonce: str) -> None:
         """The round that this state began did surely not take place."""

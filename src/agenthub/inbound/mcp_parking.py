@@ -97,7 +97,7 @@ class Parked:
         self._client: Replies | None = receiver.replies
         """Whose round is open."""
         call = receiver.call
-        self.caller = call.caller
+        self.caller, self.endpoint = call.caller, call.endpoint
         self._bound = (call.caller.id, receiver.face, call.digest())
         self._progress_token = call.meta.get("progressToken")
         self._open: dict[str, Question] = {}
