@@ -123,6 +123,11 @@ class Served:
         self.process.send_signal(number)
         return self.process.wait(seconds)
 
+    def resident_kib(self):
+        """Memory of the hub's own process."""
+        words = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in words if line.startswith("VmRSS"))
+
     def family(self):
         """Itself, its database, its guardian and the servers: every process that names it."""
         return [self.pid, *descendants(self.pid)]
