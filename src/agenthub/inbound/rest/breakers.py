@@ -14,6 +14,7 @@ from agenthub.domain.errors import InvalidParams
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.inbound.rest.answer import answer
 from agenthub.inbound.rest.describe import described
+from agenthub.inbound.rest.hearing import TOOL_CALL, hears_of
 from agenthub.inbound.rest.needs import RestHub, RestServer
 from agenthub.inbound.rest.request import (
     TheCaller,
@@ -56,9 +57,14 @@ async def list_breakers(hub: TheHub, caller: TheCaller) -> Response:
 
 
 @router.get("/circuit-breaker/{name}", dependencies=readers, **described(BreakerHistory))
-async def show_breaker(hub: TheHub, server: TheServer) -> Response:
+async def show_breaker(hub: TheHub, caller: TheCaller, server: TheServer) -> Response:
     """With its history, newest first, those of its tools among them."""
-    history = await hub.store.transitions(server.name, HISTORY)
+    history = [
+        entry
+        for entry in await hub.store.transitions(server.name, HISTORY)
+        if not (tool := str(entry.get("tool") or ""))
+        or hears_of(hub, caller, server.name, TOOL_CALL, tool)
+    ]
     return answer(with_history(breaker_view(hub, server), history))
 
 

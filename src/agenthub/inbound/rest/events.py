@@ -7,7 +7,9 @@ how many, by an event `dropped`. Source: https://html.spec.whatwg.org/multipage/
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -16,9 +18,10 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from agenthub.bus import Numbered, Subscription
-from agenthub.domain.caller import Caller, Scope
-from agenthub.domain.events import BreakerChanged, CallEnded, Event, ServerChanged, ViewChanged
+from agenthub.domain.caller import Scope
+from agenthub.domain.events import Event
 from agenthub.inbound.rest.describe import described
+from agenthub.inbound.rest.hearing import heard
 from agenthub.inbound.rest.request import TheCaller, TheHub, needs
 
 HEARTBEAT_S = 15.0
@@ -49,18 +52,22 @@ async def follow_events(
     """A stream of `id`, `event`, `data` (JSON); `?event=server&event=breaker` chooses."""
     after = _number(last_event_id)
     kinds = frozenset(kind.value for kind in event) if event else None
-    return EventStream(hub.bus.subscribe(after), caller, kinds)
+    return EventStream(hub.bus.subscribe(after), partial(heard, hub, caller), kinds)
 
 
 class EventStream(Response):
     """The stream of one subscription, which ends with it."""
 
     def __init__(
-        self, subscription: Subscription, caller: Caller, kinds: frozenset[str] | None
+        self,
+        subscription: Subscription,
+        heard: Callable[[Event], Event | None],
+        kinds: frozenset[str] | None,
     ) -> None:
+        """`heard`: an event as its listener is told it, if at all."""
         super().__init__()
         self._subscription = subscription
-        self._caller = caller
+        self._heard = heard
         self._kinds = kinds
         self._told = 0
 
@@ -103,22 +110,17 @@ class EventStream(Response):
             lost = self._subscription.dropped - self._told
             self._told += lost
             parts.append(b'event: dropped\ndata: {"events":%d}\n\n' % lost)
-        for number, event in events:
-            if self._wanted(event):
+        for number, one in events:
+            event = self._heard(one) if self._is_wanted(one) else None
+            if event is not None:
                 # One line of JSON: a line break in a value is escaped in it.
                 head = b"id: %d\n" % number if number else b""
                 name = _name(event).encode()
                 parts.append(b"%sevent: %s\ndata: %s\n\n" % (head, name, _encode(event)))
         return b"".join(parts)
 
-    def _wanted(self, event: Event) -> bool:
-        if self._kinds is not None and _name(event) not in self._kinds:
-            return False
-        if isinstance(event, ServerChanged | BreakerChanged | CallEnded):
-            return self._caller.sees(event.endpoint)
-        if isinstance(event, ViewChanged):
-            return self._caller.sees_view(event.view)
-        return True
+    def _is_wanted(self, event: Event) -> bool:
+        return self._kinds is None or _name(event) in self._kinds
 
 
 def _number(last: str | None) -> int | None:

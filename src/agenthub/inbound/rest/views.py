@@ -8,6 +8,7 @@ from agenthub.domain.errors import UnknownTarget
 from agenthub.domain.view import View
 from agenthub.inbound.rest.answer import answer
 from agenthub.inbound.rest.describe import described
+from agenthub.inbound.rest.hearing import seen
 from agenthub.inbound.rest.needs import RestHub
 from agenthub.inbound.rest.request import (
     TheCaller,
@@ -31,7 +32,8 @@ class ViewList(Struct, frozen=True):
 @router.get("", dependencies=readers, **described(ViewList))
 async def list_views(hub: TheHub, caller: TheCaller) -> Response:
     known = sorted(hub.catalog.views.all.items())
-    return answer(ViewList([view for name, view in known if caller.sees_view(name)]))
+    views = [seen(hub, caller, view) for name, view in known if caller.sees_view(name)]
+    return answer(ViewList(views))
 
 
 @router.post("", dependencies=admins, **described(View, body=View, status=201))
@@ -43,7 +45,7 @@ async def add_view(hub: TheHub, request: Request) -> Response:
 
 @router.get("/{name}", dependencies=readers, **described(View))
 async def show_view(hub: TheHub, caller: TheCaller, name: str) -> Response:
-    return answer(_find(hub, caller, name))
+    return answer(seen(hub, caller, _find(hub, caller, name)))
 
 
 @router.put("/{name}", dependencies=admins, **described(View, body=View))
