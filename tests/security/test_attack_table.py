@@ -6,6 +6,7 @@ from support.node_ids import missing, rows
 HTTP, HUB = "inbound/test_attacks_http.py", "security/test_real_hub.py"
 MCP, REST = "inbound/test_mcp_http.py", "inbound/rest/test_endpoints.py"
 DEFINITIONS = "security/test_definitions.py"
+SERVER, CLIENT = "security/test_hostile_server.py", "security/test_hostile_client.py"
 DOORS, FACE = "doors/test_no_way_round.py", "inbound/test_mcp_face.py"
 OAUTH = "interop/test_oauth.py"
 SETTINGS, GATEWAY = "test_settings.py", "test_gateway.py"
@@ -62,6 +63,7 @@ ATTACKS = {
         *rows(HUB, "test_a14_a15_what_can_be_read_in_two_ways_is_not_read"),
         *rows("inbound/test_mcp_session.py",
               "test_an_id_in_use_takes_nothing_from_its_first_owner"),
+        *rows(CLIENT, "test_a15_a40_two_clients_with_one_id_have_an_answer_each"),
     ),
     "A16": (
         *rows(HUB, "test_a16_a17_headers_versions_and_sessions_that_lie"),
@@ -73,6 +75,7 @@ ATTACKS = {
         *rows(SSE, "test_a17_a_session_is_of_no_use_to_anybody_else"),
         *rows("inbound/test_mcp_session_stream.py",
               "test_an_id_opens_nothing_for_another_session_or_another_user"),
+        *rows(CLIENT, "test_a17_a_session_of_another_opens_nothing"),
     ),
     "A18": (
         *rows(HUB, "test_a18_odd_names_of_tools_reach_nobody",
@@ -82,6 +85,10 @@ ATTACKS = {
               "TestEveryDoor::test_a_key_for_views"),
         *rows(FACE, "test_what_a_key_may_not_touch_does_not_exist_for_it",
               "test_completion_is_for_what_may_be_touched"),
+        *rows(CLIENT, "test_a18_what_a_key_may_not_touch_is_behind_no_door",
+              "test_a_view_is_removed_under_a_session_a_stream_and_a_parked_call"),
+        *rows("inbound/rest/test_hearing.py", "test_a_key_hears_of_calls_to_what_it_may_touch",
+              "test_a_view_names_nothing_that_is_not_there_for_a_key"),
     ),
     "A19": rows(HUB, "test_a19_an_address_that_is_no_web_address_is_refused"),
     "A23": rows(
@@ -142,6 +149,7 @@ ATTACKS = {
         *rows("test_routes.py",
               "test_a_fallback_whose_tool_is_not_what_was_approved_does_not_stand_in"),
         *rows("doors/test_no_way_round.py", "TestEveryDoor::test_the_definition_that_was_approved"),
+        *rows(SERVER, "test_a30_what_turned_meanwhile_is_withheld"),
     ),
     "A31": (
         *rows(DEFINITIONS, "test_a31_tools_of_one_name_are_told_apart_by_their_server",
@@ -156,12 +164,21 @@ ATTACKS = {
         *rows("wire/test_schema_bounds.py", "test_work_that_multiplies_is_refused"),
     ),
     "A33": rows(HUB, "test_a33_arguments_that_do_not_fit_are_not_sent"),
-    "A34": rows(HUB, "test_a34_what_a_server_says_is_data"),
+    "A34": (
+        *rows(HUB, "test_a34_what_a_server_says_is_data"),
+        *rows(SERVER, "test_a34_a_result_that_is_too_large_is_an_error_and_no_memory"),
+    ),
     "A35": (
         *rows(QUESTIONS, "test_a_server_may_not_ask_what_the_client_did_not_declare"),
         *rows(PARKING, "test_what_was_not_declared_is_refused_to_the_server_alone",
               "test_a_server_that_asks_without_end_is_refused"),
         *rows(SSE, "test_a35_a_client_that_does_not_read_gets_no_more_notifications"),
+        *rows(SERVER, "test_a35_a_call_has_one_answer_and_it_is_its_own",
+              "test_a35_what_was_not_declared_is_not_asked",
+              "test_a35_who_asks_without_end_is_ended_and_the_next_call_is_served",
+              "test_a35_a_flood_of_words_reaches_nobody_else_and_costs_others_little"),
+        *rows(CLIENT,
+              "test_a35_who_does_not_read_costs_a_bounded_memory_and_nobody_else_anything"),
     ),
     "A36": rows(
         "inbound/test_mcp_dialogue.py",
@@ -176,6 +193,7 @@ ATTACKS = {
         *rows(SEAL, "test_a_state_that_was_used_edited_or_is_anothers_never_reaches_a_server",
               "test_what_is_sealed_opens_unchanged_and_no_altered_text_opens"),
         *rows(QUESTIONS, "test_an_old_client_cannot_bring_a_state_and_so_go_round_its_seal"),
+        *rows(SERVER, "test_a37_a_state_opens_its_own_round_and_no_other"),
     ),
     "A38": (
         *rows(PARKING, "test_a_state_is_bound_to_its_caller_face_tool_and_arguments"),
@@ -183,8 +201,13 @@ ATTACKS = {
               "test_what_is_sealed_opens_unchanged_for_its_caller_and_its_server_alone",
               "test_a_key_that_may_no_longer_call_the_tool_has_no_task_of_it"),
     ),
-    "A40": rows(QUESTIONS,
+    "A39": rows("inbound/test_mcp.py",
+                "test_lists_of_the_new_era_say_how_long_they_hold_and_for_whom"),
+    "A40": (
+        *rows(QUESTIONS,
                 "test_answers_of_others_unknown_ones_and_second_ones_change_nothing"),
+        *rows(CLIENT, "test_a15_a40_two_clients_with_one_id_have_an_answer_each"),
+    ),
     "A44": (
         *rows(HUB, "test_a44_nobody_opens_a_circuit_with_bad_arguments_or_tiny_deadlines"),
         *rows(GATEWAY, "test_a44_nobody_opens_a_circuit_for_others"),
@@ -197,6 +220,7 @@ ATTACKS = {
     "A46": (
         *rows(PARKING, "test_a_call_with_a_key_goes_on_and_its_key_is_held_while_it_is_parked"),
         *rows(SEAL, "test_a_key_goes_on_through_the_rounds_and_runs_the_last_one_once"),
+        *rows(CLIENT, "test_a46_a_key_of_idempotency_is_its_callers_and_its_calls"),
     ),
     "A47": (
         *rows(HUB, "test_a47_nobody_writes_a_line_into_the_log"),
@@ -217,8 +241,19 @@ ATTACKS = {
         *rows("outbound/test_store.py", "test_files_are_for_the_owner_only"),
         *rows("app/test_refusals.py", "test_a_loose_token", "test_a_home_that_others_may_write_in"),
     ),
+    "A60": (
+        *rows(CLIENT, "test_a60_one_client_cannot_take_all_time_with_connections",
+              "test_a60_sessions_without_end_end_nobody_elses_call",
+              "test_the_hub_stops_in_time_with_parked_calls_and_streams_of_all_kinds"),
+        *rows("inbound/test_mcp_session.py",
+              "test_who_begins_sessions_without_end_loses_its_own_first"),
+        *rows("test_parking.py",
+              "test_one_caller_cannot_hold_all_of_a_server_with_questions"),
+    ),
+    "A61": rows(CLIENT, "test_a61_a_key_has_so_many_streams_and_others_have_theirs"),
+    "A65": rows(SERVER, "test_a65_line_breaks_of_a_server_begin_no_event"),
 }  # fmt: skip
-ASKED = [*range(1, 20), *range(23, 36), 37, 38, 40, *range(44, 50), 54]
+ASKED = [*range(1, 20), *range(23, 41), *range(44, 50), 54, 60, 61, 65]
 
 
 def test_every_test_in_the_table_is_there():

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ def client(hub, **more):
     found = Wire(hub, made["key"])
     found.key_id = made["id"]
     return found
+
+
+@contextmanager
+def one_more(hub, name, script=LIAR, **more):
+    """A server for one test."""
+    assert hub.ask("POST", "/api/endpoints", endpoint(name, script, **more))[0] == 201
+    try:
+        yield script is HUNG or hub.until_well(name)
+    finally:
+        hub.ask("DELETE", f"/api/endpoints/{name}")
 
 
 def text(message):
@@ -118,18 +129,17 @@ def test_a35_a_flood_of_words_reaches_nobody_else_and_costs_others_little(hub, a
             assert text(anna.call("other__well", meta=NOBODY)) == "well"
             waited.append(time.monotonic() - start)
         assert max(waited) < 1
-        anna.call("liar__turn", meta=NOBODY)
-        assert beside.message()["method"] == "notifications/tools/list_changed"
+        with one_more(hub, "newcomer"):
+            assert beside.message()["method"] == "notifications/tools/list_changed"
 
 
 def test_a30_what_turned_meanwhile_is_withheld(hub, anna):
-    anna.call("liar__turn", meta=NOBODY)
-    until(lambda: hub.get("/api/tools/pending?endpoint=liar")["pending"], what="the turn")
-    assert code(anna.call("liar__well")) == "tool_changed"
-    status, left = hub.ask("DELETE", "/api/endpoints/liar")
-    assert (status, left) == (204, None)
-    assert hub.ask("POST", "/api/endpoints", endpoint("liar"))[0] == 201
-    hub.until_well("liar")
+    with one_more(hub, "turner"):
+        assert text(anna.call("turner__well", meta=NOBODY)) == "well"
+        anna.call("turner__turn", meta=NOBODY)
+        until(lambda: hub.get("/api/tools/pending?endpoint=turner")["pending"], what="the turn")
+        assert code(anna.call("turner__well")) == "tool_changed"
+        assert code(anna.call("turner__new")) == "tool_changed"
 
 
 @pytest.mark.parametrize("declared", [{}, NOBODY], ids=["asked", "not asked"])
@@ -231,12 +241,9 @@ def test_a_key_is_revoked_while_a_call_of_it_is_parked(hub):
 
 
 def test_a_server_that_never_answers_delays_nobody_else(hub, anna):
-    slow = endpoint("silent", HUNG, timeouts={"connect_ms": 1_000})
-    assert hub.ask("POST", "/api/endpoints", slow)[0] == 201
-    began = time.monotonic()
-    found = anna.call("silent__x", meta={"io.agenthub/deadlineMs": 500})
-    assert "error" in found
-    assert found["error"]["data"]["executed"] == "no"
-    assert text(anna.call("liar__well")) == "well"
-    assert time.monotonic() - began < 3
-    assert hub.ask("DELETE", "/api/endpoints/silent")[0] == 204
+    with one_more(hub, "silent", HUNG, timeouts={"connect_ms": 1_000}):
+        began = time.monotonic()
+        found = anna.call("silent__x", meta={"io.agenthub/deadlineMs": 500})
+        assert found["error"]["data"]["executed"] == "no"
+        assert text(anna.call("liar__well")) == "well"
+        assert time.monotonic() - began < 3
