@@ -110,7 +110,10 @@ def test_a35_what_was_not_declared_is_not_asked(anna, declared):
 
 
 def test_a35_who_asks_without_end_is_ended_and_the_next_call_is_served(hub, anna):
-    assert code(anna.call("liar__crowd")) == "upstream_protocol"
+    end = anna.call("liar__crowd")
+    while "result" in end:  # some of them reached the client before the last was heard
+        end = anna.go_on(end, "liar__crowd")
+    assert code(end) == "upstream_protocol"
     told, end = speaking(client(hub).begin(), "crowd")
     assert code(end) == "upstream_protocol"
     assert len(told) <= 64, "a question and its withdrawal"
