@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from agenthub.domain import alias, target
+from agenthub.domain.outcome import NOTHING
 from agenthub.domain.pinning import Pin, heard
 from agenthub.wire import definition, jsonrpc, mcp_headers, schema, strict_json, suspicion
 
@@ -19,6 +20,8 @@ ITEMS_MAX = 10_000
 """Of one kind, from one server; what is beyond is dropped and said."""
 ITEM_BYTES_MAX = 2 * 1024 * 1024
 OUR_META = "io.agenthub/"
+OLD_APP_LINK = "ui/resourceUri"
+"""In `_meta` of a tool: how MCP Apps were written before `ui` had members."""
 
 
 class Kind(Enum):
@@ -214,11 +217,34 @@ def _render_item(kind: Kind, item: Raw, guise: Guise) -> bytes:
         full = full_name(kind, guise.prefix, name_of(kind, item))
         name = alias.alias(full, guise.style) if kind is Kind.TOOLS else full
         changed[kind.named_by] = msgspec.json.encode(name)
+    has_app = guise.prefix and kind is Kind.TOOLS and b'resourceUri"' in shown
+    meta = _meta_of(_raw_object.decode(shown)) if has_app or guise.unavailable else {}
+    if has_app and _lead_to_app(meta, guise.prefix):
+        changed["_meta"] = msgspec.json.encode(meta)
     if guise.unavailable:
-        meta = _meta_of(_raw_object.decode(shown))
         meta[OUR_META + "unavailable"] = Raw(msgspec.json.encode(guise.unavailable))
         changed["_meta"] = msgspec.json.encode(meta)
     return jsonrpc.with_members(shown, changed) if changed else shown
+
+
+def _lead_to_app(meta: dict[str, Raw], endpoint: str) -> bool:
+    """Make a tool's link to its user interface (MCP Apps) one that can be read among all servers'.
+
+    Returns whether there is one. All else in the `_meta` stays as it was written.
+    """
+    link = _link(meta.get(OLD_APP_LINK, NOTHING))
+    if link is not None:
+        meta[OLD_APP_LINK] = Raw(msgspec.json.encode(target.join_uri(endpoint, link)))
+    app = bytes(meta.get("ui", NOTHING))
+    of_app = _link(_raw_object.decode(app).get("resourceUri", NOTHING)) if app[:1] == b"{" else None
+    if of_app is not None:
+        uri = msgspec.json.encode(target.join_uri(endpoint, of_app))
+        meta["ui"] = Raw(jsonrpc.with_members(app, {"resourceUri": uri}))
+    return link is not None or of_app is not None
+
+
+def _link(raw: Raw) -> str | None:
+    return msgspec.json.decode(raw, type=str) if bytes(raw)[:1] == b'"' else None
 
 
 def renamed(shown: bytes, name: str, description: str | None) -> bytes:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from msgspec import Raw, structs
 from support.exchange import initialize, legacy, modern
-from support.fake_upstream import OK, tool
+from support.fake_upstream import OK, result, tool
 from support.house import ANNA, server
 from support.mcp_hub import doors
 from support.virtual_time import virtual_time
@@ -367,3 +367,81 @@ async def test_a_view_of_a_server_that_is_away_says_so():
         asked = await hub(modern("tools/list", path="/mcp/v/web"))
         told = {entry["_meta"]["io.agenthub/unavailable"] for entry in asked.result["tools"]}
         assert told == {"circuit forced_open"}
+
+
+# ---------------------------------------------------------------- MCP Apps
+
+CSP = '"csp":{"connectDomains":["https://x.test"]},"n":1.0'
+PAGE = {"ui://clock/page": item("uri", "ui://clock/page")}
+
+
+def app(name, uri="ui://clock/page"):
+    meta = f'{{"ui":{{"visibility":["app"],"resourceUri":"{uri}",{CSP}}},"a.b/c":1.0}}'
+    text = f'{{"name":"{name}","inputSchema":{{"type":"object"}},"_meta":{meta}}}'
+    return {name: Raw(text.encode())}
+
+
+APPS = {
+    "east": offers(tools=app("now") | tools_of("tick"), resources=PAGE, answers={"tick": OK}),
+    "west": offers(tools=app("now"), resources=PAGE),
+    "plain": offers(tools=tools_of("tick", "only"), answers={"only": OK}),
+}
+
+
+@virtual_time()
+async def test_the_apps_of_two_servers_with_one_address_are_two_and_each_can_be_read():
+    async with doors("east", "west", "plain", prepare=APPS) as hub:
+        await hub.catalog.views.add(View("v", names={"time": Renamed("west__now")}))
+        listed = await hub(modern("tools/list"))
+        for name in ("east", "west"):
+            uri = f"agenthub://{name}/ui://clock/page"
+            ui = f'"ui":{{"visibility":["app"],"resourceUri":"{uri}",{CSP}}},"a.b/c":1.0'
+            assert ui.encode() in listed.body
+            got = b'{"contents":[{"uri":"ui://clock/page","text":"","_meta":{"ui":{%b}}}]}'
+            hub[name].answers["ui://clock/page"] = result(got % CSP.encode())
+            read = await hub(modern("resources/read", {"uri": uri}))
+            assert hub[name].sent[-1].name == "ui://clock/page"
+            assert read.result["contents"][0]["uri"] == uri
+            assert CSP.encode() in read.body
+        (shown,) = (await hub(modern("tools/list", path="/mcp/v/v"))).result["tools"]
+        assert shown["_meta"]["ui"]["resourceUri"] == "agenthub://west/ui://clock/page"
+        (alone,) = (await hub(modern("tools/list", path="/mcp/west"))).result["tools"]
+        assert alone["_meta"]["ui"]["resourceUri"] == "ui://clock/page"
+
+
+@pytest.mark.parametrize(
+    ("meta", "shown"),
+    [
+        ({"ui/resourceUri": "ui://a"}, {"ui/resourceUri": "agenthub://old/ui://a"}),
+        ({"ui/resourceUri": 1}, {"ui/resourceUri": 1}),
+        ({"ui": {"resourceUri": [1]}}, {"ui": {"resourceUri": [1]}}),
+        ({"ui": ["resourceUri"]}, {"ui": ["resourceUri"]}),
+        ({"ui": {"resourceUri": "x"}, "ui/resourceUri": "y"},
+         {"ui": {"resourceUri": "agenthub://old/x"}, "ui/resourceUri": "agenthub://old/y"}),
+    ],
+)  # fmt: skip
+@virtual_time()
+async def test_links_to_apps_are_found_in_every_spelling_and_what_is_none_stays(meta, shown):
+    prepare = {"old": offers(tools={"add": tool("add", _meta=meta)})}
+    async with doors("old", prepare=prepare) as hub:
+        (one,) = (await hub(modern("tools/list"))).result["tools"]
+        assert one["_meta"] == shown
+
+
+@virtual_time()
+async def test_an_app_calls_the_tools_of_its_server_by_their_own_names():
+    """Its page knows no prefix; the host passes on what it says."""
+    async with doors("east", "west", "plain", prepare=APPS) as hub:
+        assert "error" not in (await hub(modern("tools/call", {"name": "tick"}))).json
+        assert hub["east"].executed("tick") == 1
+        assert hub["plain"].executed("tick") == 0
+        for name in ("now", "only", "none"):
+            assert (await hub(modern("tools/call", {"name": name}))).code == -32602
+        await hub.catalog.views.add(View("v", allow=("west__*",)))
+        hub["west"].answers["now"] = OK
+        called = await hub(modern("tools/call", {"name": "now"}, path="/mcp/v/v"))
+        assert "error" not in called.json
+        assert hub["west"].executed("now") == 1
+        narrow = limited(tools=ToolSet(deny=("east__tick",)))
+        refused = await hub(modern("tools/call", {"name": "tick"}, caller=narrow))
+        assert refused.code == -32602

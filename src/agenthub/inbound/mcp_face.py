@@ -16,11 +16,12 @@ from agenthub.domain.errors import UnknownTarget
 from agenthub.domain.view import View, server_of, view_of
 from agenthub.hub import Hub
 from agenthub.inbound.mcp_terms import Context
-from agenthub.listing import Kind, full_name, renamed
+from agenthub.listing import Kind, full_name, name_of, renamed
 from agenthub.server import Server
 
 INSTRUCTIONS_MAX = 2_000
 """Characters of each server's, where many meet, of at most 20 servers."""
+APP = "ui://"
 READ = "resources/read"
 COMPLETE = "completion/complete"
 _WHAT = {"tools/call": "tool", "prompts/get": "prompt", READ: "resource"}
@@ -62,6 +63,8 @@ class Faces:
             found = self._behind(name, context)
         else:
             found = target.split(name)
+        if found is None and method == "tools/call":
+            found = self._of_app(name, context)
         if found is None:
             raise unknown(method, name)
         return found
@@ -75,6 +78,20 @@ class Faces:
                 if tool is not None:
                     return server.name, tool
         return None
+
+    def _of_app(self, name: str, context: Context) -> tuple[str, str] | None:
+        """Whose tool an app means, which knows it by the name that its own server gave it.
+
+        Only a server with apps is ever meant, and only if it is the one that has such a tool.
+        """
+        have = [
+            server.name
+            for server in self._hub.catalog.servers(context.caller)
+            if server.facts(name) is not None
+            and _has_apps(server)
+            and _may_touch(context.caller, server, Kind.TOOLS, name, target.join(server.name, name))
+        ]
+        return (have[0], name) if len(have) == 1 else None
 
     def items(self, kind: Kind, context: Context) -> Iterator[bytes]:
         """What a limited caller is shown, one by one."""
@@ -107,6 +124,12 @@ class Faces:
 
 def unknown(method: str, name: str) -> UnknownTarget:
     return UnknownTarget(f"Unknown {_WHAT.get(method, 'target')}: {name[:128]}")
+
+
+def _has_apps(server: Server) -> bool:
+    """Whether it has user interfaces to show (MCP Apps)."""
+    resources = server.listing.resources if server.listing else ()
+    return any(name_of(Kind.RESOURCES, item).startswith(APP) for item in resources)
 
 
 def _may_touch(caller: Caller, server: Server, kind: Kind, name: str, full: str) -> bool:
