@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from listening import too_slow
+
 HEAD = ("work", "conns", "rate", "calls/s", "direct", "CPU us", "CPU x", "+p50 us", "+p99 us",
         "errors", "nginx us", "nginx +p50", "nginx +p99")  # fmt: skip
 
@@ -63,7 +65,7 @@ def too_much(result: dict[str, Any], cpu_x_max: float | None) -> list[str]:
         found = result.get(section)
         if found and found["rows"] != found["answered"]:
             wrong.append(f"{section}: {found['answered']} calls answered, {found['rows']} rows")
-    return wrong + _bad_stop(result.get("stop"))
+    return wrong + too_slow(result.get("listening")) + _bad_stop(result.get("stop"))
 
 
 def _bad_stop(found: dict[str, Any] | None) -> list[str]:

@@ -20,13 +20,25 @@ from typing import Any
 from bridged import bridged
 from caller import Load
 from facts import facts
+from listening import listening
 from report import show_section, show_traffic, too_much
 from standing import calls_upstream, idle_memory, many_tools, start_ms, stop_under_load
 from subject import Hub, Nginx, Subject, Upstream
 from tool import tool
 from traffic import Work, compare
 
-SECTIONS = ("traffic", "bridged", "upstream", "logged", "start", "memory", "lists", "stop")
+SECTIONS = (
+    "traffic",
+    "bridged",
+    "upstream",
+    "logged",
+    "start",
+    "memory",
+    "listening",
+    "lists",
+    "stop",
+)
+STANDING = {"start": start_ms, "memory": idle_memory, "listening": listening}
 RESULTS = Path(__file__).parent / "results"
 OPEN_LOOP = 20_000
 """Calls a second, the figure of the issue."""
@@ -86,10 +98,9 @@ def measure(options: argparse.Namespace, home: Path) -> dict[str, Any]:
     with upstream.process:
         if "upstream" in wanted or "logged" in wanted:
             result["upstream"], result["logged"] = steady(home / "steady", upstream)
-        if "start" in wanted:
-            result["start"] = start_ms(home / "start", upstream)
-        if "memory" in wanted:
-            result["memory"] = idle_memory(home / "memory", upstream)
+        for section, found_by in STANDING.items():
+            if section in wanted:
+                result[section] = found_by(home / section, upstream)
         if "lists" in wanted:
             result["lists"] = many_tools(home / "lists")
         if "stop" in wanted:
