@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from agenthub.admission import SignIns
 from agenthub.bus import EventBus
 from agenthub.catalog import Catalog
 from agenthub.domain.strain import Strain
@@ -11,7 +12,7 @@ from agenthub.gateway import Gateway
 from agenthub.health import Health
 from agenthub.keys import KeyRing
 from agenthub.metrics import Metrics
-from agenthub.ports import Clock, SignIns, Store
+from agenthub.ports import Clock, Store
 from agenthub.settings import Settings
 from agenthub.tasks import Tasks
 

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, structs
 
+from agenthub.admission import TokenIssuer
 from agenthub.domain.bearer import OAUTH
 from agenthub.domain.caller import Caller, KeyTerms, Scope, check_terms, reach_of
 from agenthub.domain.errors import BadSetting, UnknownTarget
 from agenthub.domain.span import SECOND, Nanoseconds
-from agenthub.ports import Clock, KeyRow, Store, TokenIssuer
+from agenthub.ports import Clock, KeyRow, Store
 
 if TYPE_CHECKING:
     from agenthub.domain.view import View

@@ -334,10 +334,9 @@ class Server:
     async def test(self, span: Nanoseconds) -> dict[str, object]:
         """Connect and list, whatever the breaker says: what was found, for people."""
         if not self.endpoint.enabled:
-            hint = f"`agenthub enable {self.name}` switches it on."
+            hint = f"Run `agenthub enable {self.name}`."
             return {"ok": False, "problem": "it is switched off", "hint": hint}
-        clock = self._house.clock
-        until = clock.now() + span
+        clock, until = self._house.clock, self._house.clock.now() + span
         # A modern server and a legacy one both know this question, so it makes the connection.
         reply = await self._inquiry.ask(Kind.TOOLS.method, {}, span)
         if reply.ending is Ending.RESULT or reply.code == NO_SUCH_METHOD:

@@ -3,9 +3,9 @@ import webbrowser
 import pytest
 from support.cli_hub import listening
 
+from agenthub.admission import SignInState
 from agenthub.cli import login
 from agenthub.domain.errors import InvalidParams
-from agenthub.ports import SignInState
 
 URL = "https://login.test/authorize?state=s"
 

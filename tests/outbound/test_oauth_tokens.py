@@ -9,13 +9,13 @@ from msgspec import structs
 from support.token_house import BACK, ISSUER, MACHINE, URL, TokenHouse
 from support.virtual_time import passes, settled, virtual_time
 
+from agenthub.admission import SignInState
 from agenthub.domain.endpoint import OAuth
 from agenthub.domain.errors import HubError, InvalidParams, StorageFailed, UpstreamUnavailable
 from agenthub.domain.span import SECOND
 from agenthub.outbound.oauth_server import Client, Refused, Tokens
 from agenthub.outbound.oauth_tokens import TokenSource
 from agenthub.outbound.vault import Vault
-from agenthub.ports import SignInState
 
 PERSON = OAuth()
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw, structs
 from support.fake_store import FakeStore
 
+from agenthub.admission import SignInState
 from agenthub.bus import Counts, EventBus
 from agenthub.domain.call import Era
 from agenthub.domain.caller import Caller, Scope
@@ -22,7 +23,7 @@ from agenthub.health import HealthReport
 from agenthub.inbound.rest import create_rest
 from agenthub.metrics import Metrics
 from agenthub.offer import OfferedTool
-from agenthub.ports import CallPage, KeyRow, SignInState, UpstreamState
+from agenthub.ports import CallPage, KeyRow, UpstreamState
 from agenthub.settings import Settings
 from agenthub.views import Views
 from agenthub.wire.suspicion import suspicions

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Send
     from starlette.types import Scope as AsgiScope
 
-    from agenthub.ports import SignIns
+    from agenthub.admission import SignIns
 
 CALLBACK: Final = "/oauth/callback"
 QUERY_MAX: Final = 8_192

@@ -16,13 +16,13 @@ from typing import Final
 
 from msgspec import Struct
 
+from agenthub.admission import NotYet
 from agenthub.domain.caller import Caller, Scope
 from agenthub.inbound import rejection as no
 from agenthub.inbound.challenge import Challenge
 from agenthub.inbound.exchange import Headers
 from agenthub.inbound.rejection import Rejection
 from agenthub.keys import KeyRing
-from agenthub.ports import NotYet
 from agenthub.settings import Settings
 
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from agenthub.admission import NotYet
 from agenthub.domain.bearer import BadToken, Lent, Terms, lend
 from agenthub.domain.endpoint_check import is_safe
 from agenthub.domain.errors import HubError, UpstreamUnavailable
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.outbound.authorization_server import get_json, metadata_of
-from agenthub.ports import Clock, NotYet, Timer
+from agenthub.ports import Clock, Timer
 from agenthub.tasks import Tasks
 
 if TYPE_CHECKING:

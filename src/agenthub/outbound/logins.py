@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Mapping
 
+from agenthub.admission import SignInState
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import InvalidParams
 from agenthub.domain.events import Event, ServerChanged
 from agenthub.outbound.oauth_tokens import TokenSource
 from agenthub.outbound.vault import Vault
-from agenthub.ports import Clock, SignInState
+from agenthub.ports import Clock
 from agenthub.tasks import Tasks
 
 

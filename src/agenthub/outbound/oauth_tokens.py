@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, structs
 
+from agenthub.admission import SignInState
 from agenthub.domain.endpoint import OAuth
 from agenthub.domain.errors import HubError, InvalidParams
 from agenthub.domain.span import SECOND, Nanoseconds
@@ -26,7 +27,7 @@ from agenthub.outbound import oauth_server as server
 from agenthub.outbound.diagnosis import Diagnosis
 from agenthub.outbound.oauth_server import AuthorizationServer, Client, Refused
 from agenthub.outbound.vault import Vault
-from agenthub.ports import Clock, SignInState, Timer
+from agenthub.ports import Clock, Timer
 from agenthub.tasks import Tasks
 
 SIGN_IN_SPAN: Final[Nanoseconds] = 600 * SECOND

@@ -2,8 +2,8 @@ import pytest
 from msgspec import structs
 from support.rest_hub import LIMITED
 
+from agenthub.admission import SignInState
 from agenthub.domain.errors import UpstreamUnavailable
-from agenthub.ports import SignInState
 from agenthub.settings import ServerSettings, Settings
 
 LOGIN = "/api/endpoints/calculator/login"

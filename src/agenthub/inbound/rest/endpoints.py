@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from agenthub.admission import SignInState
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.endpoint_check import check_endpoint
@@ -25,7 +26,6 @@ from agenthub.inbound.rest.request import (
     typed,
 )
 from agenthub.inbound.rest.view import EndpointList, EndpointView, endpoint_view
-from agenthub.ports import SignInState
 
 TEST_SECONDS_MAX = 30
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from agenthub.admission import SignIns
 from agenthub.bus import EventBus
 from agenthub.domain.breaker_config import BreakerConfig
 from agenthub.domain.call import Call
@@ -15,7 +16,7 @@ from agenthub.domain.pinning import Standing
 from agenthub.domain.view import View
 from agenthub.metrics import Metrics
 from agenthub.offer import OfferedTool, PendingTool
-from agenthub.ports import Clock, KeyRow, SignIns, Store, UpstreamState
+from agenthub.ports import Clock, KeyRow, Store, UpstreamState
 from agenthub.settings import Settings
 
 
