@@ -9,6 +9,7 @@ offers: what the suite then sees at its server is the hub's.
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from contextlib import suppress
@@ -17,11 +18,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import httpx2
 import mcp_types as types
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from support.interop_clients import LEGACY
-from support.real_hub import RealHub
+from support.real_hub import AGENTHUB, RealHub
 
 CONTEXT = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
 MODE = "legacy" if os.environ["MCP_CONFORMANCE_PROTOCOL_VERSION"] <= LEGACY else "auto"
@@ -67,13 +69,30 @@ async def call_all(client: Client) -> None:
             await client.call_tool(call["name"], call["arguments"])
 
 
+def sign_in(hub: RealHub, url: str) -> None:
+    """As a person does in a browser; the suite's authorization server asks for no password."""
+    client = ("--client-id", CONTEXT["client_id"]) if "client_id" in CONTEXT else ()
+    hub.command("add", "suite", "--url", url, "--no-limit", "--oauth", *client)
+    login = subprocess.Popen(
+        [str(AGENTHUB), "login", "suite", "--no-browser"],
+        stdout=subprocess.PIPE, text=True, env=hub.environment,
+    )  # fmt: skip
+    assert login.stdout is not None
+    page = next(line for line in login.stdout if "http" in line).strip()
+    httpx2.get(page, follow_redirects=True, trust_env=False)
+    assert login.wait(20) == 0
+
+
 def main() -> None:
     (url,) = sys.argv[1:]
     with (
         tempfile.TemporaryDirectory() as home,
         RealHub(Path(home), AGENTHUB__AUTH__ANONYMOUS_LOOPBACK="true") as hub,
     ):
-        hub.command("add", "suite", "--url", url, "--no-limit")
+        if os.environ["MCP_CONFORMANCE_SCENARIO"].startswith("auth/"):
+            sign_in(hub, url)
+        else:
+            hub.command("add", "suite", "--url", url, "--no-limit")
         hub.ready("suite")
         asyncio.run(drive(f"{hub.url}/mcp/suite"))
 

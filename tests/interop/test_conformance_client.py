@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from support.conformance import SUITE
 from support.interop_clients import INSTALLED, INTEROP, LEGACY, MODERN, environment
 from support.interop_page import check, table
 
-SCENARIO_S = 60
+SCENARIO_S = 90
 SCENARIOS = {
     MODERN: (
         "tools_call", "request-metadata", "sep-2322-client-request-state",
@@ -24,15 +25,44 @@ SCENARIOS = {
     ),
 }  # fmt: skip
 """All but those of authorization; the suite does not require the preservation of schemas."""
+SIGN_IN = {
+    LEGACY: (
+        "metadata-default", "metadata-var1", "metadata-var2", "scope-from-scopes-supported",
+        "scope-omitted-when-undefined", "token-endpoint-auth-basic", "token-endpoint-auth-post",
+        "token-endpoint-auth-none",
+    ),
+}  # fmt: skip
+SIGN_IN[MODERN] = (
+    *SIGN_IN[LEGACY],
+    "resource-mismatch", "offline-access-scope", "offline-access-not-supported", "iss-supported",
+    "iss-not-advertised", "iss-supported-missing", "iss-wrong-issuer", "iss-unexpected",
+    "iss-normalized", "metadata-issuer-mismatch",
+)  # fmt: skip
+"""Of authorization, by `agenthub login`: the address is opened as a browser would."""
+NOT_YET = {
+    "metadata-var3": "the hub does not find the metadata of that authorization server",
+    "basic-cimd": "the hub registers itself, and has no document for a client id (a warning)",
+    "scope-from-www-authenticate": "the sign-in leaves out the challenge's scopes (a warning)",
+    "scope-step-up": "for more scopes a person signs in again",
+    "scope-retry-limit": "for more scopes a person signs in again",
+    "pre-registration": "the command line takes a secret for client credentials alone",
+    "authorization-server-migration": "the hub registers anew only when a person signs in again",
+}
+"""Of authorization, what does not pass, and why."""
 NOT_REQUIRED = "json-schema-2020-12-preservation"
-EVERY = [(revision, one) for revision, names in SCENARIOS.items() for one in names]
+EVERY = [(revision, one) for revision, names in SCENARIOS.items() for one in names] + [
+    (revision, f"auth/{one}") for revision, names in SIGN_IN.items() for one in names
+]
+AT_A_TIME = 3
 
 
 def run_scenario(scenario: str, revision: str, out: Path) -> list[str]:
     """The statuses of its checks."""
     node, script = INSTALLED / "bin" / "node", SUITE / "dist" / "index.js"
     command = f"{sys.executable} {INTEROP / 'hub_as_client.py'}"
-    options = ("--scenario", scenario, "--spec-version", revision, "-o", str(out))
+    options = (
+        "--scenario", scenario, "--spec-version", revision, "-o", str(out), "--timeout", "60000",
+    )  # fmt: skip
     done = subprocess.run(
         [str(node), str(script), "client", "--command", command, *options],
         stdin=subprocess.DEVNULL,
@@ -42,7 +72,7 @@ def run_scenario(scenario: str, revision: str, out: Path) -> list[str]:
         timeout=SCENARIO_S,
         env=environment(),
     )
-    (file,) = out.glob("*/checks.json")
+    (file,) = out.glob("**/checks.json")
     found = json.loads(file.read_text())
     wrong = [one for one in found if one["status"] in {"FAILURE", "WARNING"}]
     assert not wrong, f"{wrong}\n{done.stderr[-3000:]}"
@@ -50,20 +80,37 @@ def run_scenario(scenario: str, revision: str, out: Path) -> list[str]:
     return [one["status"] for one in found]
 
 
-@pytest.mark.timeout(120)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """All of them, some at a time, for each starts a hub."""
+    folder = tmp_path_factory.mktemp("client")
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        yield {
+            (revision, one): pool.submit(
+                run_scenario, one, revision, folder / f"{revision}-{one.replace('/', '-')}"
+            )
+            for revision, one in EVERY
+        }
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("revision", "scenario"), EVERY)
-def test_the_hub_is_the_client_that_the_suite_requires(revision, scenario, tmp_path):
-    assert "SUCCESS" in run_scenario(scenario, revision, tmp_path)
+def test_the_hub_is_the_client_that_the_suite_requires(revision, scenario, runs):
+    assert "SUCCESS" in runs[revision, scenario].result()
 
 
 @pytest.mark.parametrize("revision", SCENARIOS)
-def test_none_is_left_out_but_those_of_authorization(revision):
+def test_none_is_left_out_without_a_reason(revision):
     known = yaml.safe_load((SUITE / "requirements" / f"{revision}.yaml").read_text())
-    required = {one for one in known["client"] if not one.startswith("auth/")}
-    assert required == set(SCENARIOS[revision]) - {NOT_REQUIRED}
+    missing = set(known["client"]) - {one for of, one in EVERY if of == revision}
+    assert missing <= {f"auth/{one}" for one in NOT_YET}
+    assert set(SCENARIOS[revision]) - set(known["client"]) == {NOT_REQUIRED}
 
 
 def test_the_list_in_the_reference_is_that_of_the_test():
     heads = ["revision", "scenarios that pass with the hub in the client's seat"]
-    rows = [[revision, ", ".join(names)] for revision, names in SCENARIOS.items()]
-    check("client leg", "\n".join(table(heads, rows)))
+    rows = [
+        [revision, ", ".join(one for of, one in EVERY if of == revision)] for revision in SCENARIOS
+    ]
+    reasons = [f"- auth/{one}: {why}." for one, why in NOT_YET.items()]
+    check("client leg", "\n".join([*table(heads, rows), "", "Not yet:", "", *reasons]))
