@@ -71,8 +71,8 @@ tools = st.sampled_from(list(TOOLS))
 callers = st.sampled_from((ANNA, BERT))
 spans = st.one_of(st.integers(1, SECOND), st.integers(1, 8 * SECOND))
 ACTS = (*WELL, *SICK, *ODD)
-OFTEN = [ACTS.index(error(-32603)), ACTS.index(REFUSED)] * 5
-"""What opens the breaker of a tool alone, and what any call may be sent again after."""
+OFTEN = [ACTS.index(error(-32603))] * 5
+"""What opens the breaker of a tool alone."""
 acts = st.tuples(
     st.sampled_from(range(len(ACTS))), st.one_of(st.just(ms(1)), st.integers(1, 3 * SECOND))
 )
@@ -208,17 +208,22 @@ class Waist(RuleBasedStateMachine):
 
     @rule(
         tool_=tools, caller=callers, which=st.sampled_from((*range(len(ACTS)), *OFTEN)),
-        span=spans, crowd=st.sampled_from(((4, 5, 0), (6, 8, 4), (6, 8, 4))),
-        seconds=st.sampled_from((0.5, 20)), goes=st.booleans(),
+        span=spans, seconds=st.sampled_from((0.5, 20)), goes=st.booleans(),
     )  # fmt: skip
-    def many_come(self, *, tool_, caller, which, span, crowd, seconds, goes):
-        """As many as there are seats, or more: some meet the same, the others a slow server."""
-        sick, first, more = crowd
-        self.judges["main"].script = [(which, span)] * sick + [(0, 3 * SECOND)] * 6
-        self.call(tool_, caller, None, 60, first)
-        self.call(tool_, caller, None, seconds, more)
+    def queue_forms(self, *, tool_, caller, which, span, seconds, goes):
+        """More calls than seats: the first of them meet the same, the others a slow server."""
+        self.judges["main"].script = [(which, span)] * 6 + [(0, 3 * SECOND)] * 6
+        self.call(tool_, caller, None, 60, 8)
+        self.call(tool_, caller, None, seconds, 4)
         if goes:
             self.client_goes(len(self.calls) - 1)
+        self.run(passes(8 * SECOND))
+
+    @rule(tool_=tools, caller=callers)
+    def some_are_refused_at_once(self, tool_, caller):
+        """As many as the breaker bears; whoever comes again meets a slow server."""
+        self.judges["main"].script = [(ACTS.index(REFUSED), ms(1))] * 4 + [(0, 3 * SECOND)] * 6
+        self.call(tool_, caller, None, 60, 5)
         self.run(passes(8 * SECOND))
 
     @rule(tool_=tools, caller=callers, script=scripts, seconds=st.sampled_from((0.1, 20)))
