@@ -211,6 +211,20 @@ async def test_input_required_passes_whatever_the_clients_era(era: Era):
         assert msgspec.json.decode(reply.result) == result
 
 
+async def test_an_old_server_has_one_kind_of_result_whatever_it_says():
+    async def call(request: Request, peer: Peer):
+        await peer.result(request, {"resultType": "input_required", "content": [], "x": 1.0})
+
+    async with FaultServer(Legacy(call)) as server, HttpHouse(server.url) as house:
+        await house.up()
+        receiver, _ = house.send(outgoing("tool"))
+        reply = await receiver.reply
+        assert reply.result_type == "complete"
+        assert reply.head is not None
+        assert reply.head.result_type is None
+        assert msgspec.json.decode(reply.result) == {"content": [], "x": 1.0}
+
+
 async def test_the_clients_own_capabilities_are_declared():
     async with FaultServer(modern()) as server, HttpHouse(server.url) as house:
         await house.up()

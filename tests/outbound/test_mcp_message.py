@@ -13,6 +13,15 @@ from agenthub.outbound import mcp_message as wire
 from agenthub.ports import Outgoing
 
 
+def test_a_kind_of_result_that_an_old_server_made_up_is_taken_out():
+    line = b'{"jsonrpc":"2.0","id":1,"result":{"a":1.0,"resultType":"task"}}'
+    told = wire.of_old_server(wire.reply_of(wire.parse(line), line, 200))
+    assert (told.result, told.result_type, told.status) == (b'{"a":1.0}', "complete", 200)
+    plain = b'{"jsonrpc":"2.0","id":1,"result":{"a":1.0}}'
+    reply = wire.reply_of(wire.parse(plain), plain)
+    assert wire.of_old_server(reply) is reply
+
+
 def outgoing(**facts: object) -> Outgoing:
     base = Outgoing("tools/call", "add", {}, {}, deadline=10 * SECOND)
     return msgspec.structs.replace(base, **facts)

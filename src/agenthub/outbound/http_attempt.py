@@ -150,6 +150,10 @@ class HttpAttempt(Exchange, weakref=True):
         if self.connection is not None:
             self.connection.drop()
 
+    def _take(self, reply: Reply) -> None:
+        is_old = self._server.era is Era.LEGACY
+        self.reply = wire.of_old_server(reply) if is_old else reply
+
     def over(self) -> None:
         if self._session_is_gone() or self._token_is_gone():
             self._renewed = True

@@ -12,6 +12,7 @@ from agenthub.domain.call import TASK_METHODS, Era
 from agenthub.domain.outcome import NOTHING, Ending, Reply, ResultHead
 from agenthub.domain.span import MILLISECOND, Nanoseconds
 from agenthub.ports import Outgoing
+from agenthub.wire.jsonrpc import without_members
 
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
@@ -152,6 +153,13 @@ def plain_reply(line: bytes, number: int, status: int) -> Reply | None:
     except msgspec.DecodeError:
         return None
     return reply if is_utf8(line) else None
+
+
+def of_old_server(reply: Reply) -> Reply:
+    """The same, for an era with one kind of result: a made-up one would have a tool run again."""
+    if reply.result_type == "complete":
+        return reply
+    return _result_reply(without_members(reply.result, ("resultType",)), reply.status)
 
 
 def _result_reply(result: bytes, status: int) -> Reply:

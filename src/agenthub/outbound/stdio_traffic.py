@@ -271,7 +271,7 @@ class Traffic:
             return
         self._answers += 1
         reply = wire.reply_of(message, line)
-        attempt.finish(reply)
+        attempt.finish(wire.of_old_server(reply) if self.era is Era.LEGACY else reply)
 
     def unwanted(self, size_bytes: int) -> None:
         """Count a message that nobody waits for."""
