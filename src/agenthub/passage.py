@@ -26,7 +26,8 @@ from agenthub.domain.idempotency import (
 )
 from agenthub.domain.journey import Journey, Step
 from agenthub.domain.lane import Lane
-from agenthub.domain.outcome import Cause, Ending, Reply
+from agenthub.domain.logged import outcome_of
+from agenthub.domain.outcome import Cause, Reply
 from agenthub.domain.span import MICROSECOND, MILLISECOND, Nanoseconds
 from agenthub.metrics import Metrics
 from agenthub.ports import (
@@ -46,7 +47,6 @@ log = logging.getLogger(__name__)
 
 # An attribute of an Enum class costs more than a global name, and these stand on the hot path.
 _SEND, _WAIT, _END = Step.SEND, Step.WAIT, Step.END
-_ERROR = Ending.ERROR
 
 QUESTIONS_MAX = 32  # of one call that may be open at a time
 TOO_MANY = b'{"code":-32603,"message":"Too many questions wait for this client already"}'
@@ -308,7 +308,7 @@ class Passage(Struct, eq=False):
         """One line of the call log, the metrics, and an event if somebody listens."""
         call, house = self.call, self._house
         duration = house.clock.now() - self.started
-        outcome, code, size = _outcome(answer, self._cause)
+        outcome, code, size = outcome_of(answer.reply, answer.error, self._cause)
         house.metrics.call_ended(call.endpoint, outcome, duration, answer.attempts)
         if not answer.served_by:
             house.metrics.rejected(call.endpoint, outcome)
@@ -391,16 +391,3 @@ class Passage(Struct, eq=False):
         words = "Another call with this idempotency key is under way"
         self._journey.error = self._about(OutcomeUnknown(words, executed="unknown"))
         self._house.idempotency.join(entry, lambda a: self._end(structs.replace(a, attempts=0)))
-
-
-def _outcome(answer: Answer, cause: Cause | None) -> tuple[str, int, int]:
-    """For the log: the outcome's name, the code and the size of what the client got."""
-    error, reply = answer.error, answer.reply
-    if error is not None:
-        return ("cancelled" if cause is Cause.CLIENT else error.slug), error.code, 0
-    assert reply is not None, "a call ends with a reply or an error"
-    if reply.ending is _ERROR:
-        return "upstream_error", reply.code, len(reply.error)
-    if reply.result_type == "input_required":
-        return "input_required", 0, len(reply.result)
-    return ("tool_error" if reply.is_error else "ok"), 0, len(reply.result)
