@@ -19,7 +19,7 @@ from support.edge_hub import Client as Connection
 from support.exchange import META, initialize, modern
 from support.house import house
 from support.mcp_hub import McpHub
-from support.rest_hub import RestHealth
+from support.rest_hub import RestHealth, RestSignIns
 from support.stdio_hub import RealClock, until
 
 from agenthub.cli.ending import run
@@ -40,6 +40,7 @@ class Hub(McpHub):
         super().__init__(built, None)
         self.settings = settings()
         self.health = RestHealth()
+        self.sign_ins = RestSignIns()
         self.home = home
         self.listener = Listener(self, self.door.hot)
         self.stock = StockListener(self, self.door.hot)
