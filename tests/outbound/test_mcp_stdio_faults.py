@@ -142,7 +142,8 @@ async def test_f21_a_flood_of_valid_messages_ends_the_process_and_holds_nobody_u
                 began = time.process_time()
                 assert text_of(await other.call("add", a=1, b=2)) == "3"
                 spans.append(time.process_time() - began)
-        assert max(spans) < 0.25
+        assert sorted(spans)[len(spans) // 2] < 0.05
+        assert max(spans) < 1
         detail = str((await flood.watcher.until("lost"))[2])
         assert why in detail
         assert why in flood.upstream.state.problem, "it is shown while it is well again"
