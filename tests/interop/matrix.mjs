@@ -7,7 +7,7 @@ export const ANSWERS = {
   'sampling/createMessage': async () => ({
     role: 'assistant', model: 'a model', content: { type: 'text', text: 'blue' },
   }),
-  'roots/list': async () => ({ roots: [{ uri: 'file:///work/matrix' }] }),
+  'roots/list': async () => ({ roots: [{ uri: 'file:///home/matrix' }] }),
 };
 
 const FEATURE_MS = 15_000;
@@ -58,7 +58,7 @@ const FEATURES = {
     assert.equal(await say(dialect, server, 'sample', word), 'sample blue');
   },
   async roots(client, dialect, server, word) {
-    assert.equal(await say(dialect, server, 'roots', word), 'roots file:///work/matrix');
+    assert.equal(await say(dialect, server, 'roots', word), 'roots file:///home/matrix');
   },
   // Gives the call up as soon as it has begun; the server writes down that it heard.
   async cancel(client, dialect, server, word) {

@@ -25,7 +25,7 @@ async def sample(context: object, params: object) -> types.CreateMessageResult:
 
 
 async def roots(context: object) -> types.ListRootsResult:
-    return types.ListRootsResult(roots=[types.Root(uri="file:///work/matrix")])
+    return types.ListRootsResult(roots=[types.Root(uri="file:///home/matrix")])
 
 
 class Face:
@@ -65,7 +65,7 @@ class Face:
         assert (said := await self._call("sample")) == "sample blue", said
 
     async def roots(self) -> None:
-        assert (said := await self._call("roots")) == "roots file:///work/matrix", said
+        assert (said := await self._call("roots")) == "roots file:///home/matrix", said
 
     async def cancel(self) -> None:
         """Gives the call up as soon as it has begun; the server writes down that it heard."""
