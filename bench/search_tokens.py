@@ -14,7 +14,7 @@ import time
 import msgspec
 
 from agenthub.domain.caller import Caller
-from agenthub.inbound.mcp_search import ToolSearch, offered
+from agenthub.inbound.mcp.search import ToolSearch, offered
 
 VERBS = ("read", "write", "list", "search", "create", "delete", "update", "move", "copy", "merge")
 NOUNS = (

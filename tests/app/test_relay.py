@@ -15,7 +15,7 @@ from agenthub.app.relay import NAME, Nowhere, open_relay
 from agenthub.app.stop import Stop
 from agenthub.domain.errors import StorageFailed, UnknownTarget
 from agenthub.domain.view import Renamed, View
-from agenthub.inbound.mcp_stdio import StdioDoor
+from agenthub.inbound.mcp.transport.stdio import StdioDoor
 from agenthub.outbound.home import only_hub, secure_home
 from agenthub.ports import CallFilter
 from agenthub.settings import Options

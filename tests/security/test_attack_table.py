@@ -4,16 +4,19 @@ import pytest
 from support.node_ids import missing, rows
 
 HTTP, HUB = "inbound/test_attacks_http.py", "security/test_real_hub.py"
-MCP, REST = "inbound/test_mcp_http.py", "inbound/rest/test_endpoints.py"
+MCP, REST = "inbound/mcp/transport/test_streamable_http.py", "inbound/rest/test_endpoints.py"
 DEFINITIONS = "security/test_definitions.py"
 SERVER, CLIENT = "security/test_hostile_server.py", "security/test_hostile_client.py"
-DOORS, FACE = "doors/test_no_way_round.py", "inbound/test_mcp_face.py"
+DOORS, FACE = "doors/test_no_way_round.py", "inbound/mcp/test_face.py"
 OAUTH = "interop/test_oauth.py"
 SETTINGS, GATEWAY = "test_settings.py", "test_gateway.py"
 
-QUESTIONS, PARKING = "inbound/test_mcp_questions.py", "inbound/test_mcp_parking.py"
-SEAL, SSE = "inbound/test_mcp_seal.py", "inbound/test_mcp_sse.py"
-TASKS = "inbound/test_mcp_tasks.py"
+QUESTIONS, PARKING = (
+    "inbound/mcp/dialogue/test_questions.py",
+    "inbound/mcp/dialogue/test_parking.py",
+)
+SEAL, SSE = "inbound/mcp/dialogue/test_seal.py", "inbound/mcp/transport/test_sse.py"
+TASKS = "inbound/mcp/test_tasks.py"
 
 ATTACKS = {
     "A01": rows(
@@ -61,7 +64,7 @@ ATTACKS = {
     ),
     "A15": (
         *rows(HUB, "test_a14_a15_what_can_be_read_in_two_ways_is_not_read"),
-        *rows("inbound/test_mcp_session.py",
+        *rows("inbound/mcp/transport/test_session.py",
               "test_an_id_in_use_takes_nothing_from_its_first_owner"),
         *rows(CLIENT, "test_a15_a40_two_clients_with_one_id_have_an_answer_each"),
     ),
@@ -73,7 +76,7 @@ ATTACKS = {
         *rows(HUB, "test_a16_a17_headers_versions_and_sessions_that_lie"),
         *rows(MCP, "test_a_session_that_is_missing_forged_or_anothers"),
         *rows(SSE, "test_a17_a_session_is_of_no_use_to_anybody_else"),
-        *rows("inbound/test_mcp_session_stream.py",
+        *rows("inbound/mcp/transport/test_session_stream.py",
               "test_an_id_opens_nothing_for_another_session_or_another_user"),
         *rows(CLIENT, "test_a17_a_session_of_another_opens_nothing"),
     ),
@@ -181,7 +184,7 @@ ATTACKS = {
               "test_a35_who_does_not_read_costs_a_bounded_memory_and_nobody_else_anything"),
     ),
     "A36": rows(
-        "inbound/test_mcp_dialogue.py",
+        "inbound/mcp/dialogue/test_dialogue.py",
         "test_where_many_servers_meet_a_person_is_told_which_one_asks",
         "test_a_client_of_the_old_era_is_told_too",
         "test_a_server_is_told_only_what_the_operator_lets_it_ask",
@@ -201,7 +204,7 @@ ATTACKS = {
               "test_what_is_sealed_opens_unchanged_for_its_caller_and_its_server_alone",
               "test_a_key_that_may_no_longer_call_the_tool_has_no_task_of_it"),
     ),
-    "A39": rows("inbound/test_mcp.py",
+    "A39": rows("inbound/mcp/test_door.py",
                 "test_lists_of_the_new_era_say_how_long_they_hold_and_for_whom"),
     "A40": (
         *rows(QUESTIONS,
@@ -245,7 +248,7 @@ ATTACKS = {
         *rows(CLIENT, "test_a60_one_client_cannot_take_all_time_with_connections",
               "test_a60_sessions_without_end_end_nobody_elses_call",
               "test_the_hub_stops_in_time_with_parked_calls_and_streams_of_all_kinds"),
-        *rows("inbound/test_mcp_session.py",
+        *rows("inbound/mcp/transport/test_session.py",
               "test_who_begins_sessions_without_end_loses_its_own_first"),
         *rows("test_parking.py",
               "test_one_caller_cannot_hold_all_of_a_server_with_questions"),

@@ -27,7 +27,7 @@ from agenthub.cli.root import root
 from agenthub.domain.caller import KeyTerms
 from agenthub.domain.view import View
 from agenthub.inbound.listener import Listener
-from agenthub.inbound.mcp_stdio import StdioDoor
+from agenthub.inbound.mcp.transport.stdio import StdioDoor
 from agenthub.keys import KeyRing
 
 BOUND_S = 10

@@ -10,7 +10,7 @@ from msgspec import structs
 from support.house import house, server
 from support.virtual_time import settled
 
-from agenthub.inbound.mcp_http import McpHttp
+from agenthub.inbound.mcp.transport.streamable_http import McpHttp
 from agenthub.keys import KeyRing
 from agenthub.settings import LimitSettings, Settings
 

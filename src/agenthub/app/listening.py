@@ -25,7 +25,7 @@ from agenthub.app.wiring import open_hub, take_settings
 from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.hub import Hub
 from agenthub.inbound.listener import Listener
-from agenthub.inbound.mcp_http import McpHttp
+from agenthub.inbound.mcp.transport.streamable_http import McpHttp
 from agenthub.settings import Options, Settings
 
 log = logging.getLogger(__name__)

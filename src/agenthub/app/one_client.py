@@ -23,7 +23,7 @@ from agenthub.app.stop import Stop
 from agenthub.domain.errors import StorageFailed
 from agenthub.domain.view import FACE
 from agenthub.hub import Hub
-from agenthub.inbound.mcp_stdio import StdioDoor
+from agenthub.inbound.mcp.transport.stdio import StdioDoor
 from agenthub.outbound.home import holder
 from agenthub.outbound.telemetry import LOG_LEVEL, set_up_log
 from agenthub.settings import Options

@@ -15,7 +15,7 @@ from agenthub.domain.call import Call
 from agenthub.domain.errors import BY_SLUG, HubError
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.gateway import Gateway
-from agenthub.inbound.mcp_terms import IDEMPOTENCY_KEY, INVALID_PARAMS, SERVED_BY
+from agenthub.inbound.mcp.terms import IDEMPOTENCY_KEY, INVALID_PARAMS, SERVED_BY
 from agenthub.passage import Answer, Passage, Receiver
 from agenthub.ports import (
     Attempt,

@@ -1,0 +1,1 @@
+"""Questions of servers in the middle of a call."""

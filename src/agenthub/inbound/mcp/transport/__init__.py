@@ -1,0 +1,1 @@
+"""How MCP travels to clients: Streamable HTTP, stdio, HTTP+SSE."""
