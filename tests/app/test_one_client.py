@@ -150,6 +150,15 @@ class TestBesideAHub:
             calls = until(lambda: hub.get("/api/calls")["calls"], what="the log")
             assert {(call["door"], call["caller"]) for call in calls} == {("mcp", "admin")}
 
+    def test_it_has_nothing_to_warn_of(self, home):
+        with serving(home) as hub:
+            hub.until_well("calculator")
+            with client(home) as one:
+                one.initialize()
+                assert "calculator__add" in one.tools()
+                one.process.stdin.close()
+                assert one.process.stderr.read() == b""
+
     def test_its_errors_are_the_hubs_own(self, home):
         with serving(home, "--no-demo") as hub:
             hub.ask("POST", "/api/endpoints", {"name": "one", "command": CALCULATOR})

@@ -13,7 +13,7 @@ from agenthub.app.hub_file import find
 from agenthub.app.listening import open_listening
 from agenthub.app.relay import NAME, Nowhere, open_relay
 from agenthub.app.stop import Stop
-from agenthub.domain.errors import StorageFailed, UnknownTarget
+from agenthub.domain.errors import StorageFailed, UnknownTarget, UpstreamUnavailable
 from agenthub.domain.view import Renamed, View
 from agenthub.inbound.mcp.transport.stdio import StdioDoor
 from agenthub.outbound.home import only_hub, secure_home
@@ -137,9 +137,19 @@ async def test_alone_it_is_the_hub_with_one_view(home, pipes):
     await asyncio.wait_for(running, 10)
 
 
-async def test_a_view_that_is_not_there_is_told(home):
-    with pytest.raises(UnknownTarget, match="no view named 'none'"):
+async def test_a_view_that_is_not_there_is_told_with_those_that_are(home):
+    with pytest.raises(UnknownTarget, match="no view named 'none'; `agenthub view add` makes one"):
         await one_client._serve(Options(home), "none")
+    async with hub_of(home) as listening:
+        await listening.hub.catalog.views.add(VIEW)
+        await listening.hub.catalog.views.add(View("all", allow=("*",)))
+        with pytest.raises(UnknownTarget, match="no view named 'none'; there are: all, sums"):
+            await one_client._serve(Options(home), "none")
+
+
+async def test_a_hub_that_does_not_tell_its_views_is_told_of(home):
+    with pytest.raises(UpstreamUnavailable, match=":9 did not tell its views"):
+        await asyncio.to_thread(one_client._views, "http://127.0.0.1:9", "t")
 
 
 class FakeStop:

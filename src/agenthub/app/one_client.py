@@ -5,7 +5,9 @@ hub, and listens on loopback too, so that commands and other clients reach it.
 """
 
 import asyncio
+import json
 import os
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -20,7 +22,7 @@ from agenthub.app.private_file import read_private
 from agenthub.app.relay import NAME, open_relay
 from agenthub.app.settling import settled
 from agenthub.app.stop import Stop
-from agenthub.domain.errors import StorageFailed
+from agenthub.domain.errors import StorageFailed, UnknownTarget, UpstreamUnavailable
 from agenthub.domain.view import FACE
 from agenthub.hub import Hub
 from agenthub.inbound.mcp.transport.stdio import StdioDoor
@@ -32,6 +34,8 @@ from agenthub.tasks import Tasks
 OTHER_S: Final = 10.0
 """How long a hub that has just been started may take until it listens."""
 POLL_S: Final = 0.02
+VIEWS_S: Final = 5.0
+"""How long the hub that runs may take to tell its views."""
 SETTLE_S: Final = 2.0
 """So long a client waits for servers that were never listed: many ask for the tools only once."""
 
@@ -62,7 +66,8 @@ async def _be_the_hub(options: Options, view: str | None, stop: Stop) -> None:
     here = structs.replace(options, host="127.0.0.1", port=0)
     async with open_listening(here, stop) as listening:
         hub = listening.hub
-        face = None if view is None else FACE + hub.catalog.views.get(view).name
+        _check_view(view, hub.catalog.views.all)
+        face = None if view is None else FACE + view
         unknown = [s.name for s in hub.catalog.servers() if s.endpoint.enabled and not s.listing]
         await settled(hub, unknown, SETTLE_S)
         await _talk(hub, face, stop)
@@ -72,9 +77,36 @@ async def _relay(options: Options, running: Running, view: str | None, stop: Sto
     token = read_private(options.home / admin_token.FILE)
     if token is None:
         raise StorageFailed(f"{options.home / admin_token.FILE} is gone; start the hub anew.")
+    token = token.strip()
+    if view is not None:
+        _check_view(view, await asyncio.to_thread(_views, running.url, token))
     settings = options.load(os.environ)
-    async with open_relay(settings, options.home, running.url, token.strip(), view) as hub:
+    async with open_relay(settings, options.home, running.url, token, view) as hub:
         await _talk(hub, NAME, stop)
+
+
+def _check_view(view: str | None, views: Iterable[str]) -> None:
+    """Raises UnknownTarget, which names those that there are."""
+    known = sorted(views)
+    if view is not None and view not in known:
+        there = f"there are: {', '.join(known)}" if known else "`agenthub view add` makes one"
+        raise UnknownTarget(f"There is no view named {view[:64]!r}; {there}.")
+
+
+def _views(url: str, token: str) -> list[str]:
+    """The names of the running hub's views. Raises UpstreamUnavailable."""
+    import http.client  # noqa: PLC0415 - 30 ms, for a client of one view alone
+
+    line = http.client.HTTPConnection(url.partition("://")[2].rstrip("/"), timeout=VIEWS_S)
+    try:
+        line.request("GET", "/api/views", headers={"authorization": f"Bearer {token}"})
+        answer = line.getresponse()
+        views = json.loads(answer.read())["views"]
+        return [view["name"] for view in views]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        raise UpstreamUnavailable(f"The hub at {url} did not tell its views: {error}.") from None
+    finally:
+        line.close()
 
 
 async def _other_hub(home: Path) -> Running | None:

@@ -15,6 +15,8 @@ from typing import Final
 from agenthub.app import hub_file
 from agenthub.app.relay_words import Muffled, PlainGateway
 from agenthub.app.wiring import Memory, open_house
+from agenthub.domain.breaker_config import BreakerConfig
+from agenthub.domain.circuit_breaker import CircuitBreaker
 from agenthub.domain.endpoint import Endpoint, Timeouts
 from agenthub.domain.errors import HubError
 from agenthub.domain.idempotency import Claim, Earlier
@@ -50,12 +52,18 @@ async def open_relay(
     memory = Memory(nowhere, nowhere, nowhere, none, lambda: "", token, bytes)
     async with open_house(settings, memory, PlainGateway, Muffled) as hub:
         hub.catalog.load((_way(url + face, token),), none)
-        breaker = hub.catalog.get(NAME).lane.breaker
-        breaker.force_close(hub.clock.now(), "the hub has its own breakers", None)
+        hub.catalog.get(NAME).lane.restore(_unbreakable(hub.clock.now()))
         hub.catalog.start()
         await _listed(hub)
         hub.tasks.start(_follow(hub, home, lambda url: _way(url + face, token), url), "follow it")
         yield hub
+
+
+def _unbreakable(now: Nanoseconds) -> CircuitBreaker:
+    """The running hub has breakers of its own. Nobody hears of this one: no operator forced it."""
+    breaker = CircuitBreaker(NAME, BreakerConfig(), lambda _: None)
+    breaker.force_close(now, "the hub has its own breakers", None)
+    return breaker
 
 
 async def _listed(hub: Hub) -> None:
