@@ -9,7 +9,7 @@ from support.login_server import ISSUED, login_server
 
 from agenthub.domain.endpoint import OAuth
 from agenthub.domain.errors import UpstreamUnavailable
-from agenthub.outbound import authorization_server
+from agenthub.outbound import authorization_server, oauth_server
 from agenthub.outbound.oauth_server import (
     AuthorizationServer,
     Client,
@@ -17,7 +17,6 @@ from agenthub.outbound.oauth_server import (
     ask,
     find,
     register,
-    scopes_of,
     sign_in_address,
 )
 
@@ -69,7 +68,8 @@ async def test_where_to_look_is_told_by_the_challenge_then_by_path_then_at_the_r
         url = f"{work.url}/tools/mcp"
         work.resources[""] = f"{work.url}"
         found = await find(url, PERSON, f'Bearer resource_metadata="{work.url}/about", scope="a b"')
-        assert work.asked[:3] == [
+        assert work.asked[:4] == [
+            "/tools/mcp",
             "/about",
             "/.well-known/oauth-protected-resource/tools/mcp",
             "/.well-known/oauth-protected-resource",
@@ -89,8 +89,19 @@ async def test_what_the_operator_and_the_upstream_want_of_scopes():
         assert (await find(url, PERSON, said)).scopes == ("from-challenge",)
         assert (await find(url, PERSON, said, ("more",))).scopes == ("more",)
         assert (await find(url, OAuth(scopes=("mine",)), said, ("more",))).scopes == ("mine",)
-    assert scopes_of("Bearer") == ()
-    assert len(scopes_of('Bearer scope="' + "a " * 900 + '"')) == 100
+        assert (await find(url, PERSON, "")).scopes == ()
+        offered = {"resource": url, "authorization_servers": [work.url], "scopes_supported": ["o"]}
+        work.resources["/mcp"] = offered
+        assert (await find(url, PERSON, "")).scopes == ("o",)
+        assert (await find(url, PERSON, said)).scopes == ("from-challenge",)
+
+
+async def test_what_the_upstream_says_now_counts_more_than_what_it_said_before():
+    async with login_server() as work:
+        work.challenge = f'Bearer scope="now", resource_metadata="{work.url}/about"'
+        found = await find(f"{work.url}/mcp", PERSON, 'Bearer scope="before"')
+        assert found.scopes == ("now",)
+        assert work.asked[:2] == ["/mcp", "/about"]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +133,7 @@ async def test_a_server_that_names_nobody_to_be_believed(resource, words):
         work.resources["/mcp"] = filled
         with pytest.raises(UpstreamUnavailable, match=words):
             await find(f"{work.url}/mcp", PERSON, "")
-        assert work.asked == ["/.well-known/oauth-protected-resource/mcp"]
+        assert work.asked == ["/mcp", "/.well-known/oauth-protected-resource/mcp"]
 
 
 async def test_metadata_on_another_machine_is_not_asked_for():
@@ -143,8 +154,12 @@ async def test_a_server_elsewhere_cannot_send_the_hub_to_this_machine():
             "authorization_servers": ["http://127.0.0.1:1"],
         }
 
+    async def silent(url):
+        return ""
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(authorization_server, "get_json", served)
+        patch.setattr(oauth_server, "challenge_of", silent)
         with pytest.raises(UpstreamUnavailable, match="names no authorization server"):
             await find("https://tools.example.com/mcp", PERSON, "")
 

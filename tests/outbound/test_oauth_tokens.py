@@ -20,6 +20,10 @@ from agenthub.outbound.vault import Vault
 PERSON = OAuth()
 
 
+def asked_of(address):
+    return {key: values[0] for key, values in parse_qs(urlsplit(address).query).items()}
+
+
 def refused(word):
     error = Refused(f"HTTP 400, {word}")
     error.error = word
@@ -201,6 +205,33 @@ async def test_scopes_that_are_not_to_be_had_cost_one_question(monkeypatch):
     assert house.source.header() == "Bearer access-3"
     assert house.script.grants[-1]["scope"] == "a"
     assert not house.source.lacks('Bearer scope="b"')
+
+
+@virtual_time()
+async def test_a_server_that_wants_another_scope_each_time_is_not_followed_for_ever(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    house.script.lasts = 100_000
+    await wanted(house)
+    followed = 0
+    for number in range(20):
+        followed += house.source.lacks(f'Bearer scope="s{number}"')
+        await wanted(house)
+    assert followed == 3
+    assert house.script.grants[-1]["scope"] == "s0 s1 s2"
+    await passes(601 * SECOND)
+    assert house.source.lacks('Bearer scope="later"')
+
+
+@virtual_time()
+async def test_scopes_that_several_calls_lack_are_all_asked_for(monkeypatch):
+    house = await signed_in(monkeypatch)
+    for scope in ("a", "b"):
+        house.source.lacks(f'Bearer scope="{scope}"')
+    address = await house.logins.begin("git", BACK)
+    assert asked_of(address)["scope"] == "a b"
+    with pytest.raises(InvalidParams, match=r"did not agree \(invalid_scope\)"):
+        await house.sign_in(error="invalid_scope")
+    assert "scope" not in asked_of(await house.logins.begin("git", BACK))
 
 
 @virtual_time()
@@ -437,9 +468,39 @@ async def test_another_issuer_never_gets_the_refresh_token(monkeypatch):
     again.script.server = structs.replace(again.script.server, issuer="https://evil.test")
     await passes(300 * SECOND)
     assert again.script.grants == []
-    assert again.source.problem.problem == "no access token: nobody is signed in"
+    assert again.source.problem.problem == (
+        "no access token: it takes tokens of https://evil.test now; nobody is signed in there"
+    )
     await again.logins.begin("git", BACK)
     assert again.script.registered == [BACK], "nor the client that the other one knows"
+
+
+@virtual_time()
+async def test_after_a_refusal_it_is_asked_whose_tokens_it_takes_now(monkeypatch):
+    """It may have gone over to another authorization server, which gets nothing of the first's."""
+    house = await signed_in(monkeypatch)
+    await passes(20 * SECOND)
+    house.script.server = structs.replace(house.script.server, issuer="https://new.test")
+    house.source.refused(house.source.header(), "")
+    await wanted(house)
+    assert "https://new.test" in house.source.problem.problem
+    assert house.source.problem.hint == "Run `agenthub login git`."
+    assert len(house.script.grants) == 1
+    await house.sign_in()
+    assert house.script.registered == [BACK] * 2
+    assert house.script.clients[-1] == Client("client-2")
+    assert house.source.header() == "Bearer access-2"
+
+
+@virtual_time()
+async def test_a_client_that_is_known_to_one_issuer_is_not_shown_to_another(monkeypatch):
+    house = await signed_in(monkeypatch, OAuth(client_id="mine"))
+    house.script.server = structs.replace(house.script.server, issuer="https://new.test")
+    with pytest.raises(Refused, match=r"client_id was for https://login\.test; set oauth\.issuer"):
+        await house.logins.begin("git", BACK)
+    named = house.restarted(OAuth(client_id="mine", issuer="https://new.test"))
+    named.script.server = house.script.server
+    assert asked_of(await named.logins.begin("git", BACK))["client_id"] == "mine"
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ class LoginServer:
             "/token": lambda _form: (200, ISSUED),
             "/register": lambda _form: (201, {"client_id": "registered"}),
         }
+        self.challenge = None
+        """What a server at `/mcp` says to a request without a token: header lines; None: 404."""
         self.asked = []
         self.posts = []
         self.raw = None
@@ -76,8 +78,14 @@ class LoginServer:
         headers = {name.lower(): value for name, _, value in (x.partition(": ") for x in lines)}
         body = await reader.readexactly(int(headers["content-length"]))
         post = Post(path, headers, body)
+        if path not in self.replies:
+            return (404, {}) if self.challenge is None else (401, {})
         self.posts.append(post)
         return self.replies[path](post)
+
+    def _challenges(self, status):
+        lines = (self.challenge or "").splitlines() if status == 401 else []
+        return b"".join(b"www-authenticate: %b\r\n" % line.encode() for line in lines)
 
     async def serve(self, reader, writer):
         try:
@@ -85,7 +93,8 @@ class LoginServer:
             body = json.dumps(said).encode()
             data = (
                 b"HTTP/1.1 %d Whatever\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-                b"connection: close\r\n\r\n%b" % (status, len(body), body)
+                b"%bconnection: close\r\n\r\n%b"
+                % (status, len(body), self._challenges(status), body)
             )
             if self.raw is not None:
                 data = self.raw

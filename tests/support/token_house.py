@@ -19,9 +19,8 @@ MACHINE = OAuth("client_credentials", "hub", "secret", issuer=ISSUER)
 class Script:
     """Stands for the module `oauth_server`: each token is another one, unless `answers` say."""
 
-    SCOPES_MAX = oauth_server.SCOPES_MAX
     Tokens = Tokens
-    scopes_of = staticmethod(oauth_server.scopes_of)
+    error_word = staticmethod(oauth_server.error_word)
     sign_in_address = staticmethod(oauth_server.sign_in_address)
 
     def __init__(self):

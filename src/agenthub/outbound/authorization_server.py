@@ -28,7 +28,7 @@ DOCUMENT_MAX: Final = 256 * 1024
 async def metadata_of(issuer: str) -> dict[str, Any]:
     """The server's metadata. Raises UpstreamUnavailable, with what was tried."""
     tried: list[str] = []
-    for url in addresses_of(issuer):
+    for url in dict.fromkeys(addresses_of(issuer)):
         try:
             found = await get_json(url)
         except UpstreamUnavailable as error:

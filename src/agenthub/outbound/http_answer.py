@@ -11,11 +11,11 @@ from email.utils import parsedate_to_datetime
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
+from agenthub.outbound.challenge import scopes_in
 from agenthub.outbound.diagnosis import Diagnosis
 
 _SECONDS = re.compile(r"[0-9]{1,10}")
 _DECIMAL = re.compile(r"([0-9]{1,12})(?:\.[0-9]{1,9})?")
-_SCOPE = re.compile(r'[ ,]scope="([\x21\x23-\x5b\x5d-\x7e ]{1,200})"')
 NO_VERDICT = frozenset({401, 403, 407, 408, 425, 429})
 """Statuses that say nothing of what the server speaks; those from 500 on do not either."""
 
@@ -71,8 +71,8 @@ def explain(status: int, headers: Mapping[bytes, bytes]) -> Diagnosis:
             else "Give a header, e.g. `Authorization: Bearer ${NAME}`.",
         )
     if status == 403 and "insufficient_scope" in told:
-        wanted = _SCOPE.search(told)
-        scopes = f": {wanted[1]}" if wanted else ""
+        wanted = " ".join(scopes_in(told))[:200]
+        scopes = f": {wanted}" if wanted else ""
         return Diagnosis(
             f"{said}: the hub's token lacks scopes{scopes} (see `agenthub login`)",
             "Sign in again, or add them to `oauth.scopes` in its record.",

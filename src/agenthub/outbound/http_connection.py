@@ -326,7 +326,10 @@ class Connection(asyncio.Protocol):
         self._head_size += len(name) + len(value)
         self._header_count += 1
         if not self._in_body and not self._ended:  # Else it is a trailer.
-            self._headers[name.lower()] = value
+            name = name.lower()
+            if name == b"www-authenticate" and name in self._headers:
+                value = b"%b, %b" % (self._headers[name], value)
+            self._headers[name] = value
 
     def on_headers_complete(self) -> None:
         self._moved = True

@@ -12,7 +12,7 @@ Source: MCP specification 2026-07-28, "Authorization"; RFC 9728, 8414, 8707, 759
 import base64
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -22,10 +22,8 @@ from agenthub.domain.endpoint import OAuth
 from agenthub.domain.endpoint_check import is_safe
 from agenthub.domain.errors import UpstreamUnavailable
 from agenthub.outbound import authorization_server as web
+from agenthub.outbound.challenge import SCOPES_MAX, challenge_of, metadata_in, scopes_in
 
-SCOPES_MAX: Final = 100
-_METADATA = re.compile(r'resource_metadata="([^"\\]{1,2000})"')
-_SCOPE = re.compile(r'[ ,]scope="([^"\\]{0,2000})"')
 _ERROR = re.compile(r"[a-z_]{1,60}")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,2000}")
@@ -76,13 +74,16 @@ class Tokens(Struct, frozen=True):
 async def find(
     url: str, oauth: OAuth, challenge: str, wanted: tuple[str, ...] = ()
 ) -> AuthorizationServer:
-    """Who gives tokens for the upstream at `url`. `challenge`: its `WWW-Authenticate`, or empty.
+    """Who gives tokens for the upstream at `url`, and with which scopes.
 
-    `wanted`: scopes that were found to be needed.
+    Those are the operator's; else those `wanted`, which were found to be needed; else those of the
+    upstream's `WWW-Authenticate`; else all that its metadata offers; else it is not said.
+    `challenge`: the last one that was heard, for an upstream that is silent now.
 
     Raises:
         UpstreamUnavailable: Nobody is named, or who is named is not to be used; in words.
     """
+    challenge = await challenge_of(url) or challenge
     said = await _resource(url, challenge)
     named = _words(said.get("authorization_servers"))
     issuer = oauth.issuer or next((one for one in named if _is_near(one, url)), "")
@@ -97,7 +98,7 @@ async def find(
         said["resource"],
         authorization_endpoint=_address(about, "authorization_endpoint", issuer),
         registration_endpoint=_address(about, "registration_endpoint", issuer),
-        scopes=oauth.scopes or wanted or scopes_of(challenge) or _offered(said),
+        scopes=oauth.scopes or wanted or scopes_in(challenge) or _offered(said),
         methods=_words(about.get("token_endpoint_auth_methods_supported")),
         gives_refresh="offline_access" in _words(about.get("scopes_supported")),
         names_itself=about.get("authorization_response_iss_parameter_supported") is True,
@@ -187,10 +188,9 @@ async def ask(server: AuthorizationServer, client: Client, grant: Mapping[str, s
     )
 
 
-def scopes_of(challenge: str) -> tuple[str, ...]:
-    """Those that a `WWW-Authenticate` asks for."""
-    wanted = _SCOPE.search(challenge)
-    return tuple(wanted[1].split())[:SCOPES_MAX] if wanted else ()
+def error_word(said: Any) -> str:
+    """Its word for why not (RFC 6749 §5.2), if it is one: text of its is not repeated."""
+    return said if isinstance(said, str) and _ERROR.fullmatch(said) else ""
 
 
 # ---------------------------------------------------------------- what they say
@@ -204,10 +204,10 @@ async def _resource(url: str, challenge: str) -> dict[str, Any]:
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc}"
     well_known = f"{origin}/.well-known/oauth-protected-resource"
-    named = _METADATA.search(challenge)
+    named = metadata_in(challenge)
     tried = [well_known + parts.path.rstrip("/"), well_known]
-    if named and named[1].startswith(f"{origin}/"):
-        tried.insert(0, named[1])
+    if named.startswith(f"{origin}/"):
+        tried.insert(0, named)
     for address in dict.fromkeys(tried):
         try:
             said = await web.get_json(address)
@@ -258,11 +258,10 @@ async def _post(url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, 
     status, said = await web.ask(url, body, headers)
     if status < 300 and said:
         return said
-    error = (said or {}).get("error")
-    word = error if isinstance(error, str) and _ERROR.fullmatch(error) else ""
-    why = f"{url.partition('?')[0]}: HTTP {status}{word and ', '}{word}"
+    error = error_word((said or {}).get("error"))
+    why = f"{url.partition('?')[0]}: HTTP {status}{error and ', '}{error}"
     if 400 <= status < 500 and status not in {408, 429}:
         refused = Refused(why)
-        refused.error = word
+        refused.error = error
         raise refused
     raise UpstreamUnavailable(why)

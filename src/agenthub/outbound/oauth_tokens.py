@@ -13,6 +13,7 @@ address, issuer or client never sees it.
 import base64
 import hashlib
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -24,6 +25,7 @@ from agenthub.domain.endpoint import OAuth
 from agenthub.domain.errors import HubError, InvalidParams
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.outbound import oauth_server as server
+from agenthub.outbound.challenge import SCOPES_MAX, scopes_in
 from agenthub.outbound.diagnosis import Diagnosis
 from agenthub.outbound.oauth_server import AuthorizationServer, Client, Refused
 from agenthub.outbound.vault import Vault
@@ -36,6 +38,9 @@ LASTS: Final = 3_600
 """Seconds a token lasts whose server does not say."""
 PAUSE: Final[Nanoseconds] = 10 * SECOND
 """After a token that could not be had, or was refused as soon as it was got."""
+STEPS_MAX: Final = 3
+STEPS_SPAN: Final[Nanoseconds] = 600 * SECOND
+"""So often in this time a token with more scopes is asked for without a person."""
 CODE_MAX: Final = 4_096
 
 
@@ -94,7 +99,8 @@ class TokenSource:
         self._wanted: tuple[str, ...] = ()
         """Scopes, since the upstream said that those of the token are too few."""
         self._server: AuthorizationServer | None = None
-        self._may_step_up = True
+        self._steps: deque[Nanoseconds] = deque(maxlen=STEPS_MAX)
+        """When tokens with more scopes were asked for."""
         self._closed = self._asking = self._finishing = False
         self._signed_in = 0
         """How often."""
@@ -133,11 +139,15 @@ class TokenSource:
             self._ask()
 
     def refused(self, header: str, challenge: str) -> None:
-        """The upstream said 401 to this header. If it was the present one, there is none now."""
+        """The upstream said 401 to this header. If it was the present one, there is none now.
+
+        It may have gone over to another authorization server, so that is asked anew.
+        """
         self._challenge = challenge or self._challenge
         kept = self._kept
         if kept is None or not header or header != self.header():
             return
+        self._server = None
         if self._clock.wall() - kept.got_s * SECOND < PAUSE:
             self._pause("it refuses the token that it was just given")
         self._drop(kept)
@@ -147,16 +157,25 @@ class TokenSource:
 
         The operator's own choice of scopes is not gone beyond.
         """
-        kept, more = self._kept, server.scopes_of(challenge)
+        kept, more = self._kept, scopes_in(challenge)
         if kept is None or self.oauth.scopes or not set(more) - set(kept.scopes):
             return False
-        wanted = tuple(dict.fromkeys((*kept.scopes, *more)))[: server.SCOPES_MAX]
-        self._wanted = wanted
-        if self.oauth.grant != "client_credentials" or not self._may_step_up:
+        needs_person = self.oauth.grant == "authorization_code"
+        if not needs_person and not self._may_step_up():
             return False
+        wanted = tuple(dict.fromkeys((*kept.scopes, *self._wanted, *more)))[:SCOPES_MAX]
+        self._wanted = wanted
+        if needs_person:
+            return False
+        self._steps.append(self._clock.now())
         self._server = None
         self._drop(structs.replace(kept, scopes=wanted))
         return True
+
+    def _may_step_up(self) -> bool:
+        """A server that wants yet another scope each time is not followed for ever."""
+        steps = self._steps
+        return len(steps) < STEPS_MAX or self._clock.now() - steps[0] > STEPS_SPAN
 
     # ------------------------------------------------------------ a person signs in
 
@@ -184,9 +203,16 @@ class TokenSource:
     async def _register(self, found: AuthorizationServer, redirect: str) -> Registration:
         """By the settings, or once with each issuer."""
         known = self._registration
+        is_known = known is not None and known.issuer == found.issuer
         if self.oauth.client_id:
+            if known is not None and not is_known and not self.oauth.issuer:
+                # Who the operator made known to one server is nobody to another.
+                raise Refused(
+                    f"it takes tokens of {found.issuer} now, and oauth.client_id was for"
+                    f" {known.issuer}; set oauth.issuer, and a client_id that is known there"
+                )
             client = Client(self.oauth.client_id, self.oauth.client_secret)
-        elif known is not None and (known.issuer, known.redirect) == (found.issuer, redirect):
+        elif known is not None and is_known and known.redirect == redirect:
             return known
         else:
             client = await server.register(found, redirect)
@@ -218,8 +244,13 @@ class TokenSource:
         if issuer != begun.server.issuer and (issuer is not None or begun.server.names_itself):
             raise InvalidParams("the answer is of another authorization server")
         code = answer.get("code", "")
-        if "error" in answer or not 0 < len(code) <= CODE_MAX:
-            raise InvalidParams("the authorization server did not agree")
+        if error := answer.get("error"):
+            if error == "invalid_scope":
+                self._wanted = ()
+            word = server.error_word(error)
+            raise InvalidParams(f"the authorization server did not agree{word and f' ({word})'}")
+        if not 0 < len(code) <= CODE_MAX:
+            raise InvalidParams("the authorization server gave no code")
         registration = begun.registration
         grant = {
             "grant_type": "authorization_code", "code": code,
@@ -259,7 +290,9 @@ class TokenSource:
             grant = {"grant_type": "client_credentials"}
             if found.scopes:
                 grant["scope"] = " ".join(found.scopes)
-        elif kept is None or not kept.refresh or kept.registration.issuer != found.issuer:
+        elif kept is not None and kept.registration.issuer != found.issuer:
+            raise Refused(f"it takes tokens of {found.issuer} now; nobody is signed in there")
+        elif kept is None or not kept.refresh:
             raise Refused("nobody is signed in")
         else:
             client = kept.registration.client
@@ -288,7 +321,8 @@ class TokenSource:
         if word == "invalid_client":
             self._registration = None
         elif word == "invalid_scope":
-            self._wanted, self._may_step_up = (), False
+            self._wanted = ()
+            self._steps.extend([self._clock.now()] * STEPS_MAX)
         if kept is not None and word in {"invalid_grant", "invalid_client"}:
             self._kept = structs.replace(kept, refresh="")
         self._pause(str(error))
