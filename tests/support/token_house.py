@@ -6,7 +6,7 @@ from support.fake_store import FakeStore
 from support.virtual_time import LoopClock
 
 from agenthub.domain.endpoint import Endpoint, OAuth
-from agenthub.outbound import oauth_server, oauth_tokens
+from agenthub.outbound import oauth_server, oauth_tokens, sign_in
 from agenthub.outbound.logins import Logins
 from agenthub.outbound.oauth_server import AuthorizationServer, Client, Tokens
 from agenthub.outbound.vault import Vault
@@ -64,7 +64,8 @@ class TokenHouse:
     def __init__(self, monkeypatch, oauth=MACHINE, store=None, clock=LoopClock):
         self.monkeypatch = monkeypatch
         self.script = Script()
-        monkeypatch.setattr(oauth_tokens, "server", self.script)
+        for module in (oauth_tokens, sign_in):
+            monkeypatch.setattr(module, "server", self.script)
         self.clock, self.tasks = clock(), Tasks()
         self.store = store or FakeStore()
         self.logins = Logins(

@@ -10,9 +10,6 @@ outlive a restart (registration, tokens) is in the vault, under all that it is f
 address, issuer or client never sees it.
 """
 
-import base64
-import hashlib
-import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -28,12 +25,11 @@ from agenthub.outbound import oauth_server as server
 from agenthub.outbound.challenge import SCOPES_MAX, scopes_in
 from agenthub.outbound.diagnosis import Diagnosis
 from agenthub.outbound.oauth_server import AuthorizationServer, Client, Refused
+from agenthub.outbound.sign_in import InvalidScope, Registration, SignIn
 from agenthub.outbound.vault import Vault
 from agenthub.ports import Clock, Timer
 from agenthub.tasks import Tasks
 
-SIGN_IN_SPAN: Final[Nanoseconds] = 600 * SECOND
-"""How long a person may take to sign in."""
 LASTS: Final = 3_600
 """Seconds a token lasts whose server does not say."""
 PAUSE: Final[Nanoseconds] = 10 * SECOND
@@ -41,25 +37,6 @@ PAUSE: Final[Nanoseconds] = 10 * SECOND
 STEPS_MAX: Final = 3
 STEPS_SPAN: Final[Nanoseconds] = 600 * SECOND
 """So often in this time a token with more scopes is asked for without a person."""
-CODE_MAX: Final = 4_096
-
-
-class Registration(Struct, frozen=True):
-    """Who the hub is to one issuer, and where people come back to."""
-
-    issuer: str
-    client: Client
-    redirect: str = ""
-
-
-class SignIn(Struct, frozen=True):
-    """One that a person has begun."""
-
-    state: str
-    verifier: str
-    server: AuthorizationServer
-    registration: Registration
-    until: Nanoseconds
 
 
 class Kept(Struct, frozen=True):
@@ -193,12 +170,8 @@ class TokenSource:
             raise InvalidParams(f"{self.name} needs no person: {self.oauth.grant}")
         found = await server.find(self.url, self.oauth, self._challenge, self._wanted)
         registration = await self._register(found, redirect)
-        state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
-        digest = hashlib.sha256(verifier.encode()).digest()
-        challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-        until = self._clock.now() + SIGN_IN_SPAN
-        self._sign_in = SignIn(state, verifier, found, registration, until)
-        return server.sign_in_address(found, registration.client, redirect, state, challenge)
+        self._sign_in = SignIn(found, registration, self._clock.now())
+        return self._sign_in.address
 
     async def _register(self, found: AuthorizationServer, redirect: str) -> Registration:
         """By the settings, or once with each issuer."""
@@ -221,44 +194,27 @@ class TokenSource:
 
     def awaits(self, state: str) -> bool:
         """Whether this is the state of the sign-in that is under way."""
-        begun = self._sign_in
-        return begun is not None and secrets.compare_digest(begun.state.encode(), state.encode())
+        return self._sign_in is not None and self._sign_in.is_answered_by(state)
 
     async def finish(self, answer: Mapping[str, str]) -> None:
         """The person came back with the state that is awaited. Raises HubError; it is good once."""
         begun, self._sign_in = self._sign_in, None
         assert begun is not None, "see awaits"
         self._finishing = True
+        signed_in = self._signed_in
         try:
-            await self._exchange(begun, answer)
+            got = await begun.exchange(answer, self._clock.now())
+            if self._signed_in != signed_in:
+                raise InvalidParams("it was signed out meanwhile")
+            self._server, self._wanted, self._signed_in = begun.server, (), signed_in + 1
+            await self._take(Kept(begun.registration, begun.server.scopes), got)
         except HubError as error:
+            if isinstance(error, InvalidScope):
+                self._wanted = ()
             self._pause(f"the sign-in failed: {error}")
             raise
         finally:
             self._finishing = False
-
-    async def _exchange(self, begun: SignIn, answer: Mapping[str, str]) -> None:
-        if self._clock.now() > begun.until:
-            raise InvalidParams("it took too long; begin anew")
-        issuer = answer.get("iss")
-        if issuer != begun.server.issuer and (issuer is not None or begun.server.names_itself):
-            raise InvalidParams("the answer is of another authorization server")
-        code = answer.get("code", "")
-        if error := answer.get("error"):
-            if error == "invalid_scope":
-                self._wanted = ()
-            word = server.error_word(error)
-            raise InvalidParams(f"the authorization server did not agree{word and f' ({word})'}")
-        if not 0 < len(code) <= CODE_MAX:
-            raise InvalidParams("the authorization server gave no code")
-        registration = begun.registration
-        grant = {
-            "grant_type": "authorization_code", "code": code,
-            "redirect_uri": registration.redirect, "code_verifier": begun.verifier,
-        }  # fmt: skip
-        got = await server.ask(begun.server, registration.client, grant)
-        self._server, self._wanted, self._signed_in = begun.server, (), self._signed_in + 1
-        await self._take(Kept(registration, begun.server.scopes), got)
 
     # ------------------------------------------------------------ tokens
 
