@@ -19,7 +19,10 @@ def user_home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch, user_home):
+    """A folder where a hub has been."""
     folder = tmp_path / "hub-home"
+    folder.mkdir(mode=0o700)
+    (folder / "hub.lock").touch(0o600)
     monkeypatch.setenv("AGENTHUB_HOME", str(folder))
     return folder
 

@@ -8,6 +8,7 @@ from support.cli_hub import listening
 from agenthub.cli.access import HubAccess, HubRefused, hub_at
 from agenthub.cli.ending import Failed
 from agenthub.cli.requests import Answer, Request, at_once
+from agenthub.domain.errors import StorageFailed
 
 
 class Requests:
@@ -48,6 +49,18 @@ def test_a_refusal_says_why_and_what_to_do(facts, line):
     with pytest.raises(HubRefused) as refused:
         HubAccess(Requests(problem(418, **facts))).endpoints()
     assert str(refused.value).startswith(line)
+
+
+def test_a_failure_of_the_storage_names_the_home(cli, hub, home):
+    async def full(*_):
+        raise StorageFailed("The disk is full (4 KiB free).")
+
+    hub.keys.create = full
+    refused = cli("key", "create", "one")
+    assert refused.err == (
+        "error: The disk is full (4 KiB free) (storage_failed)."
+        f" The hub's files are in {home}.\n"
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b""])

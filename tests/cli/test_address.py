@@ -15,7 +15,6 @@ OWN = "http://127.0.0.1:8787"
     ],
 )
 def test_the_address_is_one_that_a_client_can_use(home, settings, address):
-    home.mkdir()
     (home / "agenthub.yaml").write_text(settings)
     assert configured(home) == address
 

@@ -109,6 +109,24 @@ class TestApprove:
         assert cli("approve", "calculator", "add", "--yes").code == 0
         assert len(waiting.waiting) == 1
 
+    def test_programs_get_what_was_approved_and_what_still_waits(self, cli, waiting):
+        shown = cli("approve", "calculator", "--json").json
+        assert (shown["approved"], [one["name"] for one in shown["pending"]]) == (
+            [],
+            ["add", "sub"],
+        )
+        shown = cli("approve", "calculator", "add", "--json").json
+        assert [[one["name"] for one in shown[part]] for part in ("approved", "pending")] == [
+            ["add"], ["sub"],
+        ]  # fmt: skip
+        assert [tool.name for tool in waiting.waiting] == ["sub"]
+
+    def test_on_a_terminal_the_question_is_no_part_of_the_json(self, cli, waiting, monkeypatch):
+        monkeypatch.setattr("agenthub.cli.approval.is_terminal", lambda: True)
+        ended = cli("approve", "calculator", "--all", "--json", stdin="y\n")
+        assert len(ended.json["approved"]) == 2
+        assert "Approve 2 of calculator?" in ended.err
+
 
 def test_what_is_odd_stands_beside_the_tool(cli, hub):
     tool = {"name": "x", "description": "adds \u202e", "inputSchema": {"type": "object"}}

@@ -163,7 +163,6 @@ def test_a_running_hub_is_asked_whether_the_key_is_good(cli, user_home, hub, hom
 
 
 def test_the_address_is_what_the_hub_will_have_or_what_is_said(cli, home):
-    home.mkdir(mode=0o700)
     (home / "agenthub.yaml").write_text("server: {host: '::', port: 9000}\n")
 
     def shown(*more):

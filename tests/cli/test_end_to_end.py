@@ -51,6 +51,10 @@ def ask(hub, method, path, body=None):
 
 def test_the_demos_call_prints_five_where_nothing_runs_and_nothing_was_set(hub):
     words = ["call", "calculator", "add", "--arg", "a=2", "--arg", "b=3"]
+    hub.command(*words, code=1)
+    assert not hub.home.exists(), "where no hub ever was, a call makes none"
+    with hub:
+        pass
     assert hub.command(*words) == "5\n"
 
 

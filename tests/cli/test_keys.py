@@ -54,6 +54,7 @@ def test_no_keys(cli):
 def test_a_key_is_revoked(cli):
     cli("key", "create", "one")
     assert cli("key", "revoke", "k0").out == "Revoked k0.\n"
+    assert cli("key", "revoke", "k0", "--json").json == {"id": "k0", "status": "revoked"}
     refused = cli("key", "revoke", "k9")
     assert (refused.code, "There is no such key" in refused.err) == (1, True)
 

@@ -114,6 +114,9 @@ class TestRemove:
         assert cli("remove", "other").out == "Removed other.\n"
         assert set(hub.catalog.all) == {"calculator"}
 
+    def test_programs_are_told_by_json(self, cli):
+        assert cli("remove", "other", "--json").json == {"name": "other", "status": "removed"}
+
     def test_one_that_is_not_there_is_told(self, cli):
         refused = cli("remove", "nothing")
         assert refused.code == 1

@@ -29,6 +29,9 @@ def test_views_are_listed_shown_and_removed(cli):
     assert view == cli("view", "show", "web").json == cli("view", "show", "web", "--json").json
     assert view["names"] == {"find": {"target": "a__b"}}
     assert cli("view", "remove", "web").out == "Removed the view web.\n"
+    add(cli, "--allow", "c__*")
+    removed = cli("view", "remove", "web", "--json").json
+    assert removed == {"name": "web", "status": "removed"}
     refused = cli("view", "show", "web")
     assert (refused.code, "There is no view named 'web'" in refused.err) == (1, True)
 

@@ -1,6 +1,7 @@
 """What the database process does with its frames, without the process; test_store has the rest."""
 
 import marshal
+import os
 from contextlib import closing
 
 import pytest
@@ -49,3 +50,13 @@ def test_of_changes_that_came_together_only_the_misfit_fails(database):
     group = [[("put_listing", [(name, data)])] for name, data in (("a", b""), ("b", "\ud800"))]
     assert database.change(group) == [1, "A value does not fit into the database."]
     assert database.db.execute(SQL["listings"]).fetchall() == [("a", b"")]
+
+
+def test_a_full_disk_says_how_much_of_it_is_free(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "agenthub.outbound.database.os.statvfs",
+        lambda folder: (folder == str(tmp_path)) and os.statvfs_result((0, 512, 9, 9, 7, *[0] * 5)),
+    )
+    database.db.execute("PRAGMA max_page_count = 1").fetchone()
+    change = [("put_listing", [("a", b"x" * 100_000)])]
+    assert database.change([change]) == ["The disk is full (3 KiB free)."]

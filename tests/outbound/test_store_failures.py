@@ -41,7 +41,9 @@ async def refusal(home):
     with pytest.raises(StorageFailed) as caught:
         async with open_store(home):
             pass
-    return str(caught.value)
+    words = str(caught.value)
+    assert str(home) in words, "it says where"
+    return words.removeprefix(f"{home / 'agenthub.db'}: ")
 
 
 def numbers(home):

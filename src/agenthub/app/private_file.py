@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from agenthub.domain.errors import StorageFailed
+from agenthub.outbound.disk import why
 
 SIZE_MAX = 4096
 
@@ -21,7 +22,7 @@ def write_private(file: Path, text: str) -> None:
             os.fsync(opened.fileno())
         new.replace(file)
     except OSError as error:
-        raise StorageFailed(f"{file} cannot be written: {error.strerror}.") from error
+        raise StorageFailed(f"{file} cannot be written: {why(error, file)}.") from error
 
 
 def read_private(file: Path) -> str | None:

@@ -175,16 +175,27 @@ def hub_at(home: Path, *, connect: Sequence[str] | None = ()) -> Generator[HubAc
 
     `connect`: which servers to start when none runs; None: all.
     """
+    with _way_to(home, connect) as requests:
+        try:
+            yield HubAccess(requests)
+        except HubRefused as refused:
+            if refused.code != "storage_failed":
+                raise
+            raise Failed(f"{refused} The hub's files are in {home}.") from None
+
+
+@contextmanager
+def _way_to(home: Path, connect: Sequence[str] | None) -> Generator[Requests]:
     from agenthub.cli.remote import find_hub  # noqa: PLC0415 - http.client takes 30 ms
 
     requests = find_hub(home)
     if requests is not None:
-        yield HubAccess(requests)
+        yield requests
         return
     from agenthub.cli.offline import offline_hub  # noqa: PLC0415
 
     with offline_hub(home, connect) as requests:
-        yield HubAccess(requests)
+        yield requests
 
 
 def _path(*parts: str) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from agenthub.cli.access import hub_at
+from agenthub.cli.access import HubAccess, hub_at
 from agenthub.cli.ending import Failed
-from agenthub.cli.options import home_option
+from agenthub.cli.options import home_option, json_option
 from agenthub.cli.output import show_json
 from agenthub.cli.table import show_table
 from agenthub.cli.terminal import one_line, paint, plain
@@ -31,29 +31,40 @@ Examples:
 @click.argument("names", metavar="[TOOL]...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All that wait.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
+@json_option
 @home_option
-def approve(home: Path, server: str, names: tuple[str, ...], *, every: bool, yes: bool) -> None:
+def approve(
+    home: Path, server: str, names: tuple[str, ...], *, every: bool, yes: bool, as_json: bool
+) -> None:
     """Show how a server's tools differ from what was approved, and approve those named.
 
     What is approved is what is shown: a tool that changes once more in between is refused.
+
+    --json: {"approved": […], "pending": […]}, each as `tools --pending` shows it.
     """
     with hub_at(home) as hub:
         waiting = hub.pending(server)
         chosen = _chosen(waiting, names)
-        for view in chosen:
-            _show(view)
-        if not waiting:
-            print(f"Nothing of {server} waits for approval.")
-        elif not names and not every:
-            print(f"Approve them by name, or all: `agenthub approve {server} --all`.")
-        else:
-            question = f"Approve {len(chosen)} of {server}?"
-            if is_terminal() and not yes and not click.confirm(question):
+        if not as_json:
+            _show(server, chosen)
+        wanted = chosen if names or every else []
+        if wanted:
+            question = f"Approve {len(wanted)} of {server}?"
+            if is_terminal() and not yes and not click.confirm(question, err=as_json):
                 raise Failed("Nothing was approved.")
-            for endpoint in sorted({view["endpoint"] for view in chosen}):
-                of = [view for view in chosen if view["endpoint"] == endpoint]
-                hub.approve(endpoint, {view["name"]: view["digest"] for view in of})
-            print(f"Approved: {', '.join(sorted({view['name'] for view in chosen}))}.")
+            _approve(hub, wanted)
+    if as_json:
+        show_json({"approved": wanted, "pending": [view for view in waiting if view not in wanted]})
+    elif wanted:
+        print(f"Approved: {', '.join(sorted({view['name'] for view in wanted}))}.")
+    elif waiting:
+        print(f"Approve them by name, or all: `agenthub approve {server} --all`.")
+
+
+def _approve(hub: HubAccess, wanted: Sequence[Json]) -> None:
+    for endpoint in sorted({view["endpoint"] for view in wanted}):
+        of = [view for view in wanted if view["endpoint"] == endpoint]
+        hub.approve(endpoint, {view["name"]: view["digest"] for view in of})
 
 
 def is_terminal() -> bool:
@@ -71,12 +82,15 @@ def _chosen(waiting: Sequence[Json], names: Sequence[str]) -> list[Json]:
     return [view for view in waiting if not names or view["name"] in names]
 
 
-def _show(view: Json) -> None:
-    head = f"{view['endpoint']} {view['name']}: {_state(view)}"
-    print(paint(one_line(head), "bold"))
-    for line in view["diff"].split("\n"):
-        print(paint(plain(line), COLOURS.get(line[:1], "")))
-    print()
+def _show(server: str, views: Sequence[Json]) -> None:
+    for view in views:
+        head = f"{view['endpoint']} {view['name']}: {_state(view)}"
+        print(paint(one_line(head), "bold"))
+        for line in view["diff"].split("\n"):
+            print(paint(plain(line), COLOURS.get(line[:1], "")))
+        print()
+    if not views:
+        print(f"Nothing of {server} waits for approval.")
 
 
 def show_pending(views: Sequence[Json], *, as_json: bool) -> None:

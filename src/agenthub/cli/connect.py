@@ -19,7 +19,7 @@ from agenthub.cli.access import HubAccess, hub_at
 from agenthub.cli.address import configured
 from agenthub.cli.clients import CLIENTS, Client, Place, token_of
 from agenthub.cli.ending import Failed
-from agenthub.cli.options import home_option, json_option
+from agenthub.cli.options import json_option, new_home_option
 from agenthub.cli.output import show_json
 from agenthub.cli.requests import Json, Request
 from agenthub.cli.terminal import note
@@ -69,7 +69,7 @@ Examples:
 @click.option("--stdio", "by_stdio", is_flag=True, help="An entry that starts `agenthub stdio`.")
 @click.option("--url", metavar="URL", help="The hub's address, if clients reach it by another.")
 @json_option
-@home_option
+@new_home_option
 def connect(home: Path, client: str, *, write: bool, as_json: bool, **how: Any) -> None:
     """Print the entry that connects a client, or write it into the client's own file.
 

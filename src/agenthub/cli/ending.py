@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import click
@@ -79,10 +80,18 @@ def _tell(error: Exception) -> None:
     if _is_expected(error):
         text = str(error)
     elif isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        text = _said(error)
     else:
         text = f"{type(error).__name__}: {error} (a bug; `agenthub --debug …` shows where)"
     _say(text)
+
+
+def _said(error: OSError) -> str:
+    if not error.filename:
+        return str(error.strerror)
+    from agenthub.outbound.disk import why  # noqa: PLC0415 - most commands end well
+
+    return f"{error.filename}: {why(error, Path(str(error.filename)))}"
 
 
 def _say(text: str) -> None:

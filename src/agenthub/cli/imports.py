@@ -11,7 +11,7 @@ from agenthub.cli.address import configured, is_own
 from agenthub.cli.client_file import ITSELF, Found, Surroundings, servers_of
 from agenthub.cli.ending import FAILED, Failed
 from agenthub.cli.finding import describe, mark
-from agenthub.cli.options import home_option, json_option
+from agenthub.cli.options import json_option, new_home_option
 from agenthub.cli.output import show_json
 from agenthub.cli.table import show_table
 from agenthub.cli.terminal import note, paint, progress
@@ -28,7 +28,7 @@ Line = dict[str, Any]
 @click.option("--dry-run", is_flag=True, help="Only show what would be added.")
 @click.option("--replace", is_flag=True, help="Put servers in the place of those with their name.")
 @json_option
-@home_option
+@new_home_option
 def import_(home: Path, file: Path, *, dry_run: bool, replace: bool, as_json: bool) -> int:
     """Add the servers of a client's file: JSON of Claude, Cursor, VS Code and others.
 

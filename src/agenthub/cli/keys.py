@@ -9,7 +9,7 @@ import click
 
 from agenthub.cli.access import hub_at
 from agenthub.cli.ending import Failed
-from agenthub.cli.options import home_option, json_option
+from agenthub.cli.options import home_option, json_option, new_home_option
 from agenthub.cli.output import show_json
 from agenthub.cli.table import show_table
 from agenthub.cli.terminal import note
@@ -77,7 +77,7 @@ def terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @terms_options
 @json_option
-@home_option
+@new_home_option
 def create(
     home: Path, name: str, scopes: tuple[str, ...], endpoints: tuple[str, ...], days: int | None,
     *, as_json: bool, **terms: Any,
@@ -166,12 +166,16 @@ def _with_terms(before: dict[str, Any], options: dict[str, Any]) -> dict[str, An
 
 @key.command()
 @click.argument("key_id", metavar="ID")
+@json_option
 @home_option
-def revoke(home: Path, key_id: str) -> None:
-    """End a key at once. ID is what `key list` shows."""
+def revoke(home: Path, key_id: str, *, as_json: bool) -> None:
+    """End a key at once. ID is what `key list` shows. --json: {"id", "status": "revoked"}."""
     with hub_at(home) as hub:
         hub.revoke_key(key_id)
-    print(f"Revoked {key_id}.")
+    if as_json:
+        show_json({"id": key_id, "status": "revoked"})
+    else:
+        print(f"Revoked {key_id}.")
 
 
 def _row(row: dict[str, Any]) -> list[str]:

@@ -69,7 +69,9 @@ def replace(found: OwnFile, text: str, *, private: bool) -> Path | None:
         finally:
             fresh.unlink(missing_ok=True)
     except OSError as error:
-        raise Failed(f"{found.path} cannot be written: {error.strerror}.") from None
+        from agenthub.outbound.disk import why  # noqa: PLC0415
+
+        raise Failed(f"{found.path} cannot be written: {why(error, found.path)}.") from None
     return backup
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from agenthub.cli.composition import app
-from agenthub.cli.options import home_option
+from agenthub.cli.options import new_home_option
 
 config_option = click.option(
     "--config",
@@ -19,7 +19,7 @@ demo_option = click.option(
 
 
 @click.command()
-@home_option
+@new_home_option
 @click.option("--host", metavar="H", help="Where to listen (127.0.0.1).")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), metavar="N", help="Where to listen (8787); 0: any."
@@ -37,7 +37,7 @@ def serve(
 
 
 @click.command()
-@home_option
+@new_home_option
 @config_option
 @demo_option
 @click.option("--view", metavar="NAME", help="Show this view only.")

@@ -8,7 +8,7 @@ import click
 from agenthub.cli.access import HubAccess, HubRefused, hub_at
 from agenthub.cli.ending import Failed
 from agenthub.cli.finding import describe, mark
-from agenthub.cli.options import home_option, json_option
+from agenthub.cli.options import home_option, json_option, new_home_option
 from agenthub.cli.output import show_json
 from agenthub.cli.record import Wanted, record
 from agenthub.cli.table import show_table
@@ -65,7 +65,7 @@ hub's environment, and is kept nowhere."""
 @click.option("--timeout", "timeout_s", type=float, metavar="S", help="Of a whole call (60 s).")
 @click.option("--replace", is_flag=True, help="Put it in the place of one with this name.")
 @json_option
-@home_option
+@new_home_option
 def add(home: Path, *, replace: bool, as_json: bool, **options: Any) -> None:
     """Add a server: NAME --url URL, or NAME -- COMMAND and its arguments.
 
@@ -104,12 +104,19 @@ def _add(hub: HubAccess, made: dict[str, Any]) -> dict[str, Any]:
 
 @click.command()
 @click.argument("name")
+@json_option
 @home_option
-def remove(home: Path, name: str) -> None:
-    """Remove a server, with what the hub kept of it; the call log stays."""
+def remove(home: Path, name: str, *, as_json: bool) -> None:
+    """Remove a server, with what the hub kept of it; the call log stays.
+
+    --json: {"name", "status": "removed"}.
+    """
     with hub_at(home) as hub:
         hub.delete_endpoint(name)
-    print(f"Removed {name}.")
+    if as_json:
+        show_json({"name": name, "status": "removed"})
+    else:
+        print(f"Removed {name}.")
 
 
 @click.command("list")

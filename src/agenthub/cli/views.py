@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from agenthub.cli.access import hub_at
-from agenthub.cli.options import home_option, json_option
+from agenthub.cli.options import home_option, json_option, new_home_option
 from agenthub.cli.output import show_json
 from agenthub.cli.table import show_table
 
@@ -46,7 +46,7 @@ def view() -> None:
 @click.option("--instructions", default="", metavar="TEXT", help="Told to clients.")
 @click.option("--replace", is_flag=True, help="Put it in the place of one with this name.")
 @json_option
-@home_option
+@new_home_option
 def add(
     home: Path, name: str, *, replace: bool, as_json: bool, tools: tuple[str, ...],
     descriptions: tuple[str, ...], **options: Any,
@@ -111,12 +111,16 @@ def show(home: Path, name: str, *, as_json: bool) -> None:
 
 @view.command()
 @click.argument("name")
+@json_option
 @home_option
-def remove(home: Path, name: str) -> None:
-    """Remove a view; the servers behind it stay."""
+def remove(home: Path, name: str, *, as_json: bool) -> None:
+    """Remove a view; the servers behind it stay. --json: {"name", "status": "removed"}."""
     with hub_at(home) as hub:
         hub.delete_view(name)
-    print(f"Removed the view {name}.")
+    if as_json:
+        show_json({"name": name, "status": "removed"})
+    else:
+        print(f"Removed the view {name}.")
 
 
 def _row(one: dict[str, Any]) -> list[str]:

@@ -57,7 +57,6 @@ AGE_SECONDS: Final = 10.0
 """Between two looks for rows past their days."""
 
 WORDS: Final = {
-    sqlite3.SQLITE_FULL: "The disk is full.",
     sqlite3.SQLITE_READONLY: "The database is not writable.",
     sqlite3.SQLITE_BUSY: "Another program holds the database locked.",
     sqlite3.SQLITE_IOERR: "The disk failed while the database was written or read.",
@@ -88,13 +87,14 @@ class Refused(Exception):
     """The file cannot be used, in words for people."""
 
 
-def words(error: Exception) -> str:
-    """What went wrong, without SQL, paths or versions."""
+def words(error: Exception, path: str) -> str:
+    """What went wrong with the file, without SQL, paths or versions: callers hear it too."""
     if not isinstance(error, sqlite3.Error):
         return "A value does not fit into the database."
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
-        code = sqlite3.SQLITE_FULL
+    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}:
+        disk = os.statvfs(os.path.dirname(path))
+        return f"The disk is full ({disk.f_bavail * disk.f_frsize // 1024} KiB free)."
     return WORDS.get(code & 0xFF, "The database failed: " + type(error).__name__ + ".")
 
 
@@ -110,7 +110,7 @@ class Database:
         try:
             self._open(new=new)
         except sqlite3.Error as error:
-            raise Refused(words(error)) from error
+            raise Refused(words(error, path)) from error
         except OSError as error:
             raise Refused(f"The database cannot be opened: {error.strerror}.") from error
 
@@ -228,7 +228,7 @@ class Database:
             raise SystemExit(3)
         if str(error) in {"deleted", "replaced"}:
             return GONE.format(error)
-        return words(error)
+        return words(error, self.path)
 
     def add_calls(self, first: int, rows: bytes) -> None:
         if not self.waiting:
@@ -343,7 +343,7 @@ class Serving:
         try:
             tell(("done", number, self.database.db.execute(SQL[what], values).fetchall()))
         except (sqlite3.Error, *UNFIT) as error:
-            tell(("failed", number, words(error)))
+            tell(("failed", number, words(error, self.database.path)))
 
     def _change(self) -> None:
         """Make the changes that came together."""

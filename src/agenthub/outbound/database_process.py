@@ -10,6 +10,7 @@ by `UNKEPT_MAX` rows.
 """
 
 import asyncio
+import logging
 import marshal
 import socket
 import struct
@@ -23,6 +24,8 @@ from msgspec import Struct
 
 from agenthub.domain.errors import StorageFailed
 from agenthub.tasks import Tasks
+
+log = logging.getLogger(__name__)
 
 Value: TypeAlias = str | int | bytes | None
 Row: TypeAlias = Sequence[Value]
@@ -136,9 +139,9 @@ class DatabaseProcess:
         """Raises StorageFailed, in words, if the file cannot be used."""
         try:
             await self._start()
-        except StorageFailed:
+        except StorageFailed as error:
             await self._reap()
-            raise
+            raise StorageFailed(f"{self._keeping.file}: {error}") from error
         self._tasks.start(self._mend(), "database")
 
     async def close(self) -> None:
@@ -278,11 +281,16 @@ class DatabaseProcess:
             answer.set_exception(StorageFailed(words))
 
     def _kept(self, last: int, unfit: int) -> None:
+        if self.problem:
+            log.info("The database can be written again")
         self.problem = ""
         self.unfit = unfit
         self._forget(last)
 
     def _troubled(self, words: str) -> None:
+        if not self.problem:
+            facts = {"file": str(self._keeping.file), "problem": words}
+            log.error("The database cannot be written", extra=facts)
         self.problem = words
 
     def _forget(self, last: int) -> None:

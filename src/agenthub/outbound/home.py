@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from agenthub.domain.errors import StorageFailed
+from agenthub.outbound.disk import why
 
 LOCK_WAIT_S: Final = 10.0
 """How long a start waits for a predecessor that is gone, but whose database still writes."""
@@ -38,7 +39,7 @@ def secure_home(home: Path) -> None:
         if status.st_mode & 0o077 and home.resolve() not in {Path("/"), Path.home()}:
             home.chmod(0o700)
     except OSError as error:
-        raise StorageFailed(f"{home} cannot be used: {error.strerror}.") from error
+        raise StorageFailed(f"{home} cannot be used: {why(error, home)}.") from error
     if (kind := _filesystem(home)) in NETWORK_FILESYSTEMS:
         raise StorageFailed(
             f"{home} is on a network filesystem ({kind}), where a database cannot be trusted; put"
@@ -70,7 +71,7 @@ def only_hub(home: Path, *, brief: bool = False) -> Generator[int]:
     try:
         lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StorageFailed(f"{file} cannot be opened: {error.strerror}.") from error
+        raise StorageFailed(f"{file} cannot be opened: {why(error, file)}.") from error
     try:
         _take(lock, home)
         _sign(lock, file, "" if brief else str(os.getpid()))
@@ -102,7 +103,7 @@ def _sign(lock: int, file: Path, name: str) -> None:
         os.ftruncate(lock, 0)
         os.pwrite(lock, name.encode(), 0)
     except OSError as error:
-        raise StorageFailed(f"{file} cannot be written: {error.strerror}.") from error
+        raise StorageFailed(f"{file} cannot be written: {why(error, file)}.") from error
 
 
 def _holder(lock: int) -> int:
