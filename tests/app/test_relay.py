@@ -150,6 +150,9 @@ async def test_a_view_that_is_not_there_is_told_with_those_that_are(home):
 async def test_a_hub_that_does_not_tell_its_views_is_told_of(home):
     with pytest.raises(UpstreamUnavailable, match=":9 did not tell its views"):
         await asyncio.to_thread(one_client._views, "http://127.0.0.1:9", "t")
+    async with hub_of(home) as listening:
+        with pytest.raises(UpstreamUnavailable, match="did not tell its views: HTTP 401"):
+            await asyncio.to_thread(one_client._views, listening.url, "wrong")
 
 
 class FakeStop:

@@ -215,6 +215,27 @@ def metrics(hub):
         return line.getresponse().read().decode()
 
 
+def test_fallbacks_that_went_with_the_file_or_the_demo_keep_no_hub_from_starting(home):
+    config(home, "endpoints:\n" + yaml_server("filed", *CALCULATOR))
+    with serving(home) as hub:
+        add(hub, "mine", CALCULATOR, fallbacks=["filed"])
+        assert hub.stop() == 0
+    (home / "agenthub.yaml").unlink()
+    with serving(home) as hub:
+        assert hub.server("mine")["config"]["fallbacks"] == []
+        assert "left out endpoint=mine fallbacks=filed" in hub.words()
+        assert hub.ask("DELETE", "/api/endpoints/mine")[0] == 204
+    with serving(home) as hub:
+        off = {**hub.server("calculator")["config"], "enabled": False}
+        assert hub.ask("PUT", "/api/endpoints/calculator", off)[0] == 200
+        add(hub, "mine", CALCULATOR, fallbacks=["flaky"])
+        assert hub.stop() == 0
+    with serving(home) as hub:
+        assert [one["name"] for one in hub.get("/api/endpoints")["endpoints"]] == [
+            "calculator", "mine",
+        ]  # fmt: skip
+
+
 def test_the_files_servers_are_there_at_each_start_and_win_over_kept_ones(home):
     with serving(home, "--no-demo") as hub:
         add(hub, "one", FLAKY, pinning="allow")

@@ -38,17 +38,34 @@ def problem(status, **facts):
         ({"code": "bad_setting", "detail": "url: expected an address."},
          "url: expected an address (bad_setting)."),
         ({"code": "circuit_open", "detail": "It is open", "server": "git", "retry_after_ms": 1500},
-         "It is open (circuit_open, again in 1.5 s). `agenthub doctor git` says"),
+         "It is open (circuit_open, again in 1.5 s)."),
         ({"code": "rate_limited", "detail": "Too many", "retry_after_ms": 60_000},
-         "Too many (rate_limited, again in 60 s). Its limit is set by `agenthub add SERVER"),
+         "Too many (rate_limited, again in 60 s)."),
         ({"title": "No"}, "No (http_418)."),
         ({}, "It gave no reason (http_418)."),
     ],
 )  # fmt: skip
-def test_a_refusal_says_why_and_what_to_do(facts, line):
+def test_a_refusal_says_why(facts, line):
     with pytest.raises(HubRefused) as refused:
         HubAccess(Requests(problem(418, **facts))).endpoints()
-    assert str(refused.value).startswith(line)
+    assert str(refused.value) == line
+
+
+def test_a_command_that_is_refused_says_what_to_do(cli):
+    refused = cli("remove", "calculater")
+    assert refused.err == (
+        "error: There is no server named 'calculater' (unknown_target)."
+        " Did you mean 'calculator'?\n"
+    )  # fmt: skip
+
+
+def test_a_hint_that_cannot_be_found_is_left_out(cli, monkeypatch):
+    def gone(self):
+        raise Failed("The hub broke off.")
+
+    monkeypatch.setattr(HubAccess, "endpoints", gone)
+    refused = cli("remove", "calculater")
+    assert refused.err == "error: There is no server named 'calculater' (unknown_target).\n"
 
 
 def test_a_failure_of_the_storage_names_the_home(cli, hub, home):

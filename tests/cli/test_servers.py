@@ -64,6 +64,12 @@ class TestAdd:
         ended = cli("add", "new", *URL)
         assert (ended.code, ended.out) == (0, "Saved new (http). sick: The hub broke off.\n")
 
+    @pytest.mark.parametrize("url", ["http://127.0.0.1:8787/mcp", "http://localhost:8787/sse/x"])
+    def test_the_hub_itself_is_no_server(self, cli, hub, url):
+        refused = cli("add", "new", "--url", url)
+        assert refused.err.startswith(f"error: {url} is the hub itself, which would call itself")
+        assert (refused.code, "new" in hub.catalog.all) == (1, False)
+
     def test_json_has_both_and_no_secret(self, cli):
         ended = cli("add", "new", *URL, "--header", "X-Key: canary", "--json")
         assert ended.json["endpoint"]["name"] == "new"

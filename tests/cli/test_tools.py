@@ -140,7 +140,7 @@ class TestCall:
 
     @pytest.mark.parametrize(
         ("tool", "hint"),
-        [("ad", "Did you mean add?"), ("zzz", "`agenthub tools calculator` shows them.")],
+        [("ad", "Did you mean 'add'?"), ("zzz", "`agenthub tools calculator` shows them.")],
     )
     def test_an_unknown_tool_gets_a_hint(self, cli, hub, calculator, tool, hint):
         refused = cli("call", "calculator", tool, "--arg", "a=1")

@@ -38,7 +38,8 @@ def test_views_are_listed_shown_and_removed(cli):
 
 def test_a_view_is_put_in_the_place_of_another_only_when_that_is_said(cli, hub):
     add(cli, "--allow", "a__*")
-    assert add(cli, "--allow", "b__*").code == 1
+    refused = add(cli, "--allow", "b__*")
+    assert (refused.code, "already (conflict). --replace puts this one" in refused.err) == (1, True)
     assert add(cli, "--allow", "b__*", "--replace", "--json").json["allow"] == ["b__*"]
     assert cli("view", "add", "new", "--allow", "c__*", "--replace").code == 0
     assert hub.catalog.views.get("web").allow == ("b__*",)
@@ -49,6 +50,8 @@ def test_a_view_is_put_in_the_place_of_another_only_when_that_is_said(cli, hub):
     [
         (["--tool", "=a__b"], "--tool: expected OWN=…, got '=a__b'"),
         (["--tool", "x="], "--tool: expected OWN=…"),
+        (["--tool", "git.log"], "--tool: expected [OWN=]SERVER__TOOL, got 'git.log'"),
+        (["--tool", "log=git.log"], "--tool: expected [OWN=]SERVER__TOOL, got 'log=git.log'"),
         (["--tool", "x=a__b", "--describe", "y=Z"], "--describe: no --tool y=… is given"),
         (["--describe", "y"], "--describe: expected OWN=…, got 'y'"),
         (["--search", "maybe"], "--search"),

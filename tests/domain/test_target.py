@@ -17,6 +17,7 @@ from agenthub.domain.target import (
     owner,
     split,
     split_uri,
+    without_gone,
 )
 
 
@@ -89,6 +90,12 @@ def test_a_foreign_uri_is_not_split(uri):
 
 
 # ---------------------------------------------------------------- fallbacks
+
+
+def test_a_fallback_that_is_gone_is_left_out():
+    endpoint = Endpoint("a", url="http://localhost", fallbacks=("b", "c", "d"))
+    assert without_gone(endpoint, {"d", "b"}).fallbacks == ("b", "d")
+    assert without_gone(endpoint, {"b", "c", "d"}) is endpoint
 
 
 def servers(*twins, **fallbacks):

@@ -101,12 +101,14 @@ def _views(url: str, token: str) -> list[str]:
     try:
         line.request("GET", "/api/views", headers={"authorization": f"Bearer {token}"})
         answer = line.getresponse()
-        views = json.loads(answer.read())["views"]
-        return [view["name"] for view in views]
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-        raise UpstreamUnavailable(f"The hub at {url} did not tell its views: {error}.") from None
+        body, problem = answer.read(), "" if answer.status == 200 else f"HTTP {answer.status}"
+    except (OSError, http.client.HTTPException) as error:
+        body, problem = b"", str(error)
     finally:
         line.close()
+    if problem:
+        raise UpstreamUnavailable(f"The hub at {url} did not tell its views: {problem}.")
+    return [view["name"] for view in json.loads(body)["views"]]
 
 
 async def _other_hub(home: Path) -> Running | None:

@@ -1,7 +1,8 @@
 """Every object of the hub, made by plain constructors. This file alone knows all classes."""
 
+import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec import Struct, structs
@@ -16,6 +17,7 @@ from agenthub.domain.circuit_breaker import State
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.domain.strain import Strain
+from agenthub.domain.target import without_gone
 from agenthub.gateway import Gateway
 from agenthub.health import Health
 from agenthub.hub import Hub
@@ -40,6 +42,8 @@ from agenthub.settings import Options, Settings
 from agenthub.settings.issuers import terms_of
 from agenthub.settings.references import resolve
 from agenthub.tasks import Tasks
+
+log = logging.getLogger(__name__)
 
 
 class Memory(Struct, frozen=True):
@@ -89,7 +93,7 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
         )
         async with open_house(settings, memory) as hub:
             _show_log(hub.metrics, store)
-            hub.catalog.load(added(settings, stored), stored)
+            hub.catalog.load(_standing(added(settings, stored), settings.endpoints), stored)
             await take_settings(hub, settings, options)
             hub.sign_ins.keep_only({server.name for server in hub.catalog.all_servers()})
             yield Opened(hub, not stored.keys)
@@ -177,6 +181,20 @@ def added(settings: Settings, stored: Stored) -> tuple[Endpoint, ...]:
     if settings.demo and not settings.endpoints:
         return with_demo(stored.endpoints)
     return stored.endpoints
+
+
+def _standing(kept: tuple[Endpoint, ...], filed: Iterable[str]) -> tuple[Endpoint, ...]:
+    """Kept servers, without fallbacks that have gone from the file, or with the demo.
+
+    They must not keep the hub from starting: without it nobody could change them.
+    """
+    names = {endpoint.name for endpoint in kept}.union(filed)
+    standing = tuple(without_gone(endpoint, names) for endpoint in kept)
+    for before, after in zip(kept, standing, strict=True):
+        if gone := set(before.fallbacks).difference(after.fallbacks):
+            facts = {"endpoint": before.name, "fallbacks": ", ".join(sorted(gone))}
+            log.warning("A server's fallback is gone, and is left out", extra=facts)
+    return standing
 
 
 def connector(

@@ -7,7 +7,7 @@ One door for both, so a command does the same whether a hub runs or not.
 """
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +26,7 @@ class HubRefused(Failed):
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.code = str(problem.get("code") or f"http_{status}")
         self.server = str(problem.get("server") or "")
+        self.tool = str(problem.get("tool") or "")
         self.retry_after_ms: int | None = problem.get("retry_after_ms")
         self.detail = str(problem.get("detail") or problem.get("title") or "It gave no reason")
         super().__init__(self._line())
@@ -34,24 +35,7 @@ class HubRefused(Failed):
         facts = self.code
         if self.retry_after_ms:
             facts += f", again in {_seconds(self.retry_after_ms)}"
-        todo = WHAT_TO_DO.get(self.code, "").replace("SERVER", self.server or "SERVER")
-        return f"{self.detail.rstrip('.')} ({facts}).{' ' + todo if todo else ''}"
-
-
-WHAT_TO_DO = {
-    "circuit_open": "`agenthub doctor SERVER` says what is wrong with it.",
-    "upstream_unavailable": "`agenthub doctor SERVER` says why.",
-    "upstream_protocol": "`agenthub doctor SERVER` says more.",
-    "deadline_exceeded": "Its time is set by `agenthub add SERVER --replace … --timeout`.",
-    "rate_limited": "Its limit is set by `agenthub add SERVER --replace … --rps --burst`.",
-    "outcome_unknown": "Look whether it was done before you call it again.",
-    "unknown_target": "`agenthub list`, `tools`, `view list` and `key list` show what there is.",
-    "invalid_params": "`agenthub tools SERVER --json` shows what is expected.",
-    "tool_changed": "`agenthub approve SERVER` shows what is other now.",
-    "poisoned": "`agenthub doctor SERVER` shows how it died.",
-    "interactive_unsupported": "Call it from a client that can answer.",
-}
-"""By the error's code; SERVER becomes the server's name."""
+        return f"{self.detail.rstrip('.')} ({facts})."
 
 
 class HubAccess:
@@ -169,6 +153,16 @@ class HubAccess:
         return _decoded(self._requests.send(request))
 
 
+def new(add: Callable[[Json], Json], made: Json) -> Json:
+    """What `add` gives. A name that is taken is told with what may be done about it."""
+    try:
+        return add(made)
+    except HubRefused as refused:
+        if refused.code != "conflict":
+            raise
+        raise Failed(f"{refused} --replace puts this one in its place.") from None
+
+
 @contextmanager
 def hub_at(home: Path, *, connect: Sequence[str] | None = ()) -> Generator[HubAccess]:
     """The hub that runs with this home, or its database when none runs.
@@ -176,12 +170,21 @@ def hub_at(home: Path, *, connect: Sequence[str] | None = ()) -> Generator[HubAc
     `connect`: which servers to start when none runs; None: all.
     """
     with _way_to(home, connect) as requests:
+        hub = HubAccess(requests)
         try:
-            yield HubAccess(requests)
+            yield hub
         except HubRefused as refused:
-            if refused.code != "storage_failed":
-                raise
-            raise Failed(f"{refused} The hub's files are in {home}.") from None
+            raise Failed(f"{refused} {_hint(refused, hub, home)}") from None
+
+
+def _hint(refused: HubRefused, hub: HubAccess, home: Path) -> str:
+    """What to do about it; nothing if that cannot be found out."""
+    from agenthub.cli.hint import hint  # noqa: PLC0415 - most commands end well
+
+    try:
+        return hint(refused.code, refused.server, refused.tool, hub, home)
+    except Failed:
+        return ""
 
 
 @contextmanager

@@ -60,11 +60,9 @@ class Commands(click.Group):
 
 
 def _no_such_command(word: str) -> str:
-    import difflib  # noqa: PLC0415 - only for this message
+    from agenthub.cli.hint import did_you_mean  # noqa: PLC0415 - only for this message
 
-    near = difflib.get_close_matches(word, COMMANDS, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"There is no command {word!r}.{hint}"
+    return f"There is no command {word!r}. {did_you_mean(word, COMMANDS)}".rstrip()
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, value: Any) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from agenthub.cli.access import HubAccess, HubRefused, hub_at
+from agenthub.cli.access import HubAccess, hub_at, new
+from agenthub.cli.address import configured, is_own
 from agenthub.cli.ending import Failed
 from agenthub.cli.finding import describe, mark
 from agenthub.cli.options import home_option, json_option, new_home_option
@@ -28,7 +29,7 @@ hub's environment, and is kept nowhere."""
 )
 @click.argument("name")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--url", metavar="URL", help="The address of a Streamable HTTP server.")
+@click.option("--url", metavar="URL", help="The address of a server: Streamable HTTP, or HTTP+SSE.")
 @click.option(
     "--env", multiple=True, metavar="K=V", help="A variable for the command; K: the hub's own K."
 )
@@ -74,7 +75,9 @@ def add(home: Path, *, replace: bool, as_json: bool, **options: Any) -> None:
     made = record(Wanted(**options))
     name = made["name"]
     with hub_at(home, connect=[name]) as hub:
-        view = hub.replace_endpoint(made) if replace else _add(hub, made)
+        if is_own(made.get("url") or "", hub.url or configured(home)):
+            raise Failed(f"{made['url']} is the hub itself, which would call itself without end.")
+        view = hub.replace_endpoint(made) if replace else new(hub.add_endpoint, made)
         with progress(f"Saved {name}; looking at it"):
             found = _look(hub, name)
     if as_json:
@@ -89,17 +92,6 @@ def _look(hub: HubAccess, name: str) -> dict[str, Any]:
         return hub.test([name], PROBE_S)[name]
     except Failed as failed:
         return {"ok": False, "problem": str(failed)}
-
-
-def _add(hub: HubAccess, made: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return hub.add_endpoint(made)
-    except HubRefused as refused:
-        if refused.code == "conflict":
-            raise Failed(
-                f"{refused.detail} (conflict). --replace puts this one in its place."
-            ) from None
-        raise
 
 
 @click.command()

@@ -126,8 +126,9 @@ def _schema(hub: HubAccess, server: str, tool: str) -> Schema:
             return object_of(object_of(view["definition"]).get("inputSchema"))
     if not views:
         return {}
-    import difflib  # noqa: PLC0415 - only for this message
+    from agenthub.cli.hint import did_you_mean  # noqa: PLC0415 - only for this message
 
-    near = difflib.get_close_matches(tool, [view["name"] for view in views], 1)
-    hint = f" Did you mean {near[0]}?" if near else f" `agenthub tools {server}` shows them."
-    raise Failed(f"{server} has no tool {tool!r}.{hint}")
+    near = did_you_mean(tool, [view["name"] for view in views])
+    raise Failed(
+        f"{server} has no tool {tool!r}. {near or f'`agenthub tools {server}` shows them.'}"
+    )

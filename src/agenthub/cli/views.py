@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from agenthub.cli.access import hub_at
+from agenthub.cli.access import hub_at, new
 from agenthub.cli.options import home_option, json_option, new_home_option
 from agenthub.cli.output import show_json
 from agenthub.cli.table import show_table
@@ -56,7 +56,7 @@ def add(
     made["allow"] = [*options["allow"], *made["allow"]]
     with hub_at(home) as hub:
         known = {one["name"] for one in hub.views()} if replace else set[str]()
-        shown = hub.replace_view(made) if name in known else hub.add_view(made)
+        shown = hub.replace_view(made) if name in known else new(hub.add_view, made)
     if as_json:
         show_json(shown)
     else:
@@ -68,8 +68,10 @@ def _chosen(tools: tuple[str, ...], descriptions: tuple[str, ...]) -> dict[str, 
     said = dict(_pair(text, "--describe") for text in descriptions)
     names: dict[str, Any] = {}
     for text in tools:
-        if "=" in text:
-            own, target = _pair(text, "--tool")
+        own, target = _pair(text, "--tool") if "=" in text else ("", text)
+        if "__" not in target:
+            raise click.UsageError(f"--tool: expected [OWN=]SERVER__TOOL, got {text!r}")
+        if own:
             names[own] = {"target": target, "description": said.pop(own, None)}
     if said:
         raise click.UsageError(f"--describe: no --tool {next(iter(said))}=… is given")

@@ -10,8 +10,10 @@ expand a template before or after, and the server's own URI comes out.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Final
+
+from msgspec import structs
 
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import BadSetting
@@ -101,6 +103,12 @@ def _check_chain(endpoints: Mapping[str, Endpoint], chain: tuple[str, ...]) -> N
         if len(chain) > DEPTH_MAX:
             raise BadSetting(f"fallbacks: expected at most {DEPTH_MAX} in a row, got {way}")
         _check_chain(endpoints, (*chain, name))
+
+
+def without_gone(endpoint: Endpoint, names: Container[str]) -> Endpoint:
+    """The endpoint, with those of its fallbacks that are there."""
+    there = tuple(name for name in endpoint.fallbacks if name in names)
+    return endpoint if there == endpoint.fallbacks else structs.replace(endpoint, fallbacks=there)
 
 
 def fallback_order(endpoints: Mapping[str, Endpoint], name: str) -> tuple[str, ...]:
