@@ -14,6 +14,7 @@ from agenthub.app.listening import open_listening
 from agenthub.app.relay import NAME, Nowhere, open_relay
 from agenthub.app.stop import Stop
 from agenthub.domain.errors import StorageFailed, UnknownTarget, UpstreamUnavailable
+from agenthub.domain.span import SECOND
 from agenthub.domain.view import Renamed, View
 from agenthub.inbound.mcp.transport.stdio import StdioDoor
 from agenthub.outbound.home import only_hub, secure_home
@@ -203,6 +204,13 @@ async def test_it_follows_the_hub_to_another_address(home, monkeypatch):
             await until(lambda: small.catalog.get(NAME).endpoint.url == f"{first.url}/mcp")
             await until(lambda: small.catalog.get(NAME).listing)
             assert small.catalog.get(NAME).lane.breaker.state.value == "forced_closed"
+
+
+async def test_a_hub_that_lets_nobody_in_is_told_of(home, monkeypatch, caplog):
+    monkeypatch.setattr(relay, "SETTLE", SECOND // 5)
+    async with hub_of(home) as hub, open_relay(hub.hub.settings, home, hub.url, "wrong"):
+        (told,) = [record for record in caplog.records if "no tools" in record.message]
+        assert "HTTP 401" in told.problem
 
 
 async def test_it_keeps_nothing():

@@ -27,7 +27,12 @@ class Hub:
         ("circuit_open", "git", "", "`agenthub doctor git` says what is wrong with it."),
         ("circuit_open", "", "", "`agenthub doctor SERVER` says what is wrong with it."),
         ("storage_failed", "", "", "The hub's files are in /h."),
-        ("unauthorized", "", "", "It does not know /h/admin-token; start the hub anew."),
+        (
+            "unauthorized",
+            "",
+            "",
+            "The hub does not know the token in /h/admin-token; start it anew.",
+        ),
         ("invalid_params", "git", "log", "`agenthub tools git --json` shows what is expected."),
         ("invalid_params", "git", "", ""),
         ("unknown_target", "", "", "`agenthub view list` and `agenthub key list` show what there"),

@@ -308,3 +308,10 @@ def resident_kib(pid):
 
 async def test_the_database_process_is_small(store):
     assert resident_kib(store._process.pid) < 16_000
+
+
+async def test_what_cannot_be_loaded_is_told_with_its_file(home):
+    async with open_store(home) as store:
+        (home / "agenthub.db").rename(home / "aside.db")
+        with pytest.raises(StorageFailed, match=r"agenthub\.db: .* deleted while the hub ran"):
+            await store.load()

@@ -70,6 +70,8 @@ async def _listed(hub: Hub) -> None:
     end, server = hub.clock.now() + SETTLE, hub.catalog.get(NAME)
     while not (server.listing and server.listing.tools) and hub.clock.now() < end:  # noqa: ASYNC110 - its events came before
         await asyncio.sleep(POLL_S)
+    if server.listing is None and server.state.problem:
+        log.warning("The hub shows no tools", extra={"problem": server.state.problem})
 
 
 def _way(url: str, token: str) -> Endpoint:

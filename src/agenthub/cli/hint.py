@@ -18,7 +18,7 @@ WHAT_TO_DO: Final = {
     "poisoned": "`agenthub doctor SERVER` shows how it died.",
     "interactive_unsupported": "Call it from a client that can answer.",
     "storage_failed": "The hub's files are in HOME.",
-    "unauthorized": "It does not know HOME/admin-token; start the hub anew.",
+    "unauthorized": "The hub does not know the token in HOME/admin-token; start it anew.",
 }
 """By the error's code; SERVER becomes the server's name, HOME the hub's folder."""
 

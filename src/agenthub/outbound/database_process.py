@@ -141,7 +141,7 @@ class DatabaseProcess:
             await self._start()
         except StorageFailed as error:
             await self._reap()
-            raise StorageFailed(f"{self._keeping.file}: {error}") from error
+            raise StorageFailed(f"{self.file}: {error}") from error
         self._tasks.start(self._mend(), "database")
 
     async def close(self) -> None:
@@ -164,6 +164,10 @@ class DatabaseProcess:
                 answer.set_exception(StorageFailed("The hub stops."))
 
     @property
+    def file(self) -> Path:
+        return self._keeping.file
+
+    @property
     def _runs(self) -> bool:
         return self._line is not None
 
@@ -179,7 +183,7 @@ class DatabaseProcess:
         new = () if self._opened else ("new",)
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", str(SCRIPT), str(self._keeping.file),
+                sys.executable, "-I", "-S", str(SCRIPT), str(self.file),
                 str(self._keeping.rows), str(self._keeping.days), *new,
                 stdin=theirs.fileno(), stdout=theirs.fileno(), pass_fds=(self._lock,),
                 start_new_session=True,
@@ -289,7 +293,7 @@ class DatabaseProcess:
 
     def _troubled(self, words: str) -> None:
         if not self.problem:
-            facts = {"file": str(self._keeping.file), "problem": words}
+            facts = {"file": str(self.file), "problem": words}
             log.error("The database cannot be written", extra=facts)
         self.problem = words
 

@@ -16,6 +16,7 @@ import msgspec
 
 from agenthub.domain.caller import KeyTerms
 from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.errors import StorageFailed
 from agenthub.domain.pinning import Pin
 from agenthub.domain.tool_set import ToolSet
 from agenthub.domain.view import View
@@ -55,6 +56,12 @@ class DatabaseStore:
         return self._process.problem
 
     async def load(self) -> Stored:
+        try:
+            return await self._load()
+        except StorageFailed as error:
+            raise StorageFailed(f"{self._process.file}: {error}") from error
+
+    async def _load(self) -> Stored:
         read = self._process.read
         known = dict(await read("secrets"))
         if missing := [(n, secrets.token_bytes(32)) for n in SECRETS if n not in known]:
