@@ -1,6 +1,6 @@
 """Ports about who may come in, and where the hub itself has to: issuers of tokens, and sign-ins."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -30,13 +30,35 @@ class SignInState(Struct, frozen=True):
     """Whether a person has begun to sign in, and is not done yet."""
     problem: str
     """Why there is no token, or soon will be none; empty: there is a good one."""
+    signed_in: bool = False
+    """Whether there is a token that is good now."""
+    renews: bool = False
+    """Whether it is renewed by itself before it ends."""
+    ends_s: int | None = None
+    """When it ends, in seconds since 1970; null: it is renewed, or the issuer did not say."""
+    issuer: str = ""
+    """The authorization server that gave it."""
+    scopes: Sequence[str] = ()
+    """That were asked for."""
+    wanted: Sequence[str] = ()
+    """Those that the server said are lacking; the next sign-in asks for them."""
+
+
+class SignOut(Struct, frozen=True):
+    """What became of a sign-in that was ended."""
+
+    was_signed_in: bool
+    revoked: bool
+    """Whether the authorization server takes its tokens no more (RFC 7009)."""
+    problem: str
+    """Why it may still take them; empty: it does not."""
 
 
 class SignIns(Protocol):
     """People who let the hub in at the authorization servers of its upstreams."""
 
-    async def begin(self, name: str, redirect: str) -> str:
-        """Where to sign in for this endpoint; `redirect` is the hub's own page after it.
+    async def begin(self, name: str, hub: str) -> str:
+        """Where to sign in for this endpoint; `hub`: its address, as the person's browser knows it.
 
         Raises:
             HubError: It is not to be signed in to, or its authorization server is no good.
@@ -54,6 +76,15 @@ class SignIns(Protocol):
         """Forget what is kept for other endpoints than these."""
         ...
 
-    def state(self, name: str) -> SignInState:
-        """Raises InvalidParams: nobody signs in to it."""
+    async def end(self, name: str) -> SignOut:
+        """Forget what is kept for this endpoint, and tell its authorization server.
+
+        Raises:
+            InvalidParams: Nobody signs in to it.
+            StorageFailed: It is forgotten only until the hub stops.
+        """
+        ...
+
+    def state(self, name: str) -> SignInState | None:
+        """None: it has no `oauth`, or was never connected."""
         ...

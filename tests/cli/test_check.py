@@ -1,5 +1,6 @@
 import pytest
 
+from agenthub.admission import SignInState
 from agenthub.domain.endpoint import Endpoint
 from agenthub.health import ServerHealth
 
@@ -31,6 +32,13 @@ class TestCheck:
             assert part in first
         assert second.endswith("port refused.")
         assert module.opened == [(home, None)]
+
+    def test_a_server_that_the_hub_is_signed_in_to_says_so(self, cli, hub):
+        hub.health.servers = {"other": ServerHealth("down", "port refused")}
+        hub.sign_ins.states = [SignInState(False, "", signed_in=True, wanted=("write",))]
+        _, first, second = cli("check").out.splitlines()
+        assert first.endswith("signed in; it lacks scopes: write (`agenthub login calculator`)")
+        assert second.endswith("port refused.")
 
     def test_json_is_what_rest_gives(self, cli):
         shown = cli("check", "--json").json

@@ -1,6 +1,6 @@
 import pytest
 
-from agenthub.cli.finding import describe, is_well, mark
+from agenthub.cli.finding import describe, is_well, mark, sign_in
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,20 @@ def test_a_finding_is_one_line(found, text):
 def test_a_finding_is_ok_or_sick():
     assert (mark({"ok": True}), mark({})) == ("ok", "sick")
     assert (is_well({"ok": 1}), is_well({})) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (None, ""),
+        ({"signed_in": False, "problem": "x"}, ""),
+        ({"signed_in": True, "ends_s": None, "wanted": []}, "signed in"),
+        (
+            {"signed_in": True, "wanted": ["a\x1b", "b"]},
+            "signed in; it lacks scopes: a\N{REPLACEMENT CHARACTER} b (`agenthub login git`)",
+        ),
+    ],
+)
+def test_whether_the_hub_is_signed_in_is_a_word(state, words):
+    assert sign_in({"name": "git", "sign_in": state}) == words
+    assert sign_in({"name": "git"}) == ""

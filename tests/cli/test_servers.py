@@ -1,6 +1,7 @@
 import pytest
 from support.cli_hub import listening
 
+from agenthub.admission import SignInState
 from agenthub.domain.endpoint import Endpoint, RateLimit
 from agenthub.domain.errors import StorageFailed
 from agenthub.health import ServerHealth
@@ -139,6 +140,11 @@ class TestList:
         assert shown[1].split() == ["calculator", "http", "ok", "-", "modern",
                                     "http://calculator.test/mcp"]  # fmt: skip
         assert shown[2].endswith("http://other.test/mcp (port refused)")
+
+    def test_a_server_that_the_hub_is_signed_in_to_says_so(self, cli, hub, module, home):
+        hub.sign_ins.states = [SignInState(False, "", signed_in=True)]
+        with listening(module.gate, home):
+            assert cli("list").out.splitlines()[1].endswith("calculator.test/mcp (signed in)")
 
     def test_without_one_their_health_is_not_known(self, cli, hub):
         hub.catalog.all["other"].endpoint = Endpoint("other", command=("uvx", "x"), enabled=False)

@@ -329,6 +329,7 @@ SHOULD = {
     "/healthz": "nobody none tools read admin",
     "/readyz": "nobody none tools read admin",
     "/.well-known/x": "nobody none tools read admin",
+    "/client-metadata.json": "nobody none tools read admin",
     "/oauth/callback": "nobody none tools read admin",
     "/oauth/x": "",
     "/metrics": "read admin",

@@ -27,28 +27,21 @@ SCENARIOS = {
 """All but those of authorization; the suite does not require the preservation of schemas."""
 SIGN_IN = {
     LEGACY: (
-        "metadata-default", "metadata-var1", "metadata-var2", "scope-from-scopes-supported",
-        "scope-omitted-when-undefined", "token-endpoint-auth-basic", "token-endpoint-auth-post",
-        "token-endpoint-auth-none",
+        "metadata-default", "metadata-var1", "metadata-var2", "metadata-var3", "basic-cimd",
+        "scope-from-www-authenticate", "scope-from-scopes-supported",
+        "scope-omitted-when-undefined", "scope-step-up", "scope-retry-limit",
+        "token-endpoint-auth-basic", "token-endpoint-auth-post", "token-endpoint-auth-none",
+        "pre-registration",
     ),
 }  # fmt: skip
 SIGN_IN[MODERN] = (
     *SIGN_IN[LEGACY],
-    "resource-mismatch", "offline-access-scope", "offline-access-not-supported", "iss-supported",
-    "iss-not-advertised", "iss-supported-missing", "iss-wrong-issuer", "iss-unexpected",
-    "iss-normalized", "metadata-issuer-mismatch",
+    "authorization-server-migration", "resource-mismatch", "offline-access-scope",
+    "offline-access-not-supported", "iss-supported", "iss-not-advertised",
+    "iss-supported-missing", "iss-wrong-issuer", "iss-unexpected", "iss-normalized",
+    "metadata-issuer-mismatch",
 )  # fmt: skip
 """Of authorization, by `agenthub login`: the address is opened as a browser would."""
-NOT_YET = {
-    "metadata-var3": "the hub does not find the metadata of that authorization server",
-    "basic-cimd": "the hub registers itself, and has no document for a client id (a warning)",
-    "scope-from-www-authenticate": "the sign-in leaves out the challenge's scopes (a warning)",
-    "scope-step-up": "for more scopes a person signs in again",
-    "scope-retry-limit": "for more scopes a person signs in again",
-    "pre-registration": "the command line takes a secret for client credentials alone",
-    "authorization-server-migration": "the hub registers anew only when a person signs in again",
-}
-"""Of authorization, what does not pass, and why."""
 NOT_REQUIRED = "json-schema-2020-12-preservation"
 EVERY = [(revision, one) for revision, names in SCENARIOS.items() for one in names] + [
     (revision, f"auth/{one}") for revision, names in SIGN_IN.items() for one in names
@@ -103,7 +96,7 @@ def test_the_hub_is_the_client_that_the_suite_requires(revision, scenario, runs)
 def test_none_is_left_out_without_a_reason(revision):
     known = yaml.safe_load((SUITE / "requirements" / f"{revision}.yaml").read_text())
     missing = set(known["client"]) - {one for of, one in EVERY if of == revision}
-    assert missing <= {f"auth/{one}" for one in NOT_YET}
+    assert not missing
     assert set(SCENARIOS[revision]) - set(known["client"]) == {NOT_REQUIRED}
 
 
@@ -112,5 +105,4 @@ def test_the_list_in_the_reference_is_that_of_the_test():
     rows = [
         [revision, ", ".join(one for of, one in EVERY if of == revision)] for revision in SCENARIOS
     ]
-    reasons = [f"- auth/{one}: {why}." for one, why in NOT_YET.items()]
-    check("client leg", "\n".join([*table(heads, rows), "", "Not yet:", "", *reasons]))
+    check("client leg", "\n".join(table(heads, rows)))

@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec import structs
-from support.token_house import BACK, MACHINE, URL, TokenHouse
+from support.token_house import HUB, MACHINE, URL, TokenHouse
 from support.virtual_time import settled, virtual_time
 
 from agenthub.domain.endpoint import OAuth
@@ -87,6 +87,7 @@ async def test_oauth_that_is_taken_out_of_a_record_is_forgotten(monkeypatch):
 async def test_nobody_signs_in_to_a_server_without_oauth(monkeypatch):
     house = TokenHouse(monkeypatch, MACHINE)
     with pytest.raises(InvalidParams, match="has no `oauth` in its record"):
-        await house.logins.begin("other", BACK)
+        await house.logins.begin("other", HUB)
     with pytest.raises(InvalidParams, match="has no `oauth` in its record"):
-        house.logins.state("other")
+        await house.logins.end("other")
+    assert house.logins.state("other") is None

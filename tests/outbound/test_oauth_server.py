@@ -1,6 +1,7 @@
 """The authorization server of an upstream, over the wire (A23, A24)."""
 
 import base64
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -17,6 +18,7 @@ from agenthub.outbound.oauth_server import (
     ask,
     find,
     register,
+    revoke,
     sign_in_address,
 )
 
@@ -210,11 +212,10 @@ async def test_a_machine_needs_no_page():
 async def test_the_hub_registers_as_what_it_is():
     async with login_server() as work:
         server = structs.replace(SERVER, registration_endpoint=f"{work.url}/register")
-        redirect = "http://127.0.0.1:1/oauth/callback"
-        assert await register(server, redirect) == Client("registered")
+        assert await register(server, "http://127.0.0.1:1") == Client("registered")
         assert work.posts[0].json == {
             "client_name": "AgentHub",
-            "redirect_uris": [redirect],
+            "redirect_uris": ["http://127.0.0.1:1/oauth/callback"],
             "grant_types": ["authorization_code", "refresh_token"],
             "response_types": ["code"],
             "token_endpoint_auth_method": "none",
@@ -222,9 +223,37 @@ async def test_the_hub_registers_as_what_it_is():
         }
         work.replies["/register"] = lambda _: (201, {"client_id": "x", "client_secret": "y"})
         server = structs.replace(server, methods=("client_secret_post", "client_secret_basic"))
-        assert await register(server, "https://hub.example.com/") == Client("x", "y")
+        assert await register(server, "https://hub.example.com") == Client("x", "y")
         assert work.posts[1].json["application_type"] == "web"
         assert work.posts[1].json["token_endpoint_auth_method"] == "client_secret_basic"
+
+
+@pytest.mark.parametrize(
+    ("told", "ends"), [(1_700_000_000, 1_700_000_000), (0, 0), (None, 0), ("x", 0), (True, 0)]
+)
+async def test_a_secret_that_ends_is_known_to_end(told, ends):
+    async with login_server() as work:
+        said = {"client_id": "x", "client_secret": "y", "client_secret_expires_at": told}
+        work.replies["/register"] = lambda _: (201, said)
+        server = structs.replace(SERVER, registration_endpoint=f"{work.url}/register")
+        assert (await register(server, "http://127.0.0.1:1")).ends_s == ends
+
+
+async def test_who_reads_documents_knows_the_hub_by_its_own():
+    """Before it registers: MCP specification 2026-07-28, "Client Registration Approaches"."""
+    async with login_server() as work:
+        work.metadata = {"client_id_metadata_document_supported": True}
+        url = f"{work.url}/mcp"
+        server = await find(url, PERSON, "")
+        document = Client("https://hub.example.com/client-metadata.json")
+        assert await register(server, "https://hub.example.com") == document
+        assert work.posts == []
+        assert await register(server, "http://127.0.0.1:1") == Client("registered")
+        unread = await find(url, OAuth(metadata_document=False), "")
+        assert await register(unread, "https://hub.example.com") == Client("registered")
+        work.metadata = {"client_id_metadata_document_supported": "true"}
+        odd = await find(url, PERSON, "")
+        assert await register(odd, "https://hub.example.com") == Client("registered")
 
 
 @pytest.mark.parametrize(
@@ -357,6 +386,66 @@ async def test_what_a_no_says_and_what_may_go_better_later(status, body, kind, w
             await ask(at(work), Client("hub", "s3cret"), {"refresh_token": "s3cret"})
         assert type(caught.value) is kind
         assert "s3cret" not in str(caught.value)
+
+
+# ---------------------------------------------------------------- revoking
+
+HELD = {"refresh_token": "refresh-1", "access_token": "access-1"}
+
+
+def revoking(work, reply=lambda _: (200, {}), **more):
+    work.metadata = {"revocation_endpoint": f"{work.url}/revoke", **more}
+    work.replies["/revoke"] = reply
+
+
+async def test_tokens_are_revoked_at_the_one_who_gave_them():
+    async with login_server() as work:
+        revoking(work)
+        assert await revoke(work.url, Client("hub", "s:1"), HELD) == ""
+        assert [post.form for post in work.posts] == [
+            {"token": "refresh-1", "token_type_hint": "refresh_token"},
+            {"token": "access-1", "token_type_hint": "access_token"},
+        ]
+        assert all(post.headers["authorization"].startswith("Basic ") for post in work.posts)
+        revoking(work, revocation_endpoint_auth_methods_supported=["client_secret_post"])
+        await revoke(work.url, Client("hub", "s:1"), HELD)
+        assert work.posts[-1].form["client_secret"] == "s:1"
+
+
+async def test_who_revokes_refresh_tokens_alone_has_done_what_there_is_to_do():
+    def only_refresh(post):
+        is_refresh = post.form["token_type_hint"] == "refresh_token"
+        return (200, {}) if is_refresh else (400, {"error": "unsupported_token_type"})
+
+    async with login_server() as work:
+        revoking(work, only_refresh)
+        assert await revoke(work.url, Client("hub"), HELD) == ""
+        alone = await revoke(work.url, Client("hub"), {"access_token": "a"})
+        assert alone.endswith("/revoke: HTTP 400, unsupported_token_type")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({"revocation_endpoint": None}, "offers no revocation"),
+        ({"revocation_endpoint": "http://192.0.2.1/"}, "offers no revocation"),
+        ({"issuer": "https://evil.example.com"}, "speaks for another issuer"),
+        ({}, "/revoke: HTTP 503$"),
+    ],
+)
+async def test_why_they_may_still_be_good_is_told(metadata, words):
+    async with login_server() as work:
+        revoking(work, lambda _: (503, {}), **metadata)
+        why = await revoke(work.url, Client("hub", "s3cret"), HELD)
+        assert re.search(words, why)
+        assert not [one for one in ("s3cret", *HELD.values()) if one in why]
+
+
+async def test_a_revocation_is_not_waited_for_long(monkeypatch):
+    monkeypatch.setattr(oauth_server, "REVOKE_S", 0.2)
+    async with login_server() as work:
+        work.raw = b""
+        assert "no answer within 0.2 s" in await revoke(work.url, Client("hub"), HELD)
 
 
 # ---------------------------------------------------------------- bounds

@@ -4,10 +4,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from msgspec import structs
-from support.token_house import BACK, MACHINE, URL, TokenHouse
+from support.token_house import HUB, ISSUER, MACHINE, URL, TokenHouse
 from support.virtual_time import passes, settled, virtual_time
 
-from agenthub.admission import SignInState
+from agenthub.admission import SignInState, SignOut
 from agenthub.domain.endpoint import OAuth
 from agenthub.domain.errors import HubError, InvalidParams, StorageFailed, UpstreamUnavailable
 from agenthub.domain.span import SECOND
@@ -225,11 +225,11 @@ async def test_scopes_that_several_calls_lack_are_all_asked_for(monkeypatch):
     house = await signed_in(monkeypatch)
     for scope in ("a", "b"):
         house.source.lacks(f'Bearer scope="{scope}"')
-    address = await house.logins.begin("git", BACK)
+    address = await house.logins.begin("git", HUB)
     assert asked_of(address)["scope"] == "a b"
     with pytest.raises(InvalidParams, match=r"did not agree \(invalid_scope\)"):
         await house.sign_in(error="invalid_scope")
-    assert "scope" not in asked_of(await house.logins.begin("git", BACK))
+    assert "scope" not in asked_of(await house.logins.begin("git", HUB))
 
 
 @virtual_time()
@@ -248,7 +248,7 @@ async def test_a_person_is_asked_for_more_scopes_at_the_next_sign_in(monkeypatch
     await house.sign_in()
     assert not house.source.lacks('Bearer error="insufficient_scope", scope="b"')
     assert house.source.header() == "Bearer access-1"
-    address = await house.logins.begin("git", BACK)
+    address = await house.logins.begin("git", HUB)
     assert parse_qs(urlsplit(address).query)["scope"] == ["a b"]
 
 
@@ -264,7 +264,9 @@ async def test_a_person_signs_in_once_and_it_is_renewed_by_itself(monkeypatch):
     assert house.logins.state("git") == SignInState(False, house.source.problem.problem)
     assert await house.sign_in() == "git"
     assert house.source.header() == "Bearer access-1"
-    assert house.logins.state("git") == SignInState(False, "")
+    assert house.logins.state("git") == SignInState(
+        False, "", signed_in=True, renews=True, issuer=ISSUER
+    )
     await passes(81 * SECOND)
     assert house.source.header() == "Bearer access-2"
     assert house.script.grants[1] == {"grant_type": "refresh_token", "refresh_token": "refresh-1"}
@@ -287,7 +289,8 @@ async def test_while_the_code_is_exchanged_the_sign_in_still_waits(monkeypatch):
     await passes(3 * SECOND // 2)
     assert house.logins.state("git") == SignInState(True, "there is no access token yet")
     await task
-    assert house.logins.state("git") == SignInState(False, "")
+    assert house.logins.state("git").signed_in
+    assert not house.logins.state("git").waits
 
 
 @virtual_time()
@@ -302,7 +305,7 @@ async def test_a_sign_in_that_is_taken_back_is_told_of_in_clear_words(monkeypatc
     assert house.source.problem.problem == "no access token: nobody is signed in"
     assert len(house.script.grants) == 2, "a dead refresh token is sent once"
     await house.sign_in()
-    assert house.script.registered == [BACK], "its registration is as good as before"
+    assert house.script.registered == [HUB], "its registration is as good as before"
 
 
 @virtual_time()
@@ -311,14 +314,14 @@ async def test_a_registration_that_is_gone_is_made_anew(monkeypatch):
     house.script.answers = [refused("invalid_client")]
     await passes(85 * SECOND)
     await house.sign_in()
-    assert house.script.registered == [BACK] * 2
+    assert house.script.registered == [HUB] * 2
     assert house.script.clients[-1] == Client("client-2")
 
 
 @virtual_time()
 async def test_a_hub_at_another_address_registers_with_that(monkeypatch):
     house = await signed_in(monkeypatch)
-    await house.logins.begin("git", "https://hub.example.com/oauth/callback")
+    await house.logins.begin("git", "https://hub.example.com")
     assert len(house.script.registered) == 2
     await passes(81 * SECOND)
     assert house.script.clients[-1] == Client("client-1"), "until the new one signed in"
@@ -335,7 +338,7 @@ async def test_who_is_in_the_settings_is_not_registered(monkeypatch):
 async def test_a_machine_needs_no_person(monkeypatch):
     house = TokenHouse(monkeypatch)
     with pytest.raises(InvalidParams, match="needs no person"):
-        await house.logins.begin("git", BACK)
+        await house.logins.begin("git", HUB)
 
 
 @virtual_time(seeds=20)
@@ -353,6 +356,126 @@ async def test_a_renewal_that_was_under_way_takes_nothing_from_a_new_sign_in(mon
         assert house.source.header() == "Bearer access-3"
         assert house.source.problem.problem == ""
         house.source.close()
+
+
+@virtual_time()
+async def test_how_long_a_sign_in_lasts_that_is_not_renewed_is_told(monkeypatch):
+    house = TokenHouse(monkeypatch, PERSON)
+    house.script.answers = [Tokens("a", "", 100), Tokens("b", "", None)]
+    await house.sign_in()
+    state = house.logins.state("git")
+    assert (state.renews, state.ends_s) == (False, house.clock.wall() // SECOND + 100)
+    await passes(101 * SECOND)
+    state = house.logins.state("git")
+    assert (state.signed_in, state.ends_s) == (False, None)
+
+
+@virtual_time()
+async def test_one_that_nobody_says_the_end_of_is_good_until_it_is_refused(monkeypatch):
+    house = TokenHouse(monkeypatch, PERSON)
+    house.script.answers = [Tokens("a", "", None)]
+    await house.sign_in()
+    assert house.logins.state("git").ends_s is None
+    await passes(30 * 86_400 * SECOND)
+    assert house.source.header() == "Bearer a"
+    assert house.restarted(PERSON).source.header() == "Bearer a"
+    house.source.refused("Bearer a", "")
+    assert house.source.header() == ""
+
+
+@virtual_time()
+async def test_what_a_sign_in_lacks_is_told_until_the_next(monkeypatch):
+    house = TokenHouse(monkeypatch, PERSON)
+    house.script.server = structs.replace(house.script.server, scopes=("a",))
+    await house.sign_in()
+    house.source.lacks('Bearer scope="a b"')
+    state = house.logins.state("git")
+    assert (state.scopes, state.wanted) == (("a",), ("b",))
+    await house.sign_in()
+    state = house.logins.state("git")
+    assert (state.scopes, state.wanted) == (("a", "b"), ())
+
+
+@virtual_time()
+async def test_a_registration_whose_secret_ends_is_made_anew_in_time(monkeypatch):
+    house = TokenHouse(monkeypatch, PERSON)
+    house.script.secret_ends_s = house.clock.wall() // SECOND + 1_000
+    await house.sign_in()
+    await house.logins.begin("git", HUB)
+    assert len(house.script.registered) == 1
+    await passes(1_000 * SECOND)
+    await house.logins.begin("git", HUB)
+    assert len(house.script.registered) == 2
+
+
+# ---------------------------------------------------------------- signing out
+
+
+@virtual_time()
+async def test_who_signs_out_leaves_nothing_behind(monkeypatch):
+    house = await signed_in(monkeypatch)
+    told = house.told
+    assert await house.logins.end("git") == SignOut(True, True, "")
+    held = {"refresh_token": "refresh-1", "access_token": "access-1"}
+    assert house.script.revoked == [(ISSUER, "client-1", held)]
+    assert house.source.header() == ""
+    assert house.told == told + 1
+    assert house.logins.state("git").problem == "no access token: nobody is signed in"
+    assert house.store.secrets.keys() == {"key-hmac", "session"}
+    await passes(1_000 * SECOND)
+    await wanted(house)
+    assert len(house.script.grants) == 1, "nothing is renewed"
+    assert await house.logins.end("git") == SignOut(False, False, "")
+    assert len(house.script.revoked) == 1
+    await house.sign_in()
+    assert house.script.registered == [HUB] * 2
+
+
+@virtual_time()
+async def test_tokens_that_are_not_revoked_are_gone_all_the_same(monkeypatch):
+    house = await signed_in(monkeypatch)
+    house.script.unrevoked = "it offers no revocation"
+    assert await house.logins.end("git") == SignOut(True, False, "it offers no revocation")
+    assert "oauth:git" not in house.store.secrets
+
+
+@virtual_time()
+async def test_what_cannot_be_removed_is_revoked_and_told(monkeypatch):
+    house = await signed_in(monkeypatch)
+    house.store.broken = True
+    with pytest.raises(StorageFailed):
+        await house.logins.end("git")
+    assert len(house.script.revoked) == 1
+    assert house.source.header() == ""
+
+
+@virtual_time()
+async def test_what_was_under_way_brings_no_token_back(monkeypatch):
+    house = await signed_in(monkeypatch)
+    await passes(79 * SECOND)
+    house.script.takes = 5
+    await passes(2 * SECOND)
+    assert len(house.script.grants) == 2, "it is being renewed"
+    await house.logins.end("git")
+    await passes(10 * SECOND)
+    assert house.source.header() == ""
+    task = house.tasks.start(house.sign_in(), "sign in")
+    await passes(7 * SECOND)
+    assert len(house.script.grants) == 3, "the code is being exchanged"
+    await house.logins.end("git")
+    with pytest.raises(InvalidParams, match="signed out meanwhile"):
+        await task
+    assert house.source.header() == ""
+    assert "oauth:git" not in house.store.secrets
+
+
+@virtual_time()
+async def test_nobody_signs_out_of_a_server_that_the_hub_signs_in_to_by_itself(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    with pytest.raises(InvalidParams, match="by itself; `agenthub disable`"):
+        await house.logins.end("git")
+    with pytest.raises(InvalidParams, match="has no `oauth`"):
+        await house.logins.end("other")
 
 
 # ---------------------------------------------------------------- what is kept
@@ -383,8 +506,8 @@ async def test_another_issuer_never_gets_the_refresh_token(monkeypatch):
     assert again.source.problem.problem == (
         "no access token: it takes tokens of https://evil.test now; nobody is signed in there"
     )
-    await again.logins.begin("git", BACK)
-    assert again.script.registered == [BACK], "nor the client that the other one knows"
+    await again.logins.begin("git", HUB)
+    assert again.script.registered == [HUB], "nor the client that the other one knows"
 
 
 @virtual_time()
@@ -399,7 +522,7 @@ async def test_after_a_refusal_it_is_asked_whose_tokens_it_takes_now(monkeypatch
     assert house.source.problem.hint == "Run `agenthub login git`."
     assert len(house.script.grants) == 1
     await house.sign_in()
-    assert house.script.registered == [BACK] * 2
+    assert house.script.registered == [HUB] * 2
     assert house.script.clients[-1] == Client("client-2")
     assert house.source.header() == "Bearer access-2"
 
@@ -409,10 +532,10 @@ async def test_a_client_that_is_known_to_one_issuer_is_not_shown_to_another(monk
     house = await signed_in(monkeypatch, OAuth(client_id="mine"))
     house.script.server = structs.replace(house.script.server, issuer="https://new.test")
     with pytest.raises(Refused, match=r"client_id was for https://login\.test; set oauth\.issuer"):
-        await house.logins.begin("git", BACK)
+        await house.logins.begin("git", HUB)
     named = house.restarted(OAuth(client_id="mine", issuer="https://new.test"))
     named.script.server = house.script.server
-    assert asked_of(await named.logins.begin("git", BACK))["client_id"] == "mine"
+    assert asked_of(await named.logins.begin("git", HUB))["client_id"] == "mine"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from msgspec import structs
-from support.token_house import BACK, ISSUER, TokenHouse
+from support.token_house import BACK, HUB, ISSUER, TokenHouse
 from support.virtual_time import passes, virtual_time
 
 from agenthub.domain.endpoint import OAuth
@@ -19,7 +19,7 @@ PERSON = OAuth()
 @virtual_time()
 async def test_the_code_is_bound_to_the_hub_by_pkce(monkeypatch):
     house = TokenHouse(monkeypatch, PERSON)
-    address = await house.logins.begin("git", BACK)
+    address = await house.logins.begin("git", HUB)
     asked = {key: values[0] for key, values in parse_qs(urlsplit(address).query).items()}
     await house.logins.finish({"state": asked["state"], "code": "c"})
     grant = house.script.grants[0]
@@ -34,7 +34,7 @@ async def test_the_code_is_bound_to_the_hub_by_pkce(monkeypatch):
 @virtual_time()
 async def test_a_state_is_good_once(monkeypatch):
     house = TokenHouse(monkeypatch, PERSON)
-    address = await house.logins.begin("git", BACK)
+    address = await house.logins.begin("git", HUB)
     state = parse_qs(urlsplit(address).query)["state"][0]
     await house.logins.finish({"state": state, "code": "c"})
     for wrong in (state, "", "x", "ä"):
@@ -48,18 +48,18 @@ async def test_a_new_sign_in_ends_the_one_before(monkeypatch):
     house = TokenHouse(monkeypatch, PERSON)
     states = []
     for _ in range(2):
-        address = await house.logins.begin("git", BACK)
+        address = await house.logins.begin("git", HUB)
         states.append(parse_qs(urlsplit(address).query)["state"][0])
     with pytest.raises(InvalidParams):
         await house.logins.finish({"state": states[0], "code": "c"})
     await house.logins.finish({"state": states[1], "code": "c"})
-    assert house.script.registered == [BACK], "the hub registers once"
+    assert house.script.registered == [HUB], "the hub registers once"
 
 
 @virtual_time()
 async def test_a_person_has_ten_minutes(monkeypatch):
     house = TokenHouse(monkeypatch, PERSON)
-    address = await house.logins.begin("git", BACK)
+    address = await house.logins.begin("git", HUB)
     assert house.logins.state("git").waits
     await passes(600 * SECOND + 1)
     assert not house.logins.state("git").waits

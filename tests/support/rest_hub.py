@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw, structs
 from support.fake_store import FakeStore
 
-from agenthub.admission import SignInState
+from agenthub.admission import SignOut
 from agenthub.bus import Counts, EventBus
 from agenthub.domain.call import Era
 from agenthub.domain.caller import Caller, Scope
@@ -222,11 +222,13 @@ class RestSignIns:
 
     def __init__(self):
         self.begun, self.answers = [], []
-        self.states = [SignInState(waits=False, problem="there is no access token yet")]
+        self.states = [None]
+        self.signed_out = SignOut(True, True, "")
+        self.ended = []
         self.error = None
 
-    async def begin(self, name, redirect):
-        self.begun.append((name, redirect))
+    async def begin(self, name, hub):
+        self.begun.append((name, hub))
         if self.error is not None:
             raise self.error
         return "https://login.test/authorize?state=s"
@@ -236,6 +238,12 @@ class RestSignIns:
         if self.error is not None:
             raise self.error
         return "calculator"
+
+    async def end(self, name):
+        self.ended.append(name)
+        if self.error is not None:
+            raise self.error
+        return self.signed_out
 
     def state(self, name):
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]

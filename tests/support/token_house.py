@@ -12,7 +12,8 @@ from agenthub.outbound.oauth_server import AuthorizationServer, Client, Tokens
 from agenthub.outbound.vault import Vault
 from agenthub.tasks import Tasks
 
-ISSUER, URL, BACK = "https://login.test", "https://tools.test/mcp", "http://127.0.0.1:1/cb"
+ISSUER, URL, HUB = "https://login.test", "https://tools.test/mcp", "http://127.0.0.1:1"
+BACK = f"{HUB}/oauth/callback"
 MACHINE = OAuth("client_credentials", "hub", "secret", issuer=ISSUER)
 
 
@@ -30,6 +31,9 @@ class Script:
         self.answers = []
         """For the next questions: a token, or what is raised."""
         self.grants, self.clients, self.found, self.registered = [], [], [], []
+        self.revoked, self.unrevoked = [], ""
+        """What was revoked, and what comes of it."""
+        self.secret_ends_s = 0
         self.takes = 0
         """Seconds that each question takes."""
         self.lasts = 100
@@ -43,9 +47,14 @@ class Script:
             "scopes": scopes,
         })  # fmt: skip
 
-    async def register(self, server, redirect):
-        self.registered.append(redirect)
-        return Client(f"client-{len(self.registered)}")
+    async def register(self, server, hub):
+        self.registered.append(hub)
+        return Client(f"client-{len(self.registered)}", "", self.secret_ends_s)
+
+    async def revoke(self, issuer, client, tokens):
+        self.revoked.append((issuer, client.client_id, tokens))
+        await asyncio.sleep(self.takes)
+        return self.unrevoked
 
     async def ask(self, server, client, grant):
         self.grants.append(grant)
@@ -88,6 +97,6 @@ class TokenHouse:
         return TokenHouse(self.monkeypatch, oauth, self.store)
 
     async def sign_in(self, **answer):
-        address = await self.logins.begin("git", BACK)
+        address = await self.logins.begin("git", HUB)
         state = address.partition("state=")[2].partition("&")[0]
         return await self.logins.finish({"state": state, "code": "the-code", **answer})

@@ -74,9 +74,13 @@ class HubAccess:
         """Where a person signs in."""
         return self._ask(Request("POST", _path("/api/endpoints", name, "login"), {}))["url"]
 
-    def sign_in_state(self, name: str) -> dict[str, Json]:
+    def sign_in_state(self, name: str) -> Json:
         """`waits`, and a `problem` that is empty when it has a token."""
         return self._get(_path("/api/endpoints", name, "login"))
+
+    def end_sign_in(self, name: str) -> Json:
+        """Whether anybody `was_signed_in`, and the tokens are `revoked`."""
+        return self._ask(Request("DELETE", _path("/api/endpoints", name, "login")))
 
     def test(self, names: Sequence[str], seconds: int) -> dict[str, Json]:
         """What connecting to each of them finds, all at once; at most so many seconds."""

@@ -8,7 +8,7 @@ import click
 
 from agenthub.cli.access import hub_at
 from agenthub.cli.ending import FAILED
-from agenthub.cli.finding import describe, is_well, mark
+from agenthub.cli.finding import describe, is_well, mark, sign_in
 from agenthub.cli.options import home_option, json_option
 from agenthub.cli.output import show_json
 from agenthub.cli.table import show_table
@@ -26,7 +26,7 @@ def check(home: Path, *, as_json: bool) -> None:
     """Show each server's era, transport, timeouts, breaker, limit, fallbacks and state.
 
     --json: {"status", "reasons", "servers": [{"name", "health", "reason", "hint", "transport",
-    "era", "timeouts_ms", "breaker", "limit", "fallbacks"}]}, as GET /api/check gives it.
+    "era", "timeouts_ms", "breaker", "limit", "fallbacks", "sign_in"}]}, as GET /api/check gives it.
     """
     with hub_at(home, connect=None) as hub:
         found = hub.check()
@@ -53,7 +53,7 @@ def check(home: Path, *, as_json: bool) -> None:
 
 def _row(line: dict[str, Any]) -> list[str]:
     times = "/".join(f"{span / 1000:g}" for span in line["timeouts_ms"].values())
-    why = describe(line) if line["health"] != "ok" and line.get("reason") else ""
+    why = describe(line) if line["health"] != "ok" and line.get("reason") else sign_in(line)
     return [
         line["name"],
         line["health"],

@@ -1,6 +1,7 @@
 """What connecting to a server found, in words; from `POST /api/endpoints/{name}/test`."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from agenthub.cli.terminal import one_line, paint
@@ -25,6 +26,26 @@ def describe(found: Mapping[str, Any]) -> str:
     reason = one_line(str(found.get("problem") or found.get("reason") or "it does not answer yet"))
     hint = one_line(str(found.get("hint") or ""))
     return f"{reason.rstrip('.')}. {hint}".strip()
+
+
+def signed_in(state: Mapping[str, Any]) -> str:
+    """How long a sign-in lasts and what it lacks, in words that go after another; or nothing."""
+    ends, wanted = state.get("ends_s"), state.get("wanted")
+    until = f" until {_date(ends)}" if isinstance(ends, int) else ""
+    return until + (f"; it lacks scopes: {' '.join(wanted)}" if wanted else "")
+
+
+def sign_in(view: Mapping[str, Any]) -> str:
+    """Whether the hub is signed in to a server, and what to do for more; empty if it is not."""
+    state: Mapping[str, Any] = view.get("sign_in") or {}
+    if not state.get("signed_in"):
+        return ""
+    todo = f" (`agenthub login {view['name']}`)" if state.get("wanted") else ""
+    return one_line(f"signed in{signed_in(state)}{todo}")
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def tools_count(found: Mapping[str, Any]) -> int | None:

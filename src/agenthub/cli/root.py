@@ -15,6 +15,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "enable": ("servers:enable", "Switch a server on again."),
     "disable": ("servers:disable", "Switch a server off, and keep its settings."),
     "login": ("login:login", "Sign in to a server behind OAuth, in a browser."),
+    "logout": ("login:logout", "Sign out of a server behind OAuth."),
     "tools": ("tools:tools", "Show the tools of all servers, or of one."),
     "call": ("tools:call", "Call a tool."),
     "approve": ("approval:approve", "Approve tools whose definition changed, or that are new."),

@@ -8,7 +8,7 @@ import click
 from agenthub.cli.access import HubAccess, hub_at, new
 from agenthub.cli.address import configured, is_own
 from agenthub.cli.ending import Failed
-from agenthub.cli.finding import describe, mark
+from agenthub.cli.finding import describe, mark, sign_in
 from agenthub.cli.options import home_option, json_option, new_home_option
 from agenthub.cli.output import show_json
 from agenthub.cli.record import Wanted, record
@@ -139,7 +139,7 @@ def _row(view: dict[str, Any], *, runs: bool) -> list[str]:
         health = "off"
     listed = view.get("listed_at_s") is not None
     place = config.get("url") or " ".join(config.get("command") or ())
-    reason = view.get("reason") if runs else ""
+    reason = (view.get("reason") or sign_in(view)) if runs else ""
     return [
         view["name"],
         view["transport"],

@@ -44,13 +44,17 @@ class OAuth(Struct, frozen=True, forbid_unknown_fields=True):
     """`authorization_code`: a person signs in once, by `agenthub login NAME`.
     `client_credentials`: the hub signs in by itself."""
     client_id: str = ""
-    """Empty: the hub registers itself, where the authorization server lets it."""
+    """Empty: the hub is known by its metadata document, or else registers itself, where the
+    authorization server lets it."""
     client_secret: str = ""
     """`${NAME}` is filled in at start, never kept."""
     scopes: tuple[str, ...] = ()
     """Empty: those that the server asks for, and more when it wants more."""
     issuer: str = ""
     """The authorization server; empty: the one that the server names. A secret is for one only."""
+    metadata_document: bool = True
+    """Whether the hub may be known by the address of its metadata document, where it has an https
+    `server.public_url`; false where the authorization server cannot reach that."""
 
 
 class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

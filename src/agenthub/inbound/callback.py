@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from agenthub.admission import SignIns
 
-CALLBACK: Final = "/oauth/callback"
 QUERY_MAX: Final = 8_192
 PAGE: Final = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>AgentHub</title>"

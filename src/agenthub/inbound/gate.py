@@ -41,6 +41,7 @@ class Need(Enum):
 
 NEEDS: Final[Mapping[str, Need]] = {
     "/.well-known/": Need.NOTHING,
+    "/client-metadata.json": Need.NOTHING,
     "/healthz": Need.NOTHING,
     "/readyz": Need.NOTHING,
     "/metrics": Need.READ,

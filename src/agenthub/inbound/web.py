@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 from agenthub.domain.caller import Caller
 from agenthub.inbound import rejection as no
 from agenthub.inbound.asgi_exchange import AsgiExchange, serve
-from agenthub.inbound.callback import CALLBACK, CallbackDoor
+from agenthub.inbound.callback import CallbackDoor
 from agenthub.inbound.challenge import WELL_KNOWN, Challenge, MetadataDoor
+from agenthub.inbound.client_document import ClientDocumentDoor
 from agenthub.inbound.edge import SAFE_HEADERS
 from agenthub.inbound.exchange import HotDoor, Request
 from agenthub.inbound.gate import Gate, Need
 from agenthub.inbound.rejection import PROBLEM_JSON, Rejection
 from agenthub.inbound.rest import create_rest
 from agenthub.inbound.rest.health import HealthDoor
+from agenthub.wire.oauth_client import CALLBACK, DOCUMENT
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,6 +43,7 @@ class Web:
         self._hot = hot
         self._probes: ASGIApp = HealthDoor(hub.health)
         self._callback: ASGIApp = CallbackDoor(hub.sign_ins)
+        self._document: ASGIApp = ClientDocumentDoor(hub.settings)
         self._metadata: ASGIApp = MetadataDoor(Challenge(hub.settings))
         self._rest: ASGIApp | None = None
         self._loading = asyncio.Lock()
@@ -87,6 +90,8 @@ class Web:
             app = self._metadata
         elif path == CALLBACK:
             app = self._callback
+        elif path == DOCUMENT:
+            app = self._document
         elif verdict.address.need is Need.NOTHING:
             app = self._probes
         else:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from agenthub.admission import SignInState
+from agenthub.admission import SignInState, SignOut
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import InvalidParams
 from agenthub.domain.events import Event, ServerChanged
@@ -50,8 +50,8 @@ class Logins:
         if isinstance(event, ServerChanged) and event.state == "removed":
             self._forget(event.endpoint)
 
-    async def begin(self, name: str, redirect: str) -> str:
-        return await self._source(name).begin(redirect)
+    async def begin(self, name: str, hub: str) -> str:
+        return await self._source(name).begin(hub)
 
     async def finish(self, answer: Mapping[str, str]) -> str:
         state = answer.get("state", "")
@@ -61,8 +61,12 @@ class Logins:
                 return source.name
         raise InvalidParams("No sign-in waits for this answer; begin anew")
 
-    def state(self, name: str) -> SignInState:
-        return self._source(name).state
+    async def end(self, name: str) -> SignOut:
+        return await self._source(name).end()
+
+    def state(self, name: str) -> SignInState | None:
+        source = self._sources.get(name)
+        return None if source is None else source.state
 
     def _source(self, name: str) -> TokenSource:
         source = self._sources.get(name)

@@ -9,10 +9,11 @@ is believed only as far as it cannot lead the hub to machines that the server it
 Source: MCP specification 2026-07-28, "Authorization"; RFC 9728, 8414, 8707, 7591, 7636, 6749.
 """
 
+import asyncio
 import base64
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -23,7 +24,10 @@ from agenthub.domain.endpoint_check import is_safe
 from agenthub.domain.errors import UpstreamUnavailable
 from agenthub.outbound import authorization_server as web
 from agenthub.outbound.challenge import SCOPES_MAX, challenge_of, metadata_in, scopes_in
+from agenthub.wire import oauth_client
 
+REVOKE_S: Final = 20
+"""For all that it takes."""
 _ERROR = re.compile(r"[a-z_]{1,60}")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,2000}")
@@ -53,6 +57,8 @@ class AuthorizationServer(Struct, frozen=True):
     """Whether `offline_access` is a scope of its."""
     names_itself: bool = False
     """Whether its answers carry `iss` (RFC 9207)."""
+    reads_documents: bool = False
+    """Whether a client may be known by the address of its metadata document."""
 
 
 class Client(Struct, frozen=True):
@@ -60,6 +66,8 @@ class Client(Struct, frozen=True):
 
     client_id: str
     secret: str = ""
+    ends_s: int = 0
+    """When the secret ends, wall time; 0: it does not."""
 
 
 class Tokens(Struct, frozen=True):
@@ -102,6 +110,8 @@ async def find(
         methods=_words(about.get("token_endpoint_auth_methods_supported")),
         gives_refresh="offline_access" in _words(about.get("scopes_supported")),
         names_itself=about.get("authorization_response_iss_parameter_supported") is True,
+        reads_documents=about.get("client_id_metadata_document_supported") is True
+        and oauth.metadata_document,
     )
     if not found.token_endpoint:
         raise UpstreamUnavailable(f"{issuer} names no token_endpoint that can be used")
@@ -113,28 +123,24 @@ async def find(
     return found
 
 
-async def register(server: AuthorizationServer, redirect: str) -> Client:
-    """The hub as a new client there. Raises Refused if it takes none."""
+async def register(server: AuthorizationServer, hub: str) -> Client:
+    """The hub as a client there: by its document, or else registered anew. Raises Refused."""
+    if server.reads_documents and (document := oauth_client.document_of(hub)):
+        return Client(document)
     if not server.registration_endpoint:
         raise Refused(f"{server.issuer} registers nobody by itself; set oauth.client_id")
     usual = ("none", "client_secret_basic", "client_secret_post")
-    about = {
-        "client_name": "AgentHub",
-        "redirect_uris": [redirect],
-        "grant_types": ["authorization_code", "refresh_token"],
-        "response_types": ["code"],
-        "token_endpoint_auth_method": next((m for m in usual if m in server.methods), "none"),
-        "application_type": "web" if redirect.startswith("https") else "native",
-    }
+    method = next((one for one in usual if one in server.methods), "none")
     said = await _post(
         server.registration_endpoint,
-        msgspec.json.encode(about),
+        msgspec.json.encode(oauth_client.registration(hub, method)),
         {"content-type": "application/json"},
     )
     client_id, secret = said.get("client_id"), said.get("client_secret", "")
     if not isinstance(client_id, str) or not isinstance(secret, str) or not client_id:
         raise Refused(f"{server.issuer} registered nobody: no client_id")
-    return Client(client_id, secret)
+    ends = said.get("client_secret_expires_at")
+    return Client(client_id, secret, ends if type(ends) is int and secret else 0)
 
 
 def sign_in_address(
@@ -163,16 +169,8 @@ def sign_in_address(
 
 async def ask(server: AuthorizationServer, client: Client, grant: Mapping[str, str]) -> Tokens:
     """A token. Raises Refused, or UpstreamUnavailable when it may go better later."""
-    form = {**grant, "resource": server.resource}
-    headers = {"content-type": "application/x-www-form-urlencoded"}
-    if client.secret and (not server.methods or "client_secret_basic" in server.methods):
-        pair = f"{quote(client.client_id, safe='')}:{quote(client.secret, safe='')}"
-        headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-    else:
-        form["client_id"] = client.client_id
-        if client.secret:
-            form["client_secret"] = client.secret
-    said = await _post(server.token_endpoint, urlencode(form).encode(), headers)
+    headers, form = _as_client(client, server.methods, {**grant, "resource": server.resource})
+    said = await _post(server.token_endpoint, form, headers)
     access, kind = said.get("access_token"), said.get("token_type", "Bearer")
     if not isinstance(access, str) or not _TOKEN.fullmatch(access):
         raise Refused(f"{server.issuer} gave no token")
@@ -186,6 +184,33 @@ async def ask(server: AuthorizationServer, client: Client, grant: Mapping[str, s
         refresh if isinstance(refresh, str) else "",
         int(lasts) if isinstance(lasts, int | float) and lasts < 1 << 31 else None,
     )
+
+
+async def revoke(issuer: str, client: Client, tokens: Mapping[str, str]) -> str:
+    """End these tokens, by their kind, at the one who gave them; empty, or why that is not so.
+
+    Source: RFC 7009. With its refresh token a whole sign-in ends, so who revokes no access tokens
+    has done what there is to do.
+    """
+    try:
+        async with asyncio.timeout(REVOKE_S):
+            about = await web.metadata_of(issuer)
+            address = _address(about, "revocation_endpoint", issuer)
+            if not address:
+                return f"{issuer} offers no revocation"
+            methods = _words(about.get("revocation_endpoint_auth_methods_supported"))
+            for kind, token in tokens.items():
+                asked = {"token": token, "token_type_hint": kind}
+                headers, form = _as_client(client, methods, asked)
+                status, said = await web.ask(address, form, headers)
+                error = error_word((said or {}).get("error"))
+                if status >= 300 and not (error == "unsupported_token_type" and len(tokens) > 1):
+                    return f"{address.partition('?')[0]}: HTTP {status}{error and ', '}{error}"
+    except UpstreamUnavailable as error:
+        return str(error)
+    except TimeoutError:
+        return f"{issuer}: no answer within {REVOKE_S} s"
+    return ""
 
 
 def error_word(said: Any) -> str:
@@ -251,6 +276,21 @@ def _address(about: Mapping[str, Any], name: str, issuer: str) -> str:
     """Empty: there is none, or none that may be used."""
     address = about.get(name)
     return address if isinstance(address, str) and _is_near(address, issuer) else ""
+
+
+def _as_client(
+    client: Client, methods: Sequence[str], form: Mapping[str, str]
+) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a form that shows who asks, in a way that is taken there."""
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    if client.secret and (not methods or "client_secret_basic" in methods):
+        pair = f"{quote(client.client_id, safe='')}:{quote(client.secret, safe='')}"
+        headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    else:
+        form = {**form, "client_id": client.client_id}
+        if client.secret:
+            form["client_secret"] = client.secret
+    return headers, urlencode(form).encode()
 
 
 async def _post(url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, structs
 
-from agenthub.admission import SignInState
+from agenthub.admission import SignInState, SignOut
 from agenthub.domain.endpoint import OAuth
 from agenthub.domain.errors import HubError, InvalidParams
 from agenthub.domain.span import SECOND, Nanoseconds
@@ -29,9 +29,10 @@ from agenthub.outbound.sign_in import InvalidScope, Registration, SignIn
 from agenthub.outbound.vault import Vault
 from agenthub.ports import Clock, Timer
 from agenthub.tasks import Tasks
+from agenthub.wire.oauth_client import redirect_of
 
 LASTS: Final = 3_600
-"""Seconds a token lasts whose server does not say."""
+"""Seconds after which a token is renewed whose server does not say how long it lasts."""
 PAUSE: Final[Nanoseconds] = 10 * SECOND
 """After a token that could not be had, or was refused as soon as it was got."""
 STEPS_MAX: Final = 3
@@ -48,8 +49,8 @@ class Kept(Struct, frozen=True):
     access: str = ""
     refresh: str = ""
     got_s: int = 0
-    ends_s: int = 0
-    """Wall time, as `got_s`."""
+    ends_s: int | None = 0
+    """Wall time, as `got_s`; None: nobody said, and it cannot be renewed."""
 
 
 class TokenSource:
@@ -97,9 +98,10 @@ class TokenSource:
     def header(self) -> str:
         """What goes into `Authorization`; empty when there is no good token."""
         kept = self._kept
-        if kept is None or not kept.access or self._clock.wall() >= kept.ends_s * SECOND:
+        if kept is None or not kept.access:
             return ""
-        return f"Bearer {kept.access}"
+        is_over = kept.ends_s is not None and self._clock.wall() >= kept.ends_s * SECOND
+        return "" if is_over else f"Bearer {kept.access}"
 
     def close(self) -> None:
         """Another one takes its place, or nobody needs it any more."""
@@ -158,24 +160,54 @@ class TokenSource:
 
     @property
     def state(self) -> SignInState:
-        begun, problem = self._sign_in, self.problem.problem
-        if not problem and not self.header():
-            problem = "there is no access token yet"
+        begun, kept, problem = self._sign_in, self._kept, self.problem.problem
         waits = self._finishing or (begun is not None and self._clock.now() <= begun.until)
-        return SignInState(waits, problem)
+        if kept is None or not self.header():
+            return SignInState(waits, problem or "there is no access token yet")
+        renews = self._renews(kept.refresh)
+        wanted = tuple(one for one in self._wanted if one not in kept.scopes)
+        return SignInState(
+            waits, problem, signed_in=True, renews=renews,
+            ends_s=None if renews else kept.ends_s, issuer=kept.registration.issuer,
+            scopes=kept.scopes, wanted=wanted,
+        )  # fmt: skip
 
-    async def begin(self, redirect: str) -> str:
+    async def begin(self, hub: str) -> str:
         """Where to sign in. Raises HubError."""
         if self.oauth.grant != "authorization_code":
             raise InvalidParams(f"{self.name} needs no person: {self.oauth.grant}")
         found = await server.find(self.url, self.oauth, self._challenge, self._wanted)
-        registration = await self._register(found, redirect)
+        registration = await self._register(found, hub)
         self._sign_in = SignIn(found, registration, self._clock.now())
         return self._sign_in.address
 
-    async def _register(self, found: AuthorizationServer, redirect: str) -> Registration:
+    async def end(self) -> SignOut:
+        """Nothing is kept any more, nor good where it is from. Raises InvalidParams, StorageFailed.
+
+        What is under way (a renewal, a sign-in) comes to nothing.
+        """
+        if self.oauth.grant != "authorization_code":
+            raise InvalidParams(
+                f"the hub signs in to {self.name} by itself; `agenthub disable` keeps it from that"
+            )
+        kept = self._kept
+        self._signed_in += 1
+        self._kept = self._registration = self._server = self._sign_in = None
+        self._wanted = ()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._pause("nobody is signed in")
+        self._tell()
+        was_signed_in = kept is not None and bool(kept.access or kept.refresh)
+        try:
+            await self._vault.forget(self.name)
+        finally:
+            problem = await _revoke(kept) if kept is not None and was_signed_in else ""
+        return SignOut(was_signed_in, was_signed_in and not problem, problem)
+
+    async def _register(self, found: AuthorizationServer, hub: str) -> Registration:
         """By the settings, or once with each issuer."""
-        known = self._registration
+        known, redirect = self._registration, redirect_of(hub)
         is_known = known is not None and known.issuer == found.issuer
         if self.oauth.client_id:
             if known is not None and not is_known and not self.oauth.issuer:
@@ -185,12 +217,16 @@ class TokenSource:
                     f" {known.issuer}; set oauth.issuer, and a client_id that is known there"
                 )
             client = Client(self.oauth.client_id, self.oauth.client_secret)
-        elif known is not None and is_known and known.redirect == redirect:
+        elif known is not None and is_known and known.redirect == redirect and self._lasts(known):
             return known
         else:
-            client = await server.register(found, redirect)
+            client = await server.register(found, hub)
         self._registration = Registration(found.issuer, client, redirect)
         return self._registration
+
+    def _lasts(self, known: Registration) -> bool:
+        ends = known.client.ends_s
+        return ends == 0 or self._clock.wall() < ends * SECOND
 
     def awaits(self, state: str) -> bool:
         """Whether this is the state of the sign-in that is under way."""
@@ -262,8 +298,11 @@ class TokenSource:
         if self._closed:
             return
         now = self._clock.wall() // SECOND
-        ends = now + (LASTS if got.expires_in is None else got.expires_in)
         refresh = got.refresh or kept.refresh
+        lasts = got.expires_in
+        if lasts is None and self._renews(refresh):
+            lasts = LASTS
+        ends = None if lasts is None else now + lasts
         kept = structs.replace(kept, access=got.access, refresh=refresh, got_s=now, ends_s=ends)
         self._kept, self.problem = kept, Diagnosis("")
         self._plan()
@@ -302,8 +341,13 @@ class TokenSource:
         if self._timer is not None:
             self._timer.cancel()
         assert self._kept is not None
+        if self._kept.ends_s is None:
+            return
         left = self._kept.ends_s * SECOND - self._clock.wall()
         self._timer = self._clock.after(max(left * 4 // 5, SECOND), self._ask)
+
+    def _renews(self, refresh: str) -> bool:
+        return bool(refresh) or self.oauth.grant != "authorization_code"
 
     # ------------------------------------------------------------ what is kept
 
@@ -320,3 +364,10 @@ class TokenSource:
     def _tell(self) -> None:
         for listener in list(self.listeners):
             listener()
+
+
+async def _revoke(kept: Kept) -> str:
+    """Only who gave them ever sees them. Empty, or why they may still be good."""
+    tokens = {"refresh_token": kept.refresh, "access_token": kept.access}
+    held = {kind: token for kind, token in tokens.items() if token}
+    return await server.revoke(kept.registration.issuer, kept.registration.client, held)

@@ -40,6 +40,7 @@ ROUTES = [
     ("PUT", "/api/keys/k0/terms", "admin"),
     ("POST", "/api/endpoints/calculator/login", "admin"),
     ("GET", "/api/endpoints/calculator/login", "admin"),
+    ("DELETE", "/api/endpoints/calculator/login", "admin"),
     ("GET", "/api/views", "read"),
     ("POST", "/api/views", "admin"),
     ("GET", "/api/views/view0", "read"),
@@ -226,6 +227,7 @@ async def test_the_check_says_of_each_server_what_it_is_and_how_it_is(rest, hub)
         "breaker": "closed, opens after 5 failures",
         "limit": "5 calls/s, 10 at once",
         "fallbacks": [],
+        "sign_in": None,
     }
     limited = (await rest.get("/api/check", as_=LIMITED)).json()
     assert [line["name"] for line in limited["servers"]] == ["calculator"]

@@ -7,12 +7,11 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from agenthub.admission import SignInState
+from agenthub.admission import SignInState, SignOut
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.endpoint_check import check_endpoint
-from agenthub.domain.errors import Forbidden
-from agenthub.inbound.callback import CALLBACK
+from agenthub.domain.errors import Forbidden, InvalidParams
 from agenthub.inbound.rest.answer import answer
 from agenthub.inbound.rest.describe import described
 from agenthub.inbound.rest.mask import unmask
@@ -113,14 +112,22 @@ async def begin_sign_in(hub: TheHub, server: TheServer, request: Request) -> Res
     await read_body(request, Nothing)
     public = hub.settings.server.public_url.rstrip("/")
     host = request.headers.get("host", "")
-    redirect = (public or f"http://{host}") + CALLBACK
-    return answer(SignIn(await hub.sign_ins.begin(server.name, redirect)))
+    return answer(SignIn(await hub.sign_ins.begin(server.name, public or f"http://{host}")))
 
 
 @router.get("/{name}/login", dependencies=admins, **described(SignInState))
 async def show_sign_in(hub: TheHub, server: TheServer) -> Response:
-    """Whether the hub has a token for a server behind OAuth, and why it has none."""
-    return answer(hub.sign_ins.state(server.name))
+    """Whether the hub has a token for a server behind OAuth, until when, and why it has none."""
+    state = hub.sign_ins.state(server.name)
+    if state is None:
+        raise InvalidParams(f"Nobody signs in to {server.name}: see `oauth` in its record")
+    return answer(state)
+
+
+@router.delete("/{name}/login", dependencies=admins, **described(SignOut))
+async def end_sign_in(hub: TheHub, server: TheServer) -> Response:
+    """Sign out of a server: its tokens are removed, and revoked where that is offered."""
+    return answer(await hub.sign_ins.end(server.name))
 
 
 def _within(caller: Caller, endpoint: Endpoint) -> None:

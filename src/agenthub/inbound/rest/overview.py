@@ -24,7 +24,7 @@ async def check(hub: TheHub, caller: TheCaller) -> Response:
     servers = hub.catalog.servers(caller)
     in_full = caller.may(Scope.ADMIN)
     reasons = () if caller.is_limited else report.reasons(in_full=in_full)
-    lines = [check_line(server, report, in_full=in_full) for server in servers]
+    lines = [check_line(hub, server, report, in_full=in_full) for server in servers]
     return answer(Check(report.status, reasons, lines))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Raw, Struct, field, structs
 
+from agenthub.admission import SignInState
 from agenthub.domain.breaker_config import BreakerConfig
 from agenthub.domain.caller import Caller, KeyTerms
 from agenthub.domain.endpoint import Endpoint
@@ -56,6 +57,8 @@ class EndpointView(Struct, frozen=True):
     """Tools that are not offered, and why."""
     listed_at_s: int | None
     breaker: BreakerView
+    sign_in: SignInState | None
+    """How the hub stands with its authorization server, for an admin; null: it has no `oauth`."""
 
 
 class EndpointList(Struct, frozen=True):
@@ -151,6 +154,8 @@ class CheckLine(Struct, frozen=True):
     breaker: str
     limit: str
     fallbacks: Sequence[str]
+    sign_in: SignInState | None
+    """As in `/api/endpoints`."""
 
 
 class Check(Struct, frozen=True):
@@ -207,6 +212,7 @@ def endpoint_view(
         excluded=listing.excluded if listing else {},
         listed_at_s=listing.listed_at_s if listing else None,
         breaker=breaker_view(hub, server),
+        sign_in=hub.sign_ins.state(server.name) if in_full else None,
     )
 
 
@@ -241,7 +247,9 @@ def key_view(row: KeyRow) -> KeyView:
     )  # fmt: skip
 
 
-def check_line(server: RestServer, report: HealthReport, *, in_full: bool) -> CheckLine:
+def check_line(
+    hub: RestHub, server: RestServer, report: HealthReport, *, in_full: bool
+) -> CheckLine:
     endpoint, state, health = (
         server.endpoint,
         server.state,
@@ -264,4 +272,5 @@ def check_line(server: RestServer, report: HealthReport, *, in_full: bool) -> Ch
         limit=f"{limit.rps:g} calls/s, {limit.burst} at once" if limit else "none",
         fallbacks=([f"{server.name}.fallback"] if endpoint.fallback_url else [])
         + list(endpoint.fallbacks),
+        sign_in=hub.sign_ins.state(server.name) if in_full else None,
     )
