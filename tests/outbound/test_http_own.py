@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from support.http_servers import DISCOVERED, FaultServer, HttpHouse, Legacy, Peer, Request, modern
@@ -176,7 +177,7 @@ async def test_a_subscription_that_floods_is_ended_and_begun_anew():
 async def test_a_subscription_may_say_as_much_again_in_another_minute(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("agenthub.outbound.http_own.MINUTE", 0)
+    monkeypatch.setattr("agenthub.outbound.http_exchange.MINUTE", 0)
 
     async def stream(request: Request, peer: Peer):
         await peer.stream()
@@ -229,6 +230,31 @@ async def test_the_streams_size_has_no_end_and_its_silence_has(monkeypatch: pyte
         await house.up()
         await house.watcher.until("changed")
         await until(lambda: server.count("subscriptions/listen") >= 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(200, "application/json"), (503, "text/event-stream")]
+)
+async def test_what_is_no_stream_of_events_has_a_size(status: int, kind: str):
+    """An answer without an end took 1.3 GB in 1.5 s."""
+
+    async def stream(request: Request, peer: Peer):
+        with suppress(ConnectionError):
+            await peer.raw(
+                f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n"
+                "Transfer-Encoding: chunked\r\n\r\n".encode()
+            )
+            while True:
+                await peer.chunk(b" " * 50_000)
+        ended.set()
+
+    ended = asyncio.Event()
+    async with (
+        FaultServer(listening(stream)) as server,
+        HttpHouse(server.url, response_bytes=100_000) as house,
+    ):
+        await house.up()
+        await asyncio.wait_for(ended.wait(), 5)
 
 
 async def test_the_end_of_the_hub_ends_the_stream():

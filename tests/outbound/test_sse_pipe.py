@@ -1,9 +1,11 @@
 """A server behind HTTP+SSE over real sockets: calls, what it says beside them, and its faults."""
 
 import asyncio
+from contextlib import suppress
 
 import msgspec
 import pytest
+from support.http_servers import FaultServer
 from support.sse_servers import ENDPOINT, SseServer, UrlHouse, silent
 from support.stdio_hub import text_of, until
 
@@ -280,6 +282,23 @@ async def test_a_flood_of_comments_ends_the_stream():
         await server.stream.chunk(b": x\n" * 50_000)
         _, _, detail = await one.watcher.until("lost")
         assert "flood" in detail
+
+
+async def test_what_is_no_stream_of_events_has_a_size():
+    async def script(request, peer):
+        if request.verb == "POST":
+            await peer.answer(404, kind="")
+            return
+        with suppress(ConnectionError):
+            await peer.raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+            while True:
+                await peer.raw(b" " * 50_000)
+        over.set()
+
+    over = asyncio.Event()
+    async with FaultServer(script) as server, UrlHouse(server.url, response_bytes=100_000) as one:
+        one.upstream.start()
+        await asyncio.wait_for(over.wait(), 5)
 
 
 async def test_an_answer_over_the_limit_ends_its_call_and_costs_the_others_one_loss():

@@ -17,7 +17,7 @@ from msgspec import UNSET, Struct, structs
 from agenthub.domain.outcome import Ending, Reply, Written
 from agenthub.domain.span import Nanoseconds
 from agenthub.outbound import mcp_message as wire
-from agenthub.outbound.flood import BREATH_LINES, LINE_SPAN, STREAM_LINES
+from agenthub.outbound.flood import BREATH_LINES, LINE_SPAN, MINUTE, STREAM_LINES
 from agenthub.outbound.http_answer import explain, media_type, retry_after_ms
 from agenthub.outbound.http_connection import Connection, HttpLimits
 from agenthub.outbound.mcp_message import Message
@@ -312,3 +312,20 @@ class Exchange(Struct, kw_only=True, eq=False):
             self._notified(message)
         else:
             self._asked(message, message.id)
+
+
+class Endless(Exchange, kw_only=True):
+    """A stream of events that is to stay open."""
+
+    _since: Nanoseconds = 0
+    """When the minute began whose lines are counted."""
+
+    def fed(self, data: bytes) -> None:
+        super().fed(data)
+        if self._sse is not None:
+            # It has no end, so its size says nothing; how much comes in a minute does. What is no
+            # such stream is an answer, and bounded as any.
+            self._size = 0
+        now = self._owner.clock.now()
+        if now - self._since > MINUTE:
+            self._since, self._lines = now, 0

@@ -20,9 +20,9 @@ from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.outbound import mcp_message as wire
 from agenthub.outbound.asking import NOBODY, refuse_all
-from agenthub.outbound.flood import EVENT_LINES, MINUTE, UNWANTED, Tally
+from agenthub.outbound.flood import EVENT_LINES, UNWANTED, Tally
 from agenthub.outbound.http_answer import says_nothing_of_era
-from agenthub.outbound.http_exchange import Exchange, ExchangeOwner
+from agenthub.outbound.http_exchange import Endless, Exchange, ExchangeOwner
 from agenthub.outbound.http_request import RequestHead
 from agenthub.outbound.mcp_message import UNHEARD, Message
 from agenthub.outbound.watching import ACKNOWLEDGED, Filter, Watching
@@ -232,14 +232,12 @@ class Listening:
         self._timer = clock.after(min(rest, 10 * REST_MAX), self._open)
 
 
-class _Stream(Exchange):
+class _Stream(Endless):
     _server: ListeningOwner
     _make: Callable[[int], bytes]
     _on_head: Callable[[], None]
     _on_ack: Callable[["_Stream"], None]
     _on_end: Callable[["_Stream", Reply], None]
-    _since: Nanoseconds = 0
-    """When the minute began whose lines are counted."""
     _refusals: Tally = field(default_factory=lambda: Tally(REFUSALS))
 
     @property
@@ -258,13 +256,6 @@ class _Stream(Exchange):
         super().headed(status, headers)
         if self._sse is not None:
             self._on_head()
-
-    def fed(self, data: bytes) -> None:
-        super().fed(data)
-        self._size = 0  # It has no end, so its size says nothing; how much comes at a time does.
-        now = self._server.clock.now()
-        if now - self._since > MINUTE:
-            self._since, self._lines = now, 0
 
     def _tell(self, reply: Reply) -> None:
         self._on_end(self, reply)

@@ -24,12 +24,12 @@ from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.outbound.child_output import Overlong
 from agenthub.outbound.diagnosis import Diagnosis
-from agenthub.outbound.flood import EVENT_LINES, MINUTE, UNWANTED
+from agenthub.outbound.flood import EVENT_LINES, UNWANTED
 from agenthub.outbound.http_answer import explain, says_nothing_of_era
 from agenthub.outbound.http_attempt import ENDLESS
 from agenthub.outbound.http_connection import Connection, HttpLimits
 from agenthub.outbound.http_dial import Dial
-from agenthub.outbound.http_exchange import Exchange
+from agenthub.outbound.http_exchange import Endless, Exchange
 from agenthub.outbound.http_own import Question
 from agenthub.outbound.http_pool import Pool
 from agenthub.outbound.http_request import Origin, RequestHead, origin_of
@@ -259,23 +259,14 @@ class Posting(Question):
         return super().begin(connection)
 
 
-class Stream(Exchange):
+class Stream(Endless):
     """All that the server says."""
 
     _make: Callable[[], bytes]
     _pipe: SsePipe
-    _since: Nanoseconds = 0
-    """When the minute began whose lines are counted."""
 
     def request(self) -> bytes:
         return self._make()
-
-    def fed(self, data: bytes) -> None:
-        super().fed(data)
-        self._size = 0  # It has no end, so its size says nothing.
-        now = self._pipe.clock.now()
-        if now - self._since > MINUTE:
-            self._since, self._lines = now, 0
 
     def _hear(self, raw: bytes) -> None:
         # Messages are counted by those who read them.
