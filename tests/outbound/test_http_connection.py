@@ -133,6 +133,14 @@ async def test_headers_have_a_cap(data: bytes):
     assert reply.ending in {Ending.TOO_LARGE, Ending.PROTOCOL}
 
 
+async def test_headers_have_a_cap_even_if_all_of_the_answer_comes_at_once():
+    async def call(request: Request, peer: Peer):
+        await peer.result(request, {}, **{f"x{number}": "x" for number in range(200)})
+
+    reply = await ask(call)
+    assert reply.ending is Ending.TOO_LARGE
+
+
 async def test_a_second_answer_is_nobodys():
     """F16, F17: whoever has the connection next would take it for its own."""
 

@@ -34,7 +34,7 @@ class HttpLimits(Struct, frozen=True):
     """What bounds an answer (R43), in bytes."""
 
     response_bytes: int = 10 * 1024 * 1024
-    event_bytes: int = 1024 * 1024
+    event_bytes: int = 10 * 1024 * 1024
     stream_bytes: int = 64 * 1024 * 1024
     header_bytes: int = 16 * 1024
     headers: int = 100
@@ -256,14 +256,12 @@ class Connection(asyncio.Protocol):
 
     def _take_stock(self, size: int) -> None:
         """After the parser has let go of the bytes."""
-        if self._ended:
+        if self._head_size > self._limits.header_bytes or self._header_count > self._limits.headers:
+            self._break(Ending.TOO_LARGE, "the answer's headers are over the limit")
+        elif self._ended:
             self._finish()
         elif self._fault:
             self._break(Ending.PROTOCOL, self._fault)
-        elif (
-            self._head_size > self._limits.header_bytes or self._header_count > self._limits.headers
-        ):
-            self._break(Ending.TOO_LARGE, "the answer's headers are over the limit")
         elif (asker := self.asker) is not None:
             if asker.decided:
                 self.asker, self.draining, self.quiet, self._drained = None, True, 0, 0
