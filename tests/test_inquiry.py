@@ -25,7 +25,7 @@ from agenthub import inquiry
 from agenthub.domain.call import Era
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import SECOND
-from agenthub.inquiry import Inquiry
+from agenthub.inquiry import VALUES_MAX, Inquiry
 from agenthub.listing import Kind, Listing
 
 
@@ -214,6 +214,24 @@ async def test_a_list_that_grows_too_large_ends(monkeypatch, limit, value):
     fake, inquiry_ = asking(page=2, tools={f"t{n}": tool(f"t{n}") for n in range(20)})
     assert len((await inquiry_.lists(SECOND)).tools) == 4
     assert len(fake.sent) == 2
+
+
+@virtual_time()
+async def test_a_page_of_millions_of_values_is_not_read():
+    """They would be millions of objects, and hold up everybody."""
+    for count, is_read in ((VALUES_MAX, True), (VALUES_MAX + 2, False)):
+        page = b'{"tools":[' + b",".join([b"0"] * count) + b"]}"
+        _, inquiry_ = asking(answers={"tools/list": result(page)})
+        found = await inquiry_.lists(SECOND)
+        assert isinstance(found, Listing) == is_read
+        assert is_read or found.ending is Ending.PROTOCOL
+
+
+@virtual_time()
+async def test_of_a_page_no_more_is_looked_at_than_is_kept(monkeypatch):
+    monkeypatch.setattr(inquiry, "ITEMS_MAX", 3)
+    _, inquiry_ = asking(answers={"tools/list": result(b'{"tools":[0,0,0,0,0,0,0,0]}')})
+    assert len((await inquiry_.lists(SECOND)).excluded) == 4
 
 
 @virtual_time()

@@ -24,6 +24,9 @@ METHODS: Final = frozenset({
 PAGES_MAX: Final = 100
 LIST_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of one kind, from one server."""
+VALUES_MAX: Final = 1_000_000
+"""In a page, by its commas. Ten mebibytes of `0,` are 5 million objects, and seconds of the loop;
+honest lists of that size have half a million."""
 NO_SUCH_METHOD: Final = -32601
 
 
@@ -90,13 +93,15 @@ class Inquiry:
             reply = await self.ask(kind.method, params, left)
             if reply.ending is not Ending.RESULT:
                 return reply
+            if reply.result.count(b",") > VALUES_MAX:
+                return Reply(Ending.PROTOCOL, detail=f"{kind.method}: over {VALUES_MAX:,} values")
             try:
                 page = msgspec.json.decode(reply.result, type=dict[str, Raw])
                 found = msgspec.json.decode(page.get(kind.key, Raw(b"[]")), type=list[Raw])
             except (msgspec.DecodeError, RecursionError):
                 return Reply(Ending.PROTOCOL, detail=f"{kind.method}: not a list")
             # Each item is a copy, or it would hold its whole page.
-            items += [Raw(bytes(item)) for item in found]
+            items += [Raw(bytes(item)) for item in found[: ITEMS_MAX + 1]]
             size += len(reply.result)
             cursor = page.get("nextCursor")
             ended = cursor is None or bytes(cursor) == b"null"

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from itertools import count
 
 import msgspec
+import pytest
 
 from agenthub.domain.call import Era
 from agenthub.outbound.mcp_message import Message, parse
-from agenthub.outbound.stdio_opening import Opened, Opening, Unfit
+from agenthub.outbound.stdio_opening import SAID_MAX, Opened, Opening, Unfit
 
 INITIALIZED = {
     "protocolVersion": "2025-03-26",
@@ -48,6 +49,22 @@ def test_a_discover_result_is_modern():
         Era.MODERN, "2026-07-28", b'{"name":"new"}', b'{"tools":{}}', "hi"
     )
     assert one.heard
+
+
+@pytest.mark.parametrize("name", ["capabilities", "serverInfo"])
+def test_who_says_too_much_of_itself_is_not_taken(name):
+    """Each client is told of it."""
+    said = {**INITIALIZED, name: {"x": "x" * SAID_MAX}}
+    one = opening(initialize_first=True)
+    one.begin()
+    assert name in one.answered(answer(1, result=said)).problem
+
+
+def test_instructions_are_cut():
+    one = opening(initialize_first=True)
+    one.begin()
+    opened = one.answered(answer(1, result={**INITIALIZED, "instructions": "x" * SAID_MAX + "y"}))
+    assert opened.instructions == "x" * SAID_MAX
 
 
 def test_any_other_error_is_followed_by_initialize():

@@ -28,6 +28,10 @@ from agenthub.outbound.mcp_message import (
 UNSUPPORTED_VERSION = -32022
 
 
+SAID_MAX = 65_536
+"""Of what a server says of itself, in bytes or characters; each client is told of it."""
+
+
 class Opened(Struct, frozen=True):
     """The server is ready for requests."""
 
@@ -72,9 +76,9 @@ def discovered(result: bytes | Raw) -> Opened | None:
     return Opened(
         Era.MODERN,
         MODERN,
-        bytes(found.meta.get(PROTOCOL + "serverInfo", NOTHING)),
-        bytes(found.capabilities),
-        found.instructions or "",
+        _bounded("serverInfo", found.meta.get(PROTOCOL + "serverInfo", NOTHING)),
+        _bounded("capabilities", found.capabilities),
+        (found.instructions or "")[:SAID_MAX],
     )
 
 
@@ -84,10 +88,16 @@ def initialized(result: bytes | Raw) -> Opened:
     return Opened(
         Era.LEGACY,
         found.version,
-        bytes(found.server_info),
-        bytes(found.capabilities),
-        found.instructions or "",
+        _bounded("serverInfo", found.server_info),
+        _bounded("capabilities", found.capabilities),
+        (found.instructions or "")[:SAID_MAX],
     )
+
+
+def _bounded(name: str, said: bytes) -> bytes:
+    if len(said) > SAID_MAX:
+        raise msgspec.DecodeError(f"{name} is over {SAID_MAX:,} bytes")
+    return bytes(said)
 
 
 def unsupported(data: Raw) -> Opened | Unfit | None:
