@@ -63,7 +63,7 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
     keep_alive_ms: int = 75_000
     calls_in_flight: int = 1_000
     response_bytes: int = 10 * 1024 * 1024
-    event_bytes: int = 1024 * 1024
+    event_bytes: int = 10 * 1024 * 1024
     stream_bytes: int = 64 * 1024 * 1024
     client_buffer_bytes: int = 256 * 1024
     """What may wait for a client that reads slowly."""
