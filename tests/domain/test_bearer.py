@@ -7,6 +7,8 @@ from agenthub.domain.caller import Scope
 from agenthub.domain.span import SECOND
 
 NOW = 1_800_000_000
+TEN_YEARS = 315_360_000
+"""In seconds."""
 TERMS = Terms(
     "work",
     "https://login.example.com",
@@ -89,6 +91,18 @@ def test_a_token_of_another_issuer_opens_nothing(issuer):
 def test_a_token_out_of_its_time_opens_nothing(name, value):
     with pytest.raises(BadToken, match=name):
         lent(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("times", "wrong"),
+    [
+        ({"exp": NOW - TEN_YEARS}, "exp"), ({"nbf": NOW + TEN_YEARS}, "nbf"),
+        ({"iat": NOW + TEN_YEARS}, "iat"), ({"exp": NOW + TEN_YEARS, "nbf": NOW + 61}, "nbf"),
+    ],
+)  # fmt: skip
+def test_a62_no_leeway_makes_up_for_ten_years(times, wrong):
+    with pytest.raises(BadToken, match=wrong):
+        lent(**times)
 
 
 def test_clocks_may_differ_by_a_minute():
