@@ -90,6 +90,12 @@ FAULTS = {
         *rows(GATEWAY, "test_f38_a_process_that_stood_still_blames_nobody"),
         *rows("app/test_restart.py", "test_a_hub_that_stood_still_goes_on_without_a_storm"),
     ),
+    "F51": (
+        *rows("app/test_crowd.py",
+              "test_f51_without_files_for_all_of_them_those_too_many_are_told_so"),
+        *rows("inbound/test_open_files.py",
+              "test_where_there_are_too_few_fewer_are_taken_and_it_is_said"),
+    ),
     "F54": (
         *rows(GATEWAY, "test_f54_the_configuration_changes_while_calls_run"),
         *rows("app/test_reload.py", "test_calls_go_on_while_the_file_changes_under_them",
@@ -99,7 +105,7 @@ FAULTS = {
     ),
     "F58": rows(GATEWAY, "test_f58_a_poisonous_request_kills_no_fallback"),
 }  # fmt: skip
-ASKED = [*range(1, 29), 37, 38, 54, 58]
+ASKED = [*range(1, 29), 37, 38, 51, 54, 58]
 
 
 def test_every_test_in_the_table_is_there():

@@ -268,6 +268,8 @@ ATTACKS = {
               "test_who_begins_sessions_without_end_loses_its_own_first"),
         *rows("test_parking.py",
               "test_one_caller_cannot_hold_all_of_a_server_with_questions"),
+        *rows("app/test_crowd.py", "test_so_many_connections_stay_open_and_each_is_served",
+              "test_a_hundred_calls_wait_for_their_clients_and_each_gets_its_own_answer"),
     ),
     "A61": rows(CLIENT, "test_a61_a_key_has_so_many_streams_and_others_have_theirs"),
     "A62": (

@@ -1,21 +1,16 @@
 """A hub in front of servers that lie over the network, in each transport and era."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from http.client import HTTPConnection
-from pathlib import Path
 
 import pytest
-from support.network_liar import DATA
+from support.network_liar import DATA, running
 from support.raw_lies import RAW
 from support.serve_hub import serving, until
 from support.wire_client import YES, Wire, shut
 
-TESTS = Path(__file__).parents[1]
 NOBODY = {"io.modelcontextprotocol/clientCapabilities": {}}
 PATIENT = {"failure_threshold": 1_000, "min_calls": 1_000}
 EVERY = pytest.mark.parametrize("server", ["new", "old", "sse"])
@@ -36,23 +31,9 @@ MIB = 1024
 """In KiB."""
 
 
-@contextmanager
-def liar(port=0):
-    """A process; gives its port."""
-    process = subprocess.Popen(
-        [sys.executable, TESTS / "support/network_liar.py", str(port)],
-        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(TESTS)},
-    )  # fmt: skip
-    try:
-        yield int(process.stdout.readline())
-    finally:
-        process.kill()
-        process.communicate(timeout=5)
-
-
 @pytest.fixture(scope="module")
 def port():
-    with liar() as found:
+    with running() as found:
         yield found
 
 
@@ -211,10 +192,10 @@ def test_a_server_of_the_old_era_that_makes_up_a_round_gets_none(anna, server):
 
 @pytest.mark.parametrize("path", ["new", "old", "sse"])
 def test_who_dies_in_a_call_is_not_asked_again_and_is_found_when_it_is_back(hub, anna, path):
-    with liar() as mortal, one_more(hub, mortal, path):
+    with running() as mortal, one_more(hub, mortal, path):
         hub.until_well("more")
         assert code(call(anna, "more__die")) == "outcome_unknown"
-        with liar(mortal):
+        with running(mortal):
             until(lambda: "result" in call(anna, "more__well"), what="the server that is back")
 
 

@@ -8,9 +8,11 @@ posted. `/seen` tells how often each address was asked. Not a test.
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from msgspec import json
 from support.http_servers import DISCOVERED, FaultServer
@@ -199,7 +201,8 @@ class Liar(FaultServer):
         if name == "die":
             os._exit(3)
         elif name == "ask":
-            said = await self._ask(say, f"q{number}")
+            self._count += 1  # No two sessions may ask under one id.
+            said = await self._ask(say, f"q{self._count}")
             await say(result(number, json.encode(said).decode()))
         elif name == "late":
             await say(result(number, "done"))
@@ -247,6 +250,20 @@ class Liar(FaultServer):
             await say({"id": number, "result": made})
         else:
             await say(result(number, "well"))
+
+
+@contextmanager
+def running(port=0):
+    """A process of its own; gives its port."""
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(port)], stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate(timeout=5)
 
 
 async def main():

@@ -34,13 +34,15 @@ def environment(**more):
 class Served:
     """A hub process. `home` may be new or used; the port is any free one."""
 
-    def __init__(self, home, *options, env=None, log=None):
+    def __init__(self, home, *options, env=None, log=None, files=None):
+        """`files`: so many may be open."""
         self.home = Path(home)
         self.out, self.log = (Path(f"{log or home}.{what}") for what in ("out", "log"))
         self.started = time.monotonic()
+        bound = ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh") if files else ()
         with self.out.open("ab") as out, self.log.open("ab") as errors:
             self.process = subprocess.Popen(
-                [*SERVE, "--home", home, "--port", "0", *options],
+                [*bound, *SERVE, "--home", home, "--port", "0", *options],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=errors, start_new_session=True,
                 env=environment(**(env or {})),
             )  # fmt: skip
@@ -139,9 +141,9 @@ class Served:
 
 
 @contextmanager
-def serving(home, *options, env=None, log=None):
+def serving(home, *options, **more):
     """A hub that is up, and gone afterwards."""
-    served = Served(home, *options, env=env, log=log)
+    served = Served(home, *options, **more)
     try:
         yield served.up()
     finally:

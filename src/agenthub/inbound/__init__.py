@@ -2,7 +2,8 @@
 
     socket ─► HTTP/1.1 ─► gate ─► door ─► face ─► gateway         where to look
     ─────────────────────────────────────────────────────────────────────────────────────────────
-    HTTP        listener, edge, protocol, reader, known, turn      one request, and its turn
+    HTTP        listener, open_files, edge, protocol, reader,      one request, and its turn
+                known, turn
                 exchange (the port); asgi_exchange, web            the same by plain ASGI
     gate        gate, challenge, rejection                         who comes in, and how a no looks
     MCP         mcp/                                               with a map of its own

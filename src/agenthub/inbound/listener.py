@@ -14,6 +14,7 @@ from errno import EACCES, EADDRINUSE
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from msgspec import structs
 from uvicorn import Config
 from uvicorn.server import ServerState
 
@@ -22,6 +23,7 @@ from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.inbound.edge import Edge
 from agenthub.inbound.exchange import HotDoor
 from agenthub.inbound.gate import Gate
+from agenthub.inbound.open_files import room_for
 from agenthub.inbound.protocol import HubProtocol
 from agenthub.inbound.web import Web
 from agenthub.settings import Settings
@@ -57,7 +59,9 @@ class Listener:
         bound = await _bind(hub.settings)
         port: int = bound.getsockname()[1]
         gate = Gate(hub.settings, hub.keys, port)
-        self._edge = edge = Edge(gate, self._hot, hub.settings.limits, hub.clock, hub.ids)
+        limits = hub.settings.limits
+        limits = structs.replace(limits, connections=room_for(limits.connections))
+        self._edge = edge = Edge(gate, self._hot, limits, hub.clock, hub.ids)
         self._state.default_headers = edge.asgi_headers
         config = Config(
             Web(hub, gate, self._hot), ws="none", lifespan="off", interface="asgi3",
