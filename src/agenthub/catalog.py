@@ -22,7 +22,7 @@ from agenthub.domain.endpoint_check import check_endpoint
 from agenthub.domain.errors import BadSetting, Conflict, HubError, UnknownTarget
 from agenthub.domain.events import BreakerChanged, ClockEvent, ServerChanged
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds, milliseconds
-from agenthub.domain.target import TWIN, check_fallbacks, check_unlike
+from agenthub.domain.target import TWIN, check_fallbacks, check_unlike, twin_of
 from agenthub.listing import Kind
 from agenthub.memory import Memory
 from agenthub.ports import Clock, Observer, Store, Stored, Timer, Upstream
@@ -85,12 +85,14 @@ class Catalog:
         self.views = Views(store, clock, observer)
         self.listeners: list[Listener] = []
         """Are told what servers say of themselves, and `…/list_changed` when a list is new."""
+        self.followed: Callable[[str], bool] = lambda _name: False
+        """Whether anybody listens for changes of this server's lists."""
         self.version = 0
         """Grows when a server comes or goes, or its lists change."""
         self._memory = Memory(store, clock, tasks, lambda n, why: self._tell(n, "changed", why))
         self._house = Surroundings(
             clock, observer, tasks, self._make_upstream, self._breaker_changed, self._listed,
-            self._notice,
+            self._notice, self._is_followed,
         )  # fmt: skip
 
     # ------------------------------------------------------------ life
@@ -299,7 +301,7 @@ class Catalog:
         """Settings that need no new connection."""
         seated = server.reconfigure(endpoint)
         if twin := self._servers.get(server.name + TWIN):
-            seated += twin.reconfigure(_twin(endpoint))
+            seated += twin.reconfigure(twin_of(endpoint))
         for waiter in cast("list[Waiter]", seated):  # what a lane hands back is what it was given
             waiter.seated()
 
@@ -307,7 +309,7 @@ class Catalog:
         """A new server, and its twin; started if the catalog is."""
         made = [Server(endpoint, self._house)]
         if endpoint.fallback_url:
-            made.append(Server(_twin(endpoint), self._house, hidden=True))
+            made.append(Server(twin_of(endpoint), self._house, hidden=True))
         for server in made:
             self._servers[server.name] = server
             self._memory.restore(server)
@@ -358,6 +360,9 @@ class Catalog:
         for listener in list(self.listeners):
             listener(server, method, params)
 
+    def _is_followed(self, name: str) -> bool:
+        return self.followed(name)
+
     def _breaker_changed(self, server: Server, tool: str, transition: Transition) -> None:
         wait = transition.retry_after
         event = BreakerChanged(
@@ -390,11 +395,3 @@ class Catalog:
     def _tell(self, name: str, state: str, detail: str = "") -> None:
         wall = self._clock.wall() // MILLISECOND
         self._observer.event(ServerChanged(wall, name, state, detail[:500]))
-
-
-def _twin(endpoint: Endpoint) -> Endpoint:
-    """The record of a fallback that is known by its address only."""
-    return structs.replace(
-        endpoint, name=endpoint.name + TWIN, url=endpoint.fallback_url, command=(), cwd=None,
-        fallback_url=None, fallbacks=(), env={},
-    )  # fmt: skip

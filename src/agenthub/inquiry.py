@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
+from agenthub.domain.caching import Caching, caching, merged
 from agenthub.domain.call import Era
 from agenthub.domain.judge import judge
-from agenthub.domain.outcome import Cause, Effect, Ending, Reply
+from agenthub.domain.outcome import NOTHING, Cause, Effect, Ending, Reply
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.listing import ITEMS_MAX, Kind, Listing, sorted_items
 from agenthub.ports import Clock, Outgoing, Question, Upstream
@@ -28,6 +29,13 @@ VALUES_MAX: Final = 1_000_000
 """In a page, by its commas. Ten mebibytes of `0,` are 5 million objects, and seconds of the loop;
 honest lists of that size have half a million."""
 NO_SUCH_METHOD: Final = -32601
+
+
+class _Pages(Struct):
+    """A whole list."""
+
+    items: list[Raw]
+    caching: Caching
 
 
 class Inquiry:
@@ -64,15 +72,17 @@ class Inquiry:
         capabilities: dict[str, Any] = msgspec.json.decode(state.capabilities or b"{}")
         lists: dict[str, list[Raw]] = {}
         excluded: dict[str, str] = {}
+        said: dict[str, Caching] = {}
         for kind in Kind:
             if kind.capability not in capabilities:
                 continue
-            items = await self._pages(kind, until)
-            if isinstance(items, Reply):
-                if kind is Kind.TEMPLATES and items.code == NO_SUCH_METHOD:
+            pages = await self._pages(kind, until)
+            if isinstance(pages, Reply):
+                if kind is Kind.TEMPLATES and pages.code == NO_SUCH_METHOD:
                     continue  # many servers with resources know no templates
-                return items
-            lists[kind.name.lower()], why = sorted_items(kind, items)
+                return pages
+            said[kind.key] = pages.caching
+            lists[kind.name.lower()], why = sorted_items(kind, pages.items)
             excluded |= why
         return Listing(
             **lists,
@@ -81,11 +91,14 @@ class Inquiry:
             instructions=state.instructions,
             listed_at_s=self._clock.wall() // SECOND,
             excluded=dict(list(excluded.items())[:100]),
+            caching=said,
+            announced=tuple(name for name, one in capabilities.items() if _announces(one)),
         )
 
-    async def _pages(self, kind: Kind, until: Nanoseconds) -> list[Raw] | Reply:
+    async def _pages(self, kind: Kind, until: Nanoseconds) -> _Pages | Reply:
         """All pages of a list, as far as they are sane."""
         items: list[Raw] = []
+        said: list[Caching] = []
         size, cursor = 0, None
         for _ in range(PAGES_MAX):
             params = {} if cursor is None else {"cursor": cursor}
@@ -102,12 +115,17 @@ class Inquiry:
                 return Reply(Ending.PROTOCOL, detail=f"{kind.method}: not a list")
             # Each item is a copy, or it would hold its whole page.
             items += [Raw(bytes(item)) for item in found[: ITEMS_MAX + 1]]
+            said.append(caching(page.get("ttlMs", NOTHING), page.get("cacheScope", NOTHING)))
             size += len(reply.result)
             cursor = page.get("nextCursor")
             ended = cursor is None or bytes(cursor) == b"null"
             if ended or len(items) > ITEMS_MAX or size > LIST_BYTES_MAX:
                 break
-        return items
+        return _Pages(items, merged(said))
+
+
+def _announces(capability: Any) -> bool:
+    return isinstance(capability, dict) and capability.get("listChanged") is True  # pyright: ignore[reportUnknownMemberType]
 
 
 class _Waiting:

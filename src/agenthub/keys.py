@@ -74,6 +74,7 @@ class KeyRing:
         self._lent: dict[str, Nanoseconds] = {}
         """Until when issuers' principals may stay."""
         self._changing = asyncio.Lock()
+        self._alike: bool | None = None
         self.views: Mapping[str, View] = {}
         """Those of the hub, for keys that are limited to some; without them they open nothing."""
         self.listeners: list[Callable[[str], None]] = []
@@ -105,6 +106,18 @@ class KeyRing:
         if caller.id.startswith(OAUTH):
             return self._clock.wall() < self._lent.get(caller.id, 0)
         return True
+
+    @property
+    def alike(self) -> bool:
+        """Whether all who may come in are shown the same: no key has limits, or terms of its own.
+
+        Whom issuers vouch for may be limited by their tokens.
+        """
+        if self._alike is None:
+            rows = (row for row in self._rows.values() if not row.revoked)
+            own = any(row.endpoints is not None or row.terms != KeyTerms() for row in rows)
+            self._alike = not (own or self._issuers)
+        return self._alike
 
     def forget(self) -> None:
         """Find every caller anew: what is known of them may be other than before."""
@@ -149,7 +162,7 @@ class KeyRing:
             terms=terms,
         )
         await self._store.put_key(row)
-        self._rows[key_id] = row
+        self._rows[key_id], self._alike = row, None
         return row, token
 
     async def change(self, key_id: str, terms: KeyTerms) -> KeyRow:
@@ -191,7 +204,7 @@ class KeyRing:
 
     async def _put(self, row: KeyRow) -> None:
         await self._store.put_key(row)
-        self._rows[row.id] = row
+        self._rows[row.id], self._alike = row, None
         self._remembered.clear()
 
     def _search(self, token: bytes) -> _Found | None:

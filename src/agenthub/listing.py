@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from agenthub.domain import alias, target
+from agenthub.domain.caching import Caching
 from agenthub.domain.outcome import NOTHING
 from agenthub.domain.pinning import Pin, heard
 from agenthub.wire import definition, jsonrpc, mcp_headers, schema, strict_json, suspicion
@@ -53,6 +54,23 @@ class Listing(Struct, frozen=True):
     """Wall time."""
     excluded: dict[str, str] = field(default_factory=dict[str, str])
     """Items that are not shown, and why."""
+    caching: dict[str, Caching] = field(default_factory=dict[str, Caching])
+    """By `Kind.key`, of each list that was answered."""
+    announced: tuple[str, ...] = ()
+    """Capabilities whose `list_changed` the server sends."""
+
+    def said(self) -> dict[Kind, Caching]:
+        """How long each list that the server has may be kept."""
+        return {kind: self.caching[kind.key] for kind in Kind if kind.key in self.caching}
+
+    def tells(self, kind: Kind) -> bool:
+        """Whether the server says when this list changes."""
+        return kind.capability in self.announced
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all lists."""
+        return sum(len(bytes(item)) for kind in Kind for item in self.items(kind))
 
     def items(self, kind: Kind) -> list[Raw]:
         return {

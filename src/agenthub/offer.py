@@ -53,8 +53,6 @@ class Offer:
         self.listing: Listing | None = None
         self.good_at = now
         """When what is listed was last known to be good."""
-        self.size_bytes = 0
-        """Of all lists."""
         self.instructions = ""
         """As clients get them."""
         self.pending: Mapping[str, Standing] = {}
@@ -76,14 +74,21 @@ class Offer:
     def take(self, listing: Listing, now: Nanoseconds) -> frozenset[Kind]:
         """Replace the lists; returns which are others than before."""
         old, self.listing, self.good_at = self.listing or Listing(), listing, now
+        others = frozenset(kind for kind in Kind if old.items(kind) != listing.items(kind))
+        self.instructions = visible(listing.instructions)
+        if not others:
+            # What was worked out stands, and there is one copy of each item.
+            self.listing = structs.replace(
+                listing, tools=old.tools, prompts=old.prompts, resources=old.resources,
+                templates=old.templates,
+            )  # fmt: skip
+            return others
         self._aliased = None
         self._items = {msgspec.json.decode(item, type=_Name).name: item for item in listing.tools}
         self._now = {name: self._same(name, pin_of(item)) for name, item in self._items.items()}
-        self.size_bytes = sum(len(bytes(i)) for kind in Kind for i in listing.items(kind))
-        self.instructions = visible(listing.instructions)
         self._suspicions.clear()
         self._judge()
-        return frozenset(kind for kind in Kind if old.items(kind) != listing.items(kind))
+        return others
 
     def restore(self, listing: Listing | None, pins: Mapping[str, Pin], clock: Clock) -> None:
         """Take what was kept over a restart, as old as it is."""

@@ -5,8 +5,8 @@
                  └────┴── lost ◄─┘                      tools stay listed for a grace
 
 It hears its upstream (ports.UpstreamWatcher) and never waits for it: lists are fetched in a task
-of their own, and everyone else is shown the last-known-good ones. Once it is retired (removed, or
-another took its place) it says nothing more; the calls under way end on it.
+of their own (renewal.py), and everyone else is shown the last-known-good ones. Once it is retired
+(removed, or another took its place) it says nothing more; the calls under way end on it.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Raw, Struct
 
 from agenthub.domain.alias import SAFE
+from agenthub.domain.caching import Caching
 from agenthub.domain.circuit_breaker import CircuitBreaker, State, Transition
 from agenthub.domain.endpoint import Endpoint, ToolPolicy
 from agenthub.domain.events import ServerChanged
@@ -29,17 +30,9 @@ from agenthub.listing import Guise, Kind, Listing, ToolFacts
 from agenthub.offer import Offer, OfferedTool, PendingTool
 from agenthub.ports import Clock, Observer, Upstream, UpstreamState
 from agenthub.probe import Probe
+from agenthub.renewal import Renewal
 from agenthub.tasks import Tasks
 
-LISTS_TIMEOUT: Nanoseconds = 60 * SECOND
-"""For all lists; nobody waits for it but the refresh itself."""
-SETTLE_S = 0.1
-"""A server that says `list_changed` ten thousand times is asked once per such span (A35)."""
-LISTED_PER_S = 256 * 1024
-"""Bytes of lists that a server may have the hub work through, over time: 16 MiB take seconds."""
-RETRY_LISTS: Nanoseconds = 5 * SECOND
-"""After lists that could not be fetched; doubles up to `RETRY_LISTS_MAX`."""
-RETRY_LISTS_MAX: Nanoseconds = 300 * SECOND
 KEEP_EVERY_S = 3600
 """How often it is noted that a connected server's lists are still good."""
 READS = frozenset({"resources/read", "prompts/get", "completion/complete", "tasks/get"})
@@ -59,6 +52,8 @@ class Surroundings(Struct, frozen=True):
     """The lists were fetched; which of them are others than before."""
     on_notice: Callable[["Server", str, bytes], None]
     """A notification outside any request: (server, method, raw params)."""
+    followed: Callable[[str], bool]
+    """Whether anybody listens for changes of this server's lists."""
 
 
 class Server:
@@ -76,12 +71,11 @@ class Server:
         self._offer = Offer(endpoint, house.clock.now())
         self._told: Mapping[str, bytes] = {}
         """Which tools were told to wait for approval, each with its digest."""
-        self._refreshing: asyncio.Task[object] | None = None
-        self._again = False
-        self._retry_at: Nanoseconds | None = None
-        self._retry_span = RETRY_LISTS
+        self._is_new = True
+        """Whether its connection was never asked for lists."""
         self._upstream: Upstream = house.connect(endpoint, self)
         self._inquiry = Inquiry(self._upstream, house.clock)
+        self._renewal = Renewal(self.name, self._inquiry, house.clock, house.tasks, self._listed)
         self._probe = Probe(self._inquiry, self.lane, house.clock, house.tasks)
 
     @property
@@ -171,7 +165,8 @@ class Server:
         if not self.retired:
             self._tell("connected")
             self.version += 1
-            self.refresh()
+            self._is_new = True
+            self._renewal.soon()
 
     def lost(self, loss: int, detail: str) -> None:
         del loss  # the calls in flight report it
@@ -191,7 +186,7 @@ class Server:
         if self.retired:
             return
         if kind.endswith("/list_changed"):
-            self.refresh()
+            self._renewal.soon()
         else:
             self._house.on_notice(self, kind, params)
 
@@ -217,17 +212,27 @@ class Server:
 
     def shown(self, kind: Kind, *, prefixed: bool, style: str = SAFE) -> bytes:
         """The items of a kind, joined by commas; empty when it has none to show."""
-        if not self._shows():
+        if not self._is_shown():
             return b""
         prefix = self.name if prefixed else ""
         return self._offer.rendered(kind, Guise(prefix, self.unavailable(), style))
 
     def items(self, kind: Kind, *, prefixed: bool, style: str) -> Sequence[tuple[str, bytes]]:
         """The same, one by one: each item's own name, and the item."""
-        if not self._shows():
+        if not self._is_shown():
             return ()
         prefix = self.name if prefixed else ""
         return self._offer.items(kind, Guise(prefix, self.unavailable(), style))
+
+    def caching(self, kind: Kind) -> Caching | None:
+        """How long clients may keep what is shown of a kind; None: there is no such list."""
+        listing, is_on = self.listing, self.endpoint.enabled
+        if listing is None:
+            return Caching() if is_on else None
+        said = listing.said().get(kind) if is_on else None
+        if said is None or (listing.tells(kind) and self.state.connected):
+            return said
+        return Caching(self._renewal.left(said), said.public)
 
     def aliased(self, name: str) -> str | None:
         """The tool that is shown under this alias where many servers meet."""
@@ -283,7 +288,9 @@ class Server:
                 "pending", ", ".join(f"{name} ({self.pending[name].value})" for name in news)
             )
 
-    def _shows(self) -> bool:
+    def _is_shown(self) -> bool:
+        """Whether there is anything of it to show to somebody, who asks for it now."""
+        self._renewal.shown()
         return self.endpoint.enabled and not self._grace_is_over()
 
     def _grace_is_over(self) -> bool:
@@ -295,36 +302,19 @@ class Server:
         if self._offer.still_good(self._house.clock):
             self._house.on_listed(self, frozenset())
 
-    # ------------------------------------------------------------ asking for the lists
-
-    def refresh(self) -> None:
-        """Fetch the lists soon, once, however often this is called."""
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = self._house.tasks.start(self._refresh(), f"lists of {self.name}")
-        else:
-            self._again = True
-
-    async def _refresh(self) -> None:
-        """Ask for all lists; on any failure what was known stays, and it is tried again later."""
-        self._again = True
-        while self._again:
-            await asyncio.sleep(SETTLE_S + self._offer.size_bytes / LISTED_PER_S)
-            self._again = False
-            found = await self._inquiry.lists(LISTS_TIMEOUT)
-            if isinstance(found, Listing):
-                self._listed(found)
-                self._retry_at, self._retry_span = None, RETRY_LISTS
-            else:
-                self._retry_at = self._house.clock.now() + self._retry_span
-                self._retry_span = min(self._retry_span * 2, RETRY_LISTS_MAX)
+    # ------------------------------------------------------------ asking
 
     def _listed(self, listing: Listing) -> None:
+        """Its lists were fetched. That they are as they were before is no news."""
         if self.retired:
             return
+        self._renewal.taken(listing)
         others = self._offer.take(listing, self._house.clock.now())
-        self.version += 1
+        if others or self._is_new:
+            self._is_new = False
+            self.version += 1
+            self._tell("listed", f"{len(listing.tools)} tools")
         self._house.on_listed(self, others)
-        self._tell("listed", f"{len(listing.tools)} tools")
         self._tell_pending()
 
     async def ask(self, method: str, params: Mapping[str, Raw], span: Nanoseconds) -> Reply:
@@ -376,11 +366,10 @@ class Server:
         self.lane.tick(now, self._house.clock.chance())
         if self.endpoint.enabled:
             self._probe.look_if_due(now)
-        if self._retry_at is not None and now >= self._retry_at and self.state.connected:
-            self._retry_at = None
-            self.refresh()
-        listing = self.listing
-        if listing is not None and self.state.connected:
+        if not self.state.connected:
+            return
+        self._renewal.look_if_due(now, lambda: self._house.followed(self.name))
+        if (listing := self.listing) is not None:
             age = self._house.clock.wall() // SECOND - listing.listed_at_s
             if not 0 <= age < KEEP_EVERY_S:
                 self._still_good()

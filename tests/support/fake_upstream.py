@@ -93,6 +93,8 @@ class FakeUpstream:
         self.mute = False
         """Hangs on whatever it is asked, its lists too."""
         self.page = 1_000
+        self.caching = {}
+        """`ttlMs` and `cacheScope`, said with each page."""
         self.capabilities = None
         self.instructions = ""
         self.era = Era.MODERN
@@ -191,7 +193,7 @@ class FakeUpstream:
         key, items = lists[outgoing.method]
         start = msgspec.json.decode(outgoing.params.get("cursor", b'"0"'))
         names = sorted(items)[int(start) : int(start) + self.page]
-        page = {key: [items[name] for name in names]}
+        page = {key: [items[name] for name in names], **self.caching}
         if int(start) + self.page < len(items):
             page["nextCursor"] = str(int(start) + self.page)
         return Reply(Ending.RESULT, result=msgspec.json.encode(page))

@@ -63,6 +63,14 @@ def owner(name: str) -> str:
     return name.removesuffix(TWIN)
 
 
+def twin_of(endpoint: Endpoint) -> Endpoint:
+    """The record of a fallback that is known by its address only."""
+    return structs.replace(
+        endpoint, name=endpoint.name + TWIN, url=endpoint.fallback_url, command=(), cwd=None,
+        fallback_url=None, fallbacks=(), env={},
+    )  # fmt: skip
+
+
 # ---------------------------------------------------------------- names that look alike
 
 

@@ -23,7 +23,8 @@ MODERN, LEGACY = Era.MODERN, Era.LEGACY
 class Said:
     """`Replies` that remember, and a `Dialogue` that hands on what it is given."""
 
-    def __init__(self):
+    def __init__(self, *, shares=True):
+        self._shares = shares
         self.raw = None
         self.failure = None
         self.notes = []
@@ -47,6 +48,9 @@ class Said:
 
     def pages(self, receiver, data, served_by):
         self.input_required(receiver, bytes(data), served_by)
+
+    def may_share(self):
+        return self._shares
 
     @property
     def value(self):
@@ -104,6 +108,26 @@ def test_a_resource_read_from_a_legacy_server_is_private_and_stale_at_once():
         b'{"resultType":"complete","contents":[],"cacheScope":"public"}', method="resources/read"
     )
     assert (part.value["ttlMs"], part.value["cacheScope"]) == (0, "public")
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_what_was_read_is_public_only_where_everybody_is_answered_the_same(shares):
+    """Or a shared cache before the hub would give it to a key that may not read it."""
+    own = b'{"resultType":"complete","contents":[],"ttlMs":5,"cacheScope":"public"}'
+    said = told(own, method="resources/read", replies=Said(shares=shares))
+    assert said.value["cacheScope"] == ("public" if shares else "private")
+    assert said.value["ttlMs"] == 5
+    private = own.replace(b"public", b"private")
+    said = told(private, method="resources/read", replies=Said(shares=shares))
+    assert said.raw.startswith(private[:-1])
+
+
+@pytest.mark.parametrize("ttl", [b"-1", b'"5"', b"null", b"1.5", b"true"])
+def test_a_time_that_is_none_and_a_scope_that_is_none_are_the_strictest(ttl):
+    odd = b'{"resultType":"complete","contents":[],"ttlMs":%b,"cacheScope":"all"}' % ttl
+    said = told(odd, method="resources/read")
+    assert (said.value["ttlMs"], said.value["cacheScope"]) == (0, "private")
+    ReadResourceResult.model_validate(said.value)
 
 
 def test_a_legacy_client_gets_nothing_of_the_new_era():

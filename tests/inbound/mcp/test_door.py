@@ -7,11 +7,12 @@ from support.exchange import CAPABILITIES, initialize, legacy, modern
 from support.fake_upstream import tool
 from support.house import BERT, server
 from support.mcp_hub import doors
-from support.virtual_time import virtual_time
+from support.virtual_time import passes, virtual_time
 
-from agenthub.domain.caller import Caller, Scope
+from agenthub.domain.caller import Caller, KeyTerms, Scope
 from agenthub.domain.endpoint import Timeouts, ToolPolicy
 from agenthub.domain.span import MILLISECOND, SECOND
+from agenthub.domain.view import View
 
 NARROW = Caller("narrow", frozenset({Scope.TOOLS}), frozenset({"files"}))
 
@@ -54,9 +55,80 @@ async def test_lists_of_the_new_era_say_how_long_they_hold_and_for_whom():
     async with doors("calc") as hub:
         for method in ("tools/list", "prompts/list", "resources/list", "resources/templates/list"):
             result = (await hub(modern(method))).result
-            assert (result["resultType"], result["cacheScope"]) == ("complete", "private")
-            assert result["ttlMs"] > 0
+            assert result["resultType"] == "complete"
+            assert result["cacheScope"] in {"public", "private"}
+            assert result["ttlMs"] >= 0
             assert result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"] == "agenthub"
+
+
+def says(ttl_ms, scope, **more):
+    """Prepares a server that says this with its lists, and when they change."""
+    return offers(
+        caching={"ttlMs": ttl_ms, "cacheScope": scope},
+        capabilities={"tools": {"listChanged": True}},
+        **more,
+    )
+
+
+async def kept(hub, path="/mcp", method="tools/list", **more):
+    result = (await hub(modern(method, path=path, **more))).result
+    return result["ttlMs"], result["cacheScope"]
+
+
+@virtual_time()
+async def test_a_list_of_many_servers_is_as_short_lived_as_the_shortest_and_public_if_all_are():
+    prepare = {"a": says(300_000, "public"), "b": says(20_000, "public"), "c": says(50, "private")}
+    views = {"some": View("some", allow=("a__*", "b__*")), "all": View("all", allow=("*",))}
+    async with doors("a", "b", "c", prepare=prepare) as hub:
+        await hub.catalog.views.reload(views, "agenthub.yaml")
+        assert await kept(hub) == (50, "private")
+        assert await kept(hub, "/mcp/a") == (300_000, "public")
+        assert await kept(hub, "/mcp/v/some") == (20_000, "public")
+        assert await kept(hub, "/mcp/v/all") == (50, "private")
+        # Nobody has prompts, and nobody's word counts.
+        assert await kept(hub, method="prompts/list") == (60_000, "public")
+
+
+@virtual_time()
+async def test_a_list_with_a_server_that_says_nothing_is_not_to_be_kept():
+    prepare = {"a": says(300_000, "public"), "old": offers(), "dead": offers(alive=False)}
+    async with doors("a", "old", prepare=prepare) as hub:
+        assert await kept(hub) == (0, "private")
+    async with doors("a", "dead", prepare=prepare) as hub:
+        assert await kept(hub) == (0, "private")
+    async with doors("a", server("dead", enabled=False), prepare=prepare) as hub:
+        assert await kept(hub) == (300_000, "public")
+
+
+@virtual_time()
+async def test_a_list_is_private_as_soon_as_one_key_is_shown_another():
+    async with doors("a", prepare={"a": says(300_000, "public")}) as hub:
+        _, plain = await hub.keys.create("plain")
+        assert await kept(hub, caller=hub.keys.authenticate(plain.encode())) == (300_000, "public")
+        row, _ = await hub.keys.create("narrow", endpoints=["b"])
+        assert await kept(hub) == (300_000, "private")
+        await hub.keys.revoke(row.id)
+        assert await kept(hub) == (300_000, "public")
+        row, _ = await hub.keys.create("searches", terms=KeyTerms(search="on"))
+        assert await kept(hub) == (300_000, "private")
+
+
+@virtual_time()
+async def test_what_is_left_of_a_list_whose_changes_nobody_tells_grows_less():
+    caching = {"ttlMs": 40_000, "cacheScope": "public"}
+    async with doors("a", prepare={"a": offers(caching=caching)}) as hub:
+        first = (await kept(hub))[0]
+        assert 38_000 < first <= 40_000
+        await passes(10 * SECOND)
+        assert first - 11_000 < (await kept(hub))[0] < first - 9_000
+        await passes(40 * SECOND)
+        assert await kept(hub) == (0, "public")
+
+
+@virtual_time()
+async def test_a_list_is_not_kept_for_longer_than_an_hour_whatever_its_server_says():
+    async with doors("a", prepare={"a": says(10**15, "public")}) as hub:
+        assert await kept(hub) == (3_600_000, "public")
 
 
 @virtual_time()

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from agenthub.domain import target
+from agenthub.domain.caching import PRIVATE, PUBLIC, ttl_of
 from agenthub.domain.call import Call, Era
 from agenthub.domain.errors import HubError, Interactive, UpstreamProtocol
 from agenthub.domain.outcome import NOTHING, Ending, Reply, ResultHead
@@ -77,6 +78,10 @@ class Dialogue(Protocol):
     """dialogue.Dialogue: what servers ask in the middle of a call."""
 
     tasks: TaskIds
+
+    def may_share(self) -> bool:
+        """Whether everybody is answered the same."""
+        ...
 
     def asked(self, receiver: "CallReceiver", question: Question, passage: Passage) -> None: ...
     def input_required(self, receiver: "CallReceiver", result: bytes, served_by: str) -> None: ...
@@ -195,16 +200,23 @@ class CallReceiver(Struct, eq=False):
         if call.era is _LEGACY:
             empty = b'"' not in result[:64]
             return not (empty or head.result_type or head.ttl or head.scope or _is_odd(head))
-        return bool(head.result_type and (not reads or (head.ttl and head.scope)))
+        return bool(
+            head.result_type and (not reads or self._caching(head) == (head.ttl, head.scope))
+        )
 
     def _make_modern(self, members: dict[str, Raw], head: ResultHead) -> None:
         if not head.result_type:
             members["resultType"] = Raw(b'"complete"')
         if self.call.method == READ:
-            if not head.ttl:
-                members["ttlMs"] = Raw(b"0")
-            if not head.scope:
-                members["cacheScope"] = Raw(b'"private"')
+            members["ttlMs"], members["cacheScope"] = self._caching(head)
+
+    def _caching(self, head: ResultHead) -> tuple[Raw, Raw]:
+        """`ttlMs` and `cacheScope` of a resource: public only if its server says so, and if no
+        caller could be answered otherwise (§1.6).
+        """
+        ttl = Raw(b"0") if ttl_of(head.ttl) is None else head.ttl
+        public = bytes(head.scope) == PUBLIC and self._dialogue.may_share()
+        return ttl, Raw(PUBLIC if public else PRIVATE)
 
     def _meta(self, head: ResultHead, served_by: str) -> Raw:
         meta = honest_meta(head.meta)

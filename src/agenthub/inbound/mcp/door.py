@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, structs
 
+from agenthub.domain.caching import PRIVATE, PUBLIC, merged
 from agenthub.domain.call import ANSWERS, TASK_METHODS, Call, Era
 from agenthub.domain.errors import HubError, InvalidParams, UnknownTarget
 from agenthub.domain.span import MILLISECOND, Nanoseconds
@@ -53,16 +54,11 @@ from agenthub.wire.questions import permitted
 from agenthub.wire.trace import SPAN_HEX, TRACE_PARENT, continued
 
 HARD_CAP_MS: Final = 300_000
-LIST_TTL_MS: Final = 60_000
-"""How long a client may keep a list; a change is announced before."""
 CALLS: Final = {"tools/call": "name", "prompts/get": "name", READ: "uri", COMPLETE: "ref"}
 """Methods that a server answers, and the parameter that names their target."""
-_TAIL: Final = b',"resultType":"complete","ttlMs":%d,"cacheScope":"private","_meta":{"%b":%b}}' % (
-    LIST_TTL_MS,
-    SERVER_INFO_KEY.encode(),
-    SERVER_INFO,
-)
-"""Ends a list's result. Private: what is seen depends on the key (§1.6)."""
+_META: Final = b'"_meta":{"%b":%b}}' % (SERVER_INFO_KEY.encode(), SERVER_INFO)
+_DISCOVERED: Final = b',"resultType":"complete","ttlMs":60000,"cacheScope":"private",%b' % _META
+"""Ends what the hub says of itself; what a face can do may depend on the key."""
 
 _encode = msgspec.json.Encoder().encode
 _raw_list = msgspec.json.Decoder(list[Raw]).decode
@@ -192,13 +188,20 @@ class McpDoor:
                 # All pages of all servers are one page here, so no cursor was ever handed out.
                 replies.error(INVALID_PARAMS, "Invalid cursor: this list has one page")
                 return
-            modern = context.era is Era.MODERN
             pieces = self._pieces(kind, context)
-            replies.result(
-                b"%b%b]%b" % (head, b",".join(filter(None, pieces)), _TAIL if modern else b"}")
-            )
+            tail = self._tail(kind, context) if context.era is Era.MODERN else b"}"
+            replies.result(b"%b%b]%b" % (head, b",".join(filter(None, pieces)), tail))
 
         return answer
+
+    def _tail(self, kind: Kind, context: Context) -> bytes:
+        """Ends a list: how long it may be kept, and by whom (§1.6)."""
+        said = (server.caching(kind) for server in self.faces.servers(context))
+        whole = merged(one for one in said if one is not None)
+        scope = PUBLIC if whole.public and self.hub.keys.alike else PRIVATE
+        return b',"resultType":"complete","ttlMs":%d,"cacheScope":%b,%b' % (
+            whole.ttl_ms, scope, _META,
+        )  # fmt: skip
 
     def _pieces(self, kind: Kind, context: Context) -> list[bytes]:
         """What the list is made of."""
@@ -235,7 +238,7 @@ class McpDoor:
         }
         if instructions := self.faces.instructions(context):
             found["instructions"] = instructions
-        replies.result(_encode(found)[:-1] + _TAIL)
+        replies.result(_encode(found)[:-1] + _DISCOVERED)
 
     def capabilities(self, context: Context) -> dict[str, Any]:
         """What the face can do: whatever any of its servers can, as far as the hub relays it."""

@@ -564,3 +564,15 @@ async def test_an_old_client_hears_nothing_of_the_hubs_own_stream():
         hub["docs"].watcher.changed(UPDATED, news)
         await asyncio.sleep(1)
         assert stream.events[-1]["params"] == {"uri": URI, "_meta": {"x": 1.0}}
+
+
+@virtual_time()
+async def test_who_listens_hears_of_lists_whose_server_never_says_that_they_change():
+    async with doors(server("calc", trust=True), server("files", trust=True)) as hub:
+        listens = await hub(listen(1, toolsListChanged=True, path="/mcp/calc"))
+        await hub(listen(2, path="/mcp/files"))
+        hub["calc"].tools["sub"] = hub["files"].tools["sub"] = tool("sub")
+        asked = len(hub["files"].asked)
+        await asyncio.sleep(100)
+        assert methods(listens)[1:] == [TOOLS]
+        assert len(hub["files"].asked) == asked, "nobody wants to know"

@@ -178,6 +178,10 @@ class Dialogue:
                 if parked.endpoint == event.endpoint:
                     parked.leave(Cause.CLIENT)
 
+    def may_share(self) -> bool:
+        """Whether everybody is answered the same."""
+        return self._hub.keys.alike
+
     def release(self, nonce: str) -> None:
         """The round that this state began did surely not take place."""
         self._seal.release(nonce)

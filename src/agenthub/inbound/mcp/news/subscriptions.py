@@ -57,6 +57,7 @@ class Subscriptions:
         self.watched = Watched(hub)
         self._closed = False
         hub.catalog.listeners.append(self._hear)
+        hub.catalog.followed = self._follow
         hub.bus.sinks.append(self._event)
         hub.keys.listeners.append(self._key_changed)
 
@@ -196,6 +197,10 @@ class Subscriptions:
                 subscription.hear(server, method, params)
             except (msgspec.MsgspecError, ValueError):
                 return  # garbage from the server
+
+    def _follow(self, server: str) -> bool:
+        """Whether anybody wants to hear of changes of this server's lists."""
+        return any(one.wish.lists and one.is_about(server) for one in self._open)
 
     def _event(self, event: Event) -> None:
         if isinstance(event, ViewChanged):
