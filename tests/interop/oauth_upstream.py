@@ -6,6 +6,7 @@ Every `Authorization` that comes is a line of LOG. `whoami` tells the token's su
 `write` wants one scope more.
 """
 
+import base64
 import json
 import sys
 import urllib.request
@@ -66,4 +67,36 @@ def whoami() -> str:
     return f"{token.subject or token.client_id} {' '.join(sorted(token.scopes))}"
 
 
-uvicorn.run(server.streamable_http_app(), host="127.0.0.1", port=PORT, log_level="warning")
+@server.tool()
+def write() -> str:
+    """Whether it may be called at all is seen to before it is."""
+    return "written"
+
+
+class WritersOnly:
+    """The SDK's server wants the same scopes for all that it is asked; this one more for a tool."""
+
+    def __init__(self, app) -> None:
+        self._app = app
+
+    async def __call__(self, scope, receive, send) -> None:
+        headers = dict(scope.get("headers", ()))
+        token = headers.get(b"authorization", b"").decode().removeprefix("Bearer ")
+        if headers.get(b"mcp-name") == b"write" and "notes:write" not in scopes_of(token):
+            said = b'Bearer error="insufficient_scope", scope="notes:write"'
+            answer = {"type": "http.response.start", "status": 403}
+            await send({**answer, "headers": [(b"www-authenticate", said)]})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await self._app(scope, receive, send)
+
+
+def scopes_of(token: str) -> list[str]:
+    """Not verified here: the server itself does that for who gets so far."""
+    payload = token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims.get("scope", "").split()
+
+
+app = WritersOnly(server.streamable_http_app())
+uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")

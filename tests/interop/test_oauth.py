@@ -24,17 +24,23 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.auth import OAuthClientMetadata
 from support.browser import sign_in
 from support.interop_clients import INSTALLED, INTEROP, PACKAGES, environment
-from support.real_hub import RealHub, wait_for
+from support.real_hub import AGENTHUB, RealHub, wait_for
 
 LASTS = 4
 """Seconds an access token lasts."""
 MACHINE, SECRET = "machine", "secret-of-the-machine"
+KNOWN_SECRET = "secret-of-the-known"
+PUBLIC = "https://hub.test"
 SCOPES = "agenthub:tools notes:read"
 
 
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as one:
         return one.getsockname()[1]
+
+
+def parsed(address):
+    return {key: values[0] for key, values in parse_qs(urlsplit(address).query).items()}
 
 
 def answers(url):
@@ -61,16 +67,18 @@ def program(*command):
 class House:
     """An issuer, a server behind it, and a hub in front of that one."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, public=""):
+        """`public`: the name that the hub has for others; it is found there all the same."""
         ports = [free_port() for _ in range(3)]
         self.issuer, self.upstream, self.url = (f"http://127.0.0.1:{port}" for port in ports)
         self.log = folder / "tokens"
         self.log.touch()
-        self.hub = RealHub(folder / "home", NOTES_SECRET=SECRET)
+        self.public = public or self.url
+        self.hub = RealHub(folder / "home", NOTES_SECRET=SECRET, KNOWN_SECRET=KNOWN_SECRET)
         self.hub.port = ports[2]
         self.hub.home.mkdir(mode=0o700)
         settings = {
-            "server": {"public_url": self.url},
+            "server": {"public_url": self.public},
             "auth": {"issuers": {"company": {"issuer": self.issuer}}},
         }
         (self.hub.home / "agenthub.yaml").write_text(json.dumps(settings))
@@ -80,7 +88,8 @@ class House:
     def running(self):
         node = str(INSTALLED / "bin" / "node")
         shutil.copyfile(INTEROP / "oidc.mjs", PACKAGES.parent / "oidc.mjs")
-        options = json.dumps({"url": self.issuer, "lasts": LASTS})
+        facts = {"url": self.issuer, "lasts": LASTS, "hub": self.url, "public": self.public}
+        options = json.dumps(facts)
         server = INTEROP / "oauth_upstream.py"
         with contextlib.ExitStack() as ending:
             ending.enter_context(program(node, PACKAGES.parent / "oidc.mjs", options))
@@ -107,6 +116,28 @@ class House:
 
     def call(self, name):
         return self.hub.command("call", name, "whoami").strip()
+
+    def live(self):
+        """How many sign-ins live, by the authorization server's own count."""
+        return httpx2.get(f"{self.issuer}/test/live").json()
+
+    def login(self, name):
+        """By the command and a browser: what the authorization server was asked, and the end."""
+        with subprocess.Popen(
+            [str(AGENTHUB), "login", name, "--no-browser", "--json"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self.hub.environment,
+        ) as login:
+            try:
+                address = json.loads(login.stdout.readline())["url"]
+                back = asyncio.run(sign_in(address, f"{self.public}/oauth/callback"))
+                httpx2.get(back.replace(self.public, self.url, 1))
+                ended = json.loads(login.communicate(timeout=20)[0])
+            finally:
+                login.kill()
+        return parsed(address), ended
 
     def ready(self, name):
         self.hub.ready(name)
@@ -263,6 +294,61 @@ def test_a_person_signs_in_by_the_command_and_a_browser(house):
     secrets = [first, SECRET, *house.shown()]
     seen = house.hub.command("list", "--json") + house.hub.command("check", "--json")
     assert not [one for one in secrets if one in seen]
+
+
+def test_a_client_that_is_known_already_signs_a_person_in_with_its_secret(house):
+    house.add("known", "--oauth", "--client-id", "known", "--client-secret", "${KNOWN_SECRET}",
+              "--issuer", house.issuer)  # fmt: skip
+    asked, ended = house.login("known")
+    assert asked["client_id"] == "known"
+    assert (ended["signed_in"], ended["renews"], ended["issuer"]) == (True, True, house.issuer)
+    assert house.ready("known") == "anna notes:read"
+    assert "signed in" in house.hub.command("check")
+
+
+def test_a_tool_that_needs_more_scopes_is_called_after_another_sign_in(house):
+    house.add("steps", "--oauth")
+    asked, _ = house.login("steps")
+    assert asked["scope"].split() == ["notes:read", "offline_access"]
+    house.ready("steps")
+    said = house.hub.failed("call", "steps", "write")
+    assert "lacks scopes: notes:write" in said
+    assert "it lacks scopes: notes:write (`agenthub login steps`)" in house.hub.command("check")
+    asked, ended = house.login("steps")
+    assert asked["scope"].split() == ["notes:read", "notes:write", "offline_access"]
+    assert (ended["scopes"], ended["wanted"]) == (["notes:read", "notes:write"], [])
+    assert house.hub.command("call", "steps", "write").strip() == "written"
+    assert "lacks scopes" not in house.hub.command("check")
+
+
+def test_a_hub_that_signs_in_by_itself_gets_more_scopes_by_itself(by_itself):
+    assert by_itself.hub.command("call", "machine", "write").strip() == "written"
+    assert by_itself.call("machine") == "machine notes:read notes:write"
+
+
+def test_who_signs_out_is_out_at_the_authorization_server_too(house):
+    house.add("out", "--oauth")
+    house.login("out")
+    house.ready("out")
+    before = house.live()
+    assert house.hub.command("logout", "out") == "Signed out of out; its tokens are revoked.\n"
+    assert house.live() == before - 1
+    wait_for(lambda: "nobody is signed in" in house.hub.command("check"))
+    assert "Run `agenthub login out`" in house.hub.failed("call", "out", "whoami")
+    assert "Nobody was signed in" in house.hub.command("logout", "out")
+
+
+def test_a_hub_with_an_https_address_is_known_by_its_document(tmp_path):
+    with House(tmp_path, PUBLIC).running() as house:
+        house.add("notes", "--oauth")
+        asked, ended = house.login("notes")
+        assert asked["client_id"] == f"{PUBLIC}/client-metadata.json"
+        assert asked["redirect_uri"] == f"{PUBLIC}/oauth/callback"
+        assert ended["signed_in"]
+        assert house.ready("notes") == "anna notes:read"
+        time.sleep(LASTS + 1)
+        assert house.call("notes") == "anna notes:read", "it is renewed"
+        assert house.hub.command("logout", "notes").endswith("its tokens are revoked.\n")
 
 
 @pytest.mark.parametrize("forged", [{"iss": "http://127.0.0.1:1"}, {"iss": None}, {"state": "x"}])
