@@ -122,3 +122,16 @@ async def test_the_end_of_the_stream_cancels_at_the_server(hub, key, output):
         with anyio.move_on_after(2):
             await call(client, "sleep")
     await asyncio.to_thread(wait_for, lambda: b"cancelled" in output.read_bytes())
+
+
+async def test_a_transport_that_is_named_is_spoken_and_no_other_is_tried(hub, key, server):
+    await asyncio.to_thread(hub.command, "add", "named", "--url", server, "--transport", "sse")
+    await asyncio.to_thread(hub.ready, "named")
+    more = ("--url", server, "--transport", "streamable-http")
+    said = await asyncio.to_thread(hub.command, "add", "wrong", *more)
+    assert "HTTP 405" in said
+    async with session(hub, key) as client:
+        answer = await client.call_tool("named__echo", {"words": "hi"})
+        assert answer.content[0].text == "hi"
+    for name in ("named", "wrong"):
+        await asyncio.to_thread(hub.command, "remove", name)

@@ -82,6 +82,33 @@ def test_a_face_is_one_server_and_so_is_its_key(cli, hub):
     assert (row.name, row.endpoints) == ("cursor calculator", ("calculator",))
 
 
+SSE = "http://127.0.0.1:8787/sse"
+
+
+@pytest.mark.parametrize(
+    ("client", "entry"),
+    [
+        ("claude-code", {"type": "sse", "url": SSE, "headers": BEARER}),
+        ("cursor", {"url": SSE, "headers": BEARER}),
+        ("vscode", {"type": "sse", "url": SSE, "headers": BEARER}),
+        ("copilot", {"type": "sse", "url": SSE, "headers": BEARER, "tools": ["*"]}),
+        ("gemini", {"url": SSE, "headers": BEARER}),
+        ("windsurf", {"serverUrl": SSE, "headers": BEARER}),
+    ],
+)
+def test_a_client_of_the_older_transport_gets_its_address(cli, client, entry):
+    assert cli("connect", client, "--sse", "--json").json["entry"] == entry
+    one = cli("connect", client, "--sse", "--face", "calculator", "--json").json["entry"]
+    assert f"{SSE}/calculator" in one.values()
+
+
+@pytest.mark.parametrize("client", ["codex", "zed", "claude-desktop"])
+def test_a_client_that_does_not_know_the_older_transport_gets_no_such_address(cli, hub, client):
+    refused = cli("connect", client, "--sse")
+    assert (refused.code, "SSE" in refused.err.upper()) == (2, True)
+    assert hub.keys.rows == {}
+
+
 def test_a_face_that_is_no_server_is_refused_before_a_key_is_made(cli, hub):
     refused = cli("connect", "cursor", "--face", "nothing")
     assert refused.code == 1

@@ -29,6 +29,12 @@ def test_everything_that_can_be_said():
     }
 
 
+def test_a_transport_is_of_an_address():
+    assert record(Wanted("a", url="http://x/", transport="sse"))["transport"] == "sse"
+    with pytest.raises(click.UsageError, match="--transport is of a server with --url"):
+        record(Wanted("a", ["uvx"], transport="auto"))
+
+
 @pytest.mark.parametrize(
     "wanted",
     [Wanted("a"), Wanted("a", ["uvx"], url="http://x/"), Wanted("a", ["uvx"], url="")],

@@ -6,9 +6,9 @@ import pytest
 from agenthub.domain.endpoint import Endpoint, RateLimit
 
 
-def test_the_transport_follows_from_what_is_given():
-    assert Endpoint("a", url="http://localhost").transport == "http"
-    assert Endpoint("a", command=("x",)).transport == "stdio"
+def test_how_it_is_reached_follows_from_what_is_given():
+    assert Endpoint("a", url="http://localhost").reached_by == "http"
+    assert Endpoint("a", command=("x",)).reached_by == "stdio"
 
 
 def test_what_is_as_usual_is_not_written():

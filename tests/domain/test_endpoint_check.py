@@ -35,6 +35,13 @@ def refusal(endpoint: Endpoint) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("transport", ["auto", "streamable-http", "sse"])
+def test_the_transport_is_one_of_three_and_of_an_address(transport):
+    check_endpoint(http(transport=transport))
+    assert refusal(http(transport=transport + "x")).startswith("transport: expected auto, stream")
+    assert transport == "auto" or "`command`" in refusal(stdio(transport=transport))
+
+
 @pytest.mark.parametrize("questions", ["all", "no-pages", "none"])
 def test_what_a_server_may_ask_is_one_of_three(questions):
     check_endpoint(http(questions=questions))

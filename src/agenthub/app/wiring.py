@@ -212,13 +212,18 @@ def connector(
             if filled.command:
                 one = filled if declared == NOBODY else patient(filled)
                 return StdioUpstream(one, hears, clock, limits, nursery, declared)
-            return UrlUpstream(
-                lambda watches: HttpUpstream(
-                    filled, watches, clock, tasks, bounds, declared, tokens
-                ),
-                lambda watches: SseUpstream(filled, watches, clock, tasks, bounds, declared),
-                hears, found, tasks,
-            )  # fmt: skip
+
+            def http(watches: UpstreamWatcher) -> HttpUpstream:
+                return HttpUpstream(filled, watches, clock, tasks, bounds, declared, tokens)
+
+            def sse(watches: UpstreamWatcher) -> SseUpstream:
+                return SseUpstream(filled, watches, clock, tasks, bounds, declared)
+
+            if filled.transport == "streamable-http":
+                return http(hears)
+            if filled.transport == "sse":
+                return sse(hears)
+            return UrlUpstream(http, sse, hears, found, tasks)
 
         return PrivateSessions(make, watcher, clock, tasks, filled.sessions_max)
 

@@ -59,6 +59,8 @@ class Client(NamedTuple):
     """The member of the file that holds the servers."""
     by_url: Callable[[str, Json], Json] | None
     """The entry for an address and headers; None: it takes none."""
+    by_sse: Callable[[str, Json], Json] | None
+    """The same for an address of HTTP+SSE; None: the client does not know that transport."""
     by_command: Callable[[str, list[str]], Json]
     """The entry for a program and its arguments."""
     after: str
@@ -73,8 +75,16 @@ def _http(url: str, headers: Json) -> Json:
     return {"type": "http", "url": url, "headers": headers}
 
 
+def _sse(url: str, headers: Json) -> Json:
+    return {"type": "sse", "url": url, "headers": headers}
+
+
 def _copilot(url: str, headers: Json) -> Json:
     return {"type": "http", "url": url, "headers": headers, "tools": ["*"]}
+
+
+def _copilot_sse(url: str, headers: Json) -> Json:
+    return {"type": "sse", "url": url, "headers": headers, "tools": ["*"]}
 
 
 def _codex(url: str, headers: Json) -> Json:
@@ -139,39 +149,39 @@ def _zed_file(place: Place) -> Path:
 
 CLIENTS: Final[Mapping[str, Client]] = {
     "claude-code": Client(
-        "Claude Code", _claude_code_file, "mcpServers", _http, _stdio,
+        "Claude Code", _claude_code_file, "mcpServers", _http, _sse, _stdio,
         "Start Claude Code anew; /mcp shows it.",
     ),
     "claude-desktop": Client(
         "Claude Desktop", _claude_desktop_file,
-        "mcpServers", None, _command, "Quit Claude Desktop and start it anew.",
+        "mcpServers", None, None, _command, "Quit Claude Desktop and start it anew.",
     ),
     "cursor": Client(
-        "Cursor", _cursor_file, "mcpServers", _url, _command,
+        "Cursor", _cursor_file, "mcpServers", _url, _url, _command,
         "Switch it on in Cursor's settings, below MCP.",
     ),
     "vscode": Client(
-        "VS Code", _vscode_file, "servers", _http, _stdio,
+        "VS Code", _vscode_file, "servers", _http, _sse, _stdio,
         "`MCP: List Servers` in the command palette starts it.",
     ),
     "copilot": Client(
         "Copilot CLI", _copilot_file,
-        "mcpServers", _copilot, _local, "Start copilot anew; /mcp show shows it.",
+        "mcpServers", _copilot, _copilot_sse, _local, "Start copilot anew; /mcp show shows it.",
     ),
     "codex": Client(
         "Codex", _codex_file, "mcp_servers",
-        _codex, _command, "Start codex anew; /mcp shows it.",
+        _codex, None, _command, "Start codex anew; /mcp shows it.",
     ),
     "gemini": Client(
-        "Gemini CLI", _gemini_file, "mcpServers", _gemini,
+        "Gemini CLI", _gemini_file, "mcpServers", _gemini, _url,
         _command, "Start gemini anew; /mcp shows it.",
     ),
     "windsurf": Client(
         "Windsurf", _windsurf_file,
-        "mcpServers", _windsurf, _command, "Refresh the MCP servers in Cascade.",
+        "mcpServers", _windsurf, _windsurf, _command, "Refresh the MCP servers in Cascade.",
     ),
     "zed": Client(
-        "Zed", _zed_file, "context_servers", _url, _command,
+        "Zed", _zed_file, "context_servers", _url, None, _command,
         "Zed takes it up at once.",
     ),
 }  # fmt: skip

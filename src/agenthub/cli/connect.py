@@ -34,6 +34,8 @@ class Wish(NamedTuple):
     file: Path
     face: str | None
     url: str | None
+    sse: bool
+    """By the older transport."""
 
     @property
     def name(self) -> str:
@@ -66,6 +68,7 @@ Examples:
 @click.argument("client", type=click.Choice(list(CLIENTS)), metavar="CLIENT")
 @click.option("--write", is_flag=True, help="Put it into the client's own file, with a backup.")
 @click.option("--face", metavar="SERVER", help="One server alone, with its tools' own names.")
+@click.option("--sse", is_flag=True, help="The address for clients that only know HTTP+SSE.")
 @click.option("--stdio", "by_stdio", is_flag=True, help="An entry that starts `agenthub stdio`.")
 @click.option("--url", metavar="URL", help="The hub's address, if clients reach it by another.")
 @json_option
@@ -79,11 +82,8 @@ def connect(home: Path, client: str, *, write: bool, as_json: bool, **how: Any) 
     --json: {"client", "file", "section", "name", "entry", "status", "backup", "key_id"}; status is
     printed, written or unchanged.
     """  # fmt: skip
-    place = Place(Path.home(), os.environ, sys.platform)
-    wish = Wish(client, CLIENTS[client], CLIENTS[client].file(place), how["face"], how["url"])
+    wish = _wish(client, **how)
     if how["by_stdio"] or wish.client.by_url is None:
-        if wish.face or wish.url:
-            raise click.UsageError("An entry that starts `agenthub stdio` has no --face, no --url.")
         outcome = _outcome(wish, Entry(_by_command(wish.client, home)), write=write)
     else:
         with hub_at(home) as hub:
@@ -95,6 +95,19 @@ def connect(home: Path, client: str, *, write: bool, as_json: bool, **how: Any) 
         show_json(outcome)
     else:
         _show(wish, outcome)
+
+
+def _wish(called: str, face: str | None, url: str | None, *, sse: bool, by_stdio: bool) -> Wish:
+    """Raises click.UsageError for what does not go together."""
+    client = CLIENTS[called]
+    if (by_stdio or client.by_url is None) and (face or url or sse):
+        raise click.UsageError(
+            "An entry that starts `agenthub stdio` has no --face, no --url and no --sse."
+        )
+    if sse and client.by_sse is None:
+        raise click.UsageError(f"{client.title} knows no HTTP+SSE.")
+    place = Place(Path.home(), os.environ, sys.platform)
+    return Wish(called, client, client.file(place), face, url, sse)
 
 
 def _by_command(client: Client, home: Path) -> Json:
@@ -120,7 +133,8 @@ def _with_key(hub: HubAccess, wish: Wish, home: Path, *, write: bool) -> Json:
 def _by_url(hub: HubAccess, wish: Wish, home: Path, *, write: bool) -> Entry:
     """The entry with the key that stands in the file, if that is good, or with a new one."""
     base = (wish.url or hub.url or configured(home)).rstrip("/").removesuffix("/mcp")
-    url = f"{base}/mcp/{wish.face}" if wish.face else f"{base}/mcp"
+    door = f"{base}/sse" if wish.sse else f"{base}/mcp"
+    url = f"{door}/{wish.face}" if wish.face else door
     token, key_id = (_kept_token(hub, wish) if write else ""), ""
     if not token:
         wanted: Json = {"name": wish.key_name}
@@ -128,8 +142,9 @@ def _by_url(hub: HubAccess, wish: Wish, home: Path, *, write: bool) -> Entry:
             wanted["endpoints"] = [wish.face]
         made = hub.create_key(wanted)
         token, key_id = made["key"], made["id"]
-    assert wish.client.by_url is not None
-    return Entry(wish.client.by_url(url, {"Authorization": f"Bearer {token}"}), key_id)
+    make = wish.client.by_sse if wish.sse else wish.client.by_url
+    assert make is not None
+    return Entry(make(url, {"Authorization": f"Bearer {token}"}), key_id)
 
 
 def _kept_token(hub: HubAccess, wish: Wish) -> str:

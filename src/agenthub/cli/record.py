@@ -14,6 +14,7 @@ class Wanted(NamedTuple):
     name: str
     command: Sequence[str] = ()
     url: str | None = None
+    transport: str | None = None
     env: Sequence[str] = ()
     headers: Sequence[str] = ()
     fallbacks: Sequence[str] = ()
@@ -39,6 +40,10 @@ def record(wanted: Wanted) -> dict[str, Any]:
     made: dict[str, Any] = {"name": wanted.name}
     if wanted.url is not None:
         made["url"] = wanted.url
+        if wanted.transport is not None:
+            made["transport"] = wanted.transport
+    elif wanted.transport is not None:
+        raise click.UsageError("--transport is of a server with --url.")
     else:
         made["command"] = [_program(wanted.command[0]), *wanted.command[1:]]
     if wanted.env:

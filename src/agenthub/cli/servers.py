@@ -31,6 +31,11 @@ hub's environment, and is kept nowhere."""
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--url", metavar="URL", help="The address of a server: Streamable HTTP, or HTTP+SSE.")
 @click.option(
+    "--transport",
+    type=click.Choice(["auto", "streamable-http", "sse"]),
+    help="What is spoken at the address, if it is not to be found out (auto).",
+)
+@click.option(
     "--env", multiple=True, metavar="K=V", help="A variable for the command; K: the hub's own K."
 )
 @click.option("--header", "headers", multiple=True, metavar="'K: V'", help="Sent to the address.")

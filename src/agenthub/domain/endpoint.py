@@ -66,7 +66,10 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     name: str
     """`[a-z0-9][a-z0-9_-]{0,62}`, without `__`, which parts it from the tool's name."""
     url: str | None = None
-    """`http://` or `https://`, of a Streamable HTTP endpoint."""
+    """`http://` or `https://`, of a Streamable HTTP endpoint or one of HTTP+SSE."""
+    transport: str = "auto"
+    """What is spoken at `url`: `streamable-http`; `sse`, the HTTP+SSE of 2024-11-05; or `auto`: the
+    first, and if the server refuses that, the second."""
     command: tuple[str, ...] = ()
     """Program and arguments, run without a shell."""
     env: dict[str, str] = field(default_factory=dict[str, str])
@@ -111,7 +114,7 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     tools: dict[str, ToolPolicy] = field(default_factory=dict[str, ToolPolicy])
 
     @property
-    def transport(self) -> str:
+    def reached_by(self) -> str:
         return "stdio" if self.command else "http"
 
     @property

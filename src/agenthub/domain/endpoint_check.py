@@ -66,6 +66,7 @@ BOUNDS: Final[Mapping[tuple[type, str], Bounds]] = {
 }
 """The range of every number that an endpoint has."""
 
+TRANSPORTS: Final = ("auto", "streamable-http", "sse")
 QUESTIONS: Final = ("all", "no-pages", "none")
 FALLBACKS_MAX: Final = 3
 URL_MAX: Final = 8_192
@@ -108,12 +109,7 @@ _NODE_LOADS = re.compile(r"(?:^|\s)(?:-r|--require|--import|--loader|--experimen
 def check_endpoint(endpoint: Endpoint) -> None:
     """Raises BadSetting, which names the key and says what was expected."""
     check_name(endpoint.name)
-    if bool(endpoint.command) == (endpoint.url is not None):
-        raise BadSetting("url: expected exactly one of `url` and `command`")
-    if endpoint.url is not None:
-        check_url("url", endpoint.url)
-    if endpoint.fallback_url is not None:
-        check_url("fallback_url", endpoint.fallback_url)
+    _check_place(endpoint)
     _check_process(endpoint)
     _check_headers(endpoint)
     if endpoint.oauth is not None:
@@ -134,6 +130,22 @@ def check_endpoint(endpoint: Endpoint) -> None:
     check_breaker(endpoint.breaker, "breaker.")
     for tool, policy in endpoint.tools.items():
         _check_policy(f"tools.{_shown(tool)}.", policy)
+
+
+def _check_place(endpoint: Endpoint) -> None:
+    """Where it is, and what is spoken there."""
+    if bool(endpoint.command) == (endpoint.url is not None):
+        raise BadSetting("url: expected exactly one of `url` and `command`")
+    if endpoint.url is not None:
+        check_url("url", endpoint.url)
+    if endpoint.transport not in TRANSPORTS:
+        raise BadSetting(
+            f"transport: expected {', '.join(TRANSPORTS)}; got {_shown(endpoint.transport)!r}"
+        )
+    if endpoint.command and endpoint.transport != "auto":
+        raise BadSetting("transport: expected none with `command`, which is spoken to by its pipes")
+    if endpoint.fallback_url is not None:
+        check_url("fallback_url", endpoint.fallback_url)
 
 
 def check_breaker(config: BreakerConfig, prefix: str = "") -> None:

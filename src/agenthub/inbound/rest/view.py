@@ -197,7 +197,7 @@ def endpoint_view(
     return EndpointView(
         name=server.name,
         config=_with_defaults(redact(server.endpoint)),
-        transport=server.endpoint.transport,
+        transport=server.endpoint.reached_by,
         health=health.status if health else "ok",
         reason=health.told(in_full=in_full) if health else "",
         hint=state.hint,
@@ -261,7 +261,7 @@ def check_line(
         health=health.status if health else "ok",
         reason=health.told(in_full=in_full) if health else "",
         hint=state.hint,
-        transport=endpoint.transport,
+        transport=endpoint.reached_by,
         era=state.era.value if state.era else None,
         timeouts_ms={
             "connect": endpoint.timeouts.connect_ms,
