@@ -151,6 +151,10 @@ async def test_scopes_that_lack_are_got_and_the_call_is_sent_again(monkeypatch):
             'Bearer error="insufficient_scope", scope="a\\b"',
             "it answered with HTTP 403: the hub's token lacks scopes (see `agenthub login`)",
         ),
+        (
+            'Bearer error="insufficient_scope", scope="b"\r\nWWW-Authenticate: Basic realm="x"',
+            "it answered with HTTP 403: the hub's token lacks scopes: b (see `agenthub login`)",
+        ),
         ("Bearer", "it answered with HTTP 403: it forbids this"),
     ],
 )

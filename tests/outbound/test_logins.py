@@ -8,6 +8,8 @@ from support.virtual_time import settled, virtual_time
 from agenthub.domain.endpoint import OAuth
 from agenthub.domain.errors import InvalidParams
 from agenthub.domain.events import ServerChanged
+from agenthub.outbound.logins import Logins
+from agenthub.outbound.vault import Vault
 
 PERSON = OAuth()
 
@@ -91,3 +93,17 @@ async def test_nobody_signs_in_to_a_server_without_oauth(monkeypatch):
     with pytest.raises(InvalidParams, match="has no `oauth` in its record"):
         await house.logins.end("other")
     assert house.logins.state("other") is None
+
+
+@virtual_time()
+async def test_a_server_that_is_off_is_signed_out_of_all_the_same(monkeypatch):
+    """After a restart nothing connects to it, so nobody has read what is kept."""
+    house = await signed_in(monkeypatch)
+    vault = Vault(dict(house.store.secrets), house.store, lambda: b"k" * 32)
+    logins = Logins(vault, house.clock, house.tasks)
+    done = await logins.end("git")
+    assert (done.was_signed_in, done.revoked) == (True, False)
+    assert "switched off" in done.problem
+    assert "oauth:git" not in house.store.secrets
+    with pytest.raises(InvalidParams, match="or is switched off"):
+        await logins.end("git")

@@ -62,6 +62,9 @@ class Logins:
         raise InvalidParams("No sign-in waits for this answer; begin anew")
 
     async def end(self, name: str) -> SignOut:
+        if name not in self._sources and name in self._vault.names():
+            await self._vault.forget(name)
+            return SignOut(True, False, "it is switched off, so nobody was told")
         return await self._source(name).end()
 
     def state(self, name: str) -> SignInState | None:
@@ -71,7 +74,7 @@ class Logins:
     def _source(self, name: str) -> TokenSource:
         source = self._sources.get(name)
         if source is None:
-            raise InvalidParams(f"{name} has no `oauth` in its record, so nobody signs in to it")
+            raise InvalidParams(f"{name} has no `oauth` in its record, or is switched off")
         return source
 
     def _forget(self, name: str) -> None:

@@ -51,7 +51,7 @@ async def test_how_it_stands_is_told(rest, hub):
 async def test_a_server_that_nobody_signs_in_to_has_no_such_state(rest, hub):
     answer = await rest.get(LOGIN)
     assert answer.status_code == 400
-    assert "Nobody signs in to calculator: see `oauth`" in answer.json()["detail"]
+    assert "calculator has no `oauth` in its record, or is switched off" in answer.json()["detail"]
 
 
 async def test_an_admin_sees_it_beside_each_server(rest, hub):

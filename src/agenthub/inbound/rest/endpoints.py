@@ -120,7 +120,7 @@ async def show_sign_in(hub: TheHub, server: TheServer) -> Response:
     """Whether the hub has a token for a server behind OAuth, until when, and why it has none."""
     state = hub.sign_ins.state(server.name)
     if state is None:
-        raise InvalidParams(f"Nobody signs in to {server.name}: see `oauth` in its record")
+        raise InvalidParams(f"{server.name} has no `oauth` in its record, or is switched off")
     return answer(state)
 
 
