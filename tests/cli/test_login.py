@@ -62,8 +62,9 @@ def test_one_that_cannot_begin_says_why(running, opened):
     running.hub.sign_ins.error = InvalidParams("calculator has no `oauth` in its record")
     ended = running("login", "calculator")
     assert ended.code == 1
-    assert "has no `oauth` in its record" in ended.err
+    assert ended.err == "error: calculator has no `oauth` in its record.\n"
     assert opened == []
+    assert "no server named 'nothing'" in running("login", "nothing").err
 
 
 def test_the_hub_must_be_running(cli, opened):
@@ -127,4 +128,5 @@ def test_a_sign_out_that_cannot_be_says_why(running):
     running.hub.sign_ins.error = InvalidParams("the hub signs in to calculator by itself")
     ended = running("logout", "calculator")
     assert ended.code == 1
-    assert "by itself" in ended.err
+    assert ended.err == "error: the hub signs in to calculator by itself.\n"
+    assert "no server named 'nothing'" in running("logout", "nothing").err

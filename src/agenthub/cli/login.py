@@ -3,12 +3,14 @@
 import json
 import time
 import webbrowser
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from agenthub.cli.access import hub_at
+from agenthub.cli.access import HubRefused, hub_at
 from agenthub.cli.ending import FAILED, Failed
 from agenthub.cli.finding import signed_in
 from agenthub.cli.options import home_option, json_option
@@ -36,7 +38,8 @@ def login(home: Path, name: str, *, no_browser: bool, as_json: bool) -> int:
             raise Failed(
                 "No hub runs with this home: start it with `agenthub serve`, then sign in."
             )
-        url = hub.begin_sign_in(name)
+        with _as_it_is():
+            url = hub.begin_sign_in(name)
         if as_json:
             _line({"name": name, "url": url})
         else:
@@ -55,6 +58,17 @@ def login(home: Path, name: str, *, no_browser: bool, as_json: bool) -> int:
     return 0
 
 
+@contextmanager
+def _as_it_is() -> Generator[None]:
+    """What is wrong is the server's record here, and no tool's arguments."""
+    try:
+        yield
+    except HubRefused as refused:
+        if refused.code == "invalid_params":
+            raise Failed(f"{refused.detail.rstrip('.')}.") from None
+        raise
+
+
 def _line(facts: dict[str, Any]) -> None:
     print(json.dumps(facts, ensure_ascii=False), flush=True)
 
@@ -68,7 +82,7 @@ def logout(home: Path, name: str, *, as_json: bool) -> None:
 
     --json: {"name", "was_signed_in", "revoked", "problem"}.
     """
-    with hub_at(home, connect=[name]) as hub:
+    with hub_at(home, connect=[name]) as hub, _as_it_is():
         done = hub.end_sign_in(name)
     if as_json:
         show_json({"name": name, **done})

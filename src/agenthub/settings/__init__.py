@@ -40,8 +40,8 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     allowed_origins: tuple[str, ...] = ()
     """Further values of `Origin` beside the hub's own; anything else gets 403."""
     public_url: str = ""
-    """The hub's address as clients know it, such as `https://hub.example.com`: tokens of issuers
-    are made out to it."""
+    """The hub's address as others know it, such as `https://hub.example.com`: tokens of issuers are
+    made out to it, and people who sign in to a server come back to it."""
 
 
 class AuthSettings(Struct, frozen=True, forbid_unknown_fields=True):
