@@ -21,6 +21,8 @@ class Answer:
         self._answer = line.getresponse()
         self.status = self._answer.status
         self.headers = {name.lower(): value for name, value in self._answer.getheaders()}
+        self.last_id = ""
+        """Of the events that were read."""
 
     def event(self):
         """The next event's (name, data); None at the end of the stream."""
@@ -32,6 +34,8 @@ class Answer:
                     return name, data.decode()
             elif word == b"event":
                 name = value.decode()
+            elif word == b"id":
+                self.last_id = value.decode()
             elif word == b"data":
                 data = value
         return None
@@ -110,11 +114,11 @@ class Wire:
             answer.last()
         return self
 
-    def listen(self, **wanted):
+    def listen(self, meta=None, **wanted):
         """An open stream of news."""
-        return self.open(
-            modern("subscriptions/listen", {"notifications": wanted or {"toolsListChanged": True}})
-        )
+        wanted = wanted or {"toolsListChanged": True}
+        asked = modern("subscriptions/listen", {"notifications": wanted}, meta=meta, path=self.path)
+        return self.open(asked)
 
     def get(self, path, *headers):
         """A stream of the old era: the session's, or that of HTTP+SSE."""
