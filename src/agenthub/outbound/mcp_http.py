@@ -110,14 +110,9 @@ class HttpUpstream:
         self.mint_loss = count(1).__next__
         self._connect_span: Nanoseconds = timeouts.connect_ms * MILLISECOND
         self._pool = Pool(
-            Dial(origin, self._connect_span),
-            self,
-            clock,
-            tasks,
-            limits,
-            size=max(CONNECTIONS, endpoint.concurrency or 0) + SPARE,
-            patience=self.patience,
-        )
+            Dial(origin, self._connect_span), self, clock, tasks, limits,
+            size=max(CONNECTIONS, endpoint.concurrency or 0) + SPARE, patience=self.patience,
+        )  # fmt: skip
         self._phase = Phase.NEW
         self._opening: Opening | None = None
         self._question: Question | None = None
@@ -140,10 +135,15 @@ class HttpUpstream:
     # ---------------------------------------------------------------- the port
 
     @property
+    def is_ready(self) -> bool:
+        """As `state.connected`, for who asks with each call."""
+        return self._phase is _READY
+
+    @property
     def state(self) -> UpstreamState:
         opened = self._opened
         return UpstreamState(
-            connected=self._phase is Phase.READY,
+            connected=self.is_ready,
             era=opened.era if opened else None,
             version=opened.version if opened else "",
             server_info=opened.server_info if opened else b"",

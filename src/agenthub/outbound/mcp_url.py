@@ -84,11 +84,11 @@ class UrlUpstream:
         self._now.start()
 
     def send(self, outgoing: Outgoing, receiver: AttemptReceiver) -> Attempt:
-        now = self._now
-        if now is self._sse or now.state.connected:
-            return now.send(outgoing, receiver)
+        http = self._http
+        if http is None or http.is_ready:
+            return self._now.send(outgoing, receiver)
         call = UndecidedCall(self, outgoing, receiver)
-        call.attempt = now.send(outgoing, call)
+        call.attempt = http.send(outgoing, call)
         return call
 
     async def close(self) -> None:
