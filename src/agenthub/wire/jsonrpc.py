@@ -17,7 +17,7 @@ from msgspec import Raw, Struct, field
 from agenthub.domain.errors import HubError
 from agenthub.wire import strict_json
 from agenthub.wire.notes import Notes
-from agenthub.wire.strict_json import BadJson
+from agenthub.wire.strict_json import DEPTH_MAX, BadJson
 
 ID_CHARACTERS_MAX = 256
 ID_INTEGER_MAX = 2**53 - 1
@@ -30,8 +30,6 @@ PLAIN_ID_DIGITS = 15
 """An integer that is no longer fits in 53 bits."""
 MEMBERS = 4
 """Of a request: `jsonrpc`, `id`, `method`, `params`."""
-DEPTH_LEFT = strict_json.DEPTH_MAX - 2
-"""For a parameter, inside `params` and the message."""
 NOTHING = Raw()
 
 
@@ -105,6 +103,8 @@ class _Meta(Struct, frozen=True, gc=False):
     members: Mapping[str, Raw]
     values: Mapping[str, Any]
     notes: Notes
+    size: int
+    """Of its text, in bytes."""
     colons: int
     """As written."""
 
@@ -116,6 +116,7 @@ _REQUEST = frozenset({"jsonrpc", "id", "method", "params"})
 _RESPONSE = frozenset({"jsonrpc", "id", "result", "error"})
 _request = msgspec.json.Decoder(_Request).decode
 _text = msgspec.json.Decoder(_Text).decode
+_decode = msgspec.json.Decoder().decode
 _raw_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -144,27 +145,27 @@ def read_message(body: bytes) -> Message:
 def _read_known(request: _Request, meta: _Meta, body: bytes) -> Message | None:
     """A request with a plain id whose `_meta` came before; read is what is new, and taken out.
 
-    None: it is none, or something is wrong with it. Of its members, and those of its params, none
-    stood twice: each has one colon, and so would the one that was lost.
+    None: it is none, or it takes a closer look. Of all members, none stood twice: each has one
+    colon, and so would the one that was lost.
     """
     params, message_id = request.params, bytes(request.id)
-    colons = meta.colons + MEMBERS + len(params)
-    values: dict[str, Any] = {"_meta": meta.values}
     del params["_meta"]
     try:
-        for name, raw in params.items():
-            text = bytes(raw)
-            colons += text.count(b":")
-            values[name] = strict_json.parse(text, DEPTH_LEFT)
-    except BadJson:
+        values = {name: _decode(raw) for name, raw in params.items()}
+        if len(body) - meta.size > 2 * DEPTH_MAX:
+            strict_json.check_depth(values, body, DEPTH_MAX - 1)
+        colons = strict_json.colons_in(values) + meta.colons + MEMBERS + 1
+    except (ValueError, RecursionError, OverflowError):
         return None
     if (
         colons != body.count(b":")
+        or (b"\\" in body and b"\\u003" in body)
         or not request.method
         or not message_id.isdigit()
         or len(message_id) > PLAIN_ID_DIGITS
     ):
         return None
+    values["_meta"] = meta.values
     return Message(
         _IS_REQUEST, request.method, message_id, params, meta.members, meta.notes, values
     )
@@ -192,7 +193,7 @@ def _read_meta(text: bytes, values: Mapping[str, Any]) -> _Meta:
     """What a `_meta` says, and what there is to share with whoever says the same."""
     kept = _metas.get(text)
     if kept is None:
-        kept = _Meta(_raw_members(text), values, Notes(), text.count(b":"))
+        kept = _Meta(_raw_members(text), values, Notes(), len(text), text.count(b":"))
         if len(text) <= META_BYTES_MAX:
             if len(_metas) >= METAS_MAX:
                 _metas.clear()

@@ -40,7 +40,7 @@ class BadJson(HubError):
     status: ClassVar[int] = 400
 
 
-def parse(body: bytes, depth_max: int = DEPTH_MAX) -> Any:
+def parse(body: bytes) -> Any:
     """What the document says.
 
     Raises:
@@ -51,10 +51,9 @@ def parse(body: bytes, depth_max: int = DEPTH_MAX) -> Any:
         if type(value) is str:
             return value
         # What is so deep takes two brackets for each level.
-        if len(body) > 2 * depth_max and body.count(b"{") + body.count(b"[") > depth_max:
-            _check_depth(value, depth_max)
-        _pack(value)
-        colons = _encode(value).count(b":")
+        if len(body) > 2 * DEPTH_MAX:
+            check_depth(value, body, DEPTH_MAX)
+        colons = colons_in(value)
     except (ValueError, RecursionError, OverflowError) as error:
         _refuse(error)
     if b"\\" in body and b"\\u003" in body:
@@ -64,7 +63,19 @@ def parse(body: bytes, depth_max: int = DEPTH_MAX) -> Any:
     return value
 
 
-def _check_depth(value: Any, depth_max: int) -> None:
+def colons_in(value: Any) -> int:
+    """How many the document has if no key in it stood twice, and no string is spelled oddly.
+
+    Raises OverflowError for an integer beyond 64 bits.
+    """
+    _pack(value)
+    return _encode(value).count(b":")
+
+
+def check_depth(value: Any, body: bytes, depth_max: int) -> None:
+    """That a value out of this body is no deeper. Raises RecursionError."""
+    if body.count(b"{") + body.count(b"[") <= depth_max:
+        return
     level = [value]
     for _ in range(depth_max):
         level = [inner for outer in level for inner in _members(outer) if type(inner) in _NESTS]
