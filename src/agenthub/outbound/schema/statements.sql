@@ -124,10 +124,11 @@ SELECT id, at_us, call_id, caller, door, endpoint, served_by, method, name, outc
     NULL OR endpoint = ?3) AND (?4 IS NULL OR outcome = ?4) AND (?5 IS NULL OR caller = ?5)
     ORDER BY id DESC LIMIT ?6;
 
--- Texts that a client chose are cut: a made-up name of a megabyte is not worth a megabyte.
+-- Texts that others chose (caller, endpoint, name) are cut: a made-up name of a megabyte is not
+-- worth a megabyte. The hub's own words are short, and each cut costs 0.13 us.
 -- name: put_call
-INSERT INTO call VALUES (?, ?, substr(?, 1, 200), substr(?, 1, 200), ?, substr(?, 1, 200),
-    substr(?, 1, 200), substr(?, 1, 200), substr(?, 1, 400), substr(?, 1, 200), ?, ?, ?, ?, ?);
+INSERT INTO call VALUES (?, ?, ?, substr(?, 1, 200), ?, substr(?, 1, 200), ?, ?,
+    substr(?, 1, 400), ?, ?, ?, ?, ?, ?);
 
 -- name: prune_by_number
 DELETE FROM call WHERE id <= ?1;
