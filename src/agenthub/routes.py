@@ -55,7 +55,10 @@ class Routes:
             ToolChanged: The tool is not what was approved.
             InvalidParams: The arguments do not fit the tool's schema (A33).
         """
-        route = self._find(call)
+        server, reach = self.check(call), call.caller.reach
+        route = self._served(server, call)
+        if reach is not None:
+            route = _within(reach, route, call)
         if call.only:
             hops = tuple(hop for hop in route.hops if hop.lane.endpoint.name == call.only)
             if not hops:
@@ -65,12 +68,6 @@ class Routes:
             # An answer to a question goes to who asked it, and to nobody else (R34).
             return structs.replace(route, hops=route.hops[:1])
         return route
-
-    def _find(self, call: Call) -> Route:
-        server = self.check(call)
-        if call.caller.reach is not None:
-            return self._within(call.caller.reach, server, call)
-        return self._served(server, call)
 
     def check(self, call: Call) -> Server:
         """The server of a call that its caller may make: the one place where it is held to that,
@@ -88,15 +85,6 @@ class Routes:
             if not reach.admits(_full_name(call), reads=reads):
                 raise _unknown(call)
         return server
-
-    def _within(self, reach: Reach, server: Server, call: Call) -> Route:
-        """The route for a caller that may touch some things only."""
-        route, is_tool = self._served(server, call), call.method == TOOL_CALL
-        if is_tool and len(route.hops) > 1 and not reach.admits(_full_name(call), reads=False):
-            # Who may only read is not served by another server's tool that may write.
-            hops = (route.hops[0], *(hop for hop in route.hops[1:] if hop.read_only))
-            return structs.replace(route, hops=hops)
-        return route
 
     def _served(self, server: Server, call: Call) -> Route:
         if call.method != TOOL_CALL:
@@ -165,6 +153,16 @@ def _full_name(call: Call) -> str:
     if by_uri:
         return join_uri(call.endpoint, call.name)
     return join(call.endpoint, call.tool or call.name)
+
+
+def _within(reach: Reach, route: Route, call: Call) -> Route:
+    """The route for a caller that may touch some things only."""
+    is_tool = call.method == TOOL_CALL
+    if is_tool and len(route.hops) > 1 and not reach.admits(_full_name(call), reads=False):
+        # Who may only read is not served by another server's tool that may write.
+        hops = (route.hops[0], *(hop for hop in route.hops[1:] if hop.read_only))
+        return structs.replace(route, hops=hops)
+    return route
 
 
 def _unknown(call: Call) -> UnknownTarget:

@@ -34,8 +34,8 @@ RESUME_AFTER: Nanoseconds = 500 * MILLISECOND
 RESUME_AFTER_MAX: Nanoseconds = 10_000 * MILLISECOND
 
 
-# An attribute of an Enum class costs more than a global name, and this stands on the hot path.
-_RESULT = Ending.RESULT
+# An attribute of an Enum class costs more than a global name, and these stand on the hot path.
+_RESULT, _LEGACY = Ending.RESULT, Era.LEGACY
 
 
 class AttemptOwner(ExchangeOwner, Protocol):
@@ -151,7 +151,7 @@ class HttpAttempt(Exchange, weakref=True):
             self.connection.drop()
 
     def _take(self, reply: Reply) -> None:
-        is_old = self._server.era is Era.LEGACY
+        is_old = self._server.era is _LEGACY
         self.reply = wire.of_old_server(reply) if is_old else reply
 
     def over(self) -> None:

@@ -85,7 +85,9 @@ class UrlUpstream:
 
     def send(self, outgoing: Outgoing, receiver: AttemptReceiver) -> Attempt:
         http = self._http
-        if http is None or http.is_ready:
+        if http is not None and http.is_ready:
+            return http.send(outgoing, receiver)
+        if http is None:
             return self._now.send(outgoing, receiver)
         call = UndecidedCall(self, outgoing, receiver)
         call.attempt = http.send(outgoing, call)
