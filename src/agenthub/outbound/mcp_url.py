@@ -14,14 +14,14 @@ Source: revision 2026-07-28, Streamable HTTP, Backward Compatibility.
 from collections.abc import Callable
 from typing import TypeAlias
 
-from agenthub.domain.outcome import Cause, Ending, Reply, Written
+from agenthub.domain.outcome import Ending, Reply, Written
 from agenthub.outbound.mcp_http import HttpUpstream
 from agenthub.outbound.mcp_sse import SseUpstream
+from agenthub.outbound.passing import Passing
 from agenthub.ports import (
     Attempt,
     AttemptReceiver,
     Outgoing,
-    Question,
     Upstream,
     UpstreamState,
     UpstreamWatcher,
@@ -157,40 +157,16 @@ class SseNews:
             self._watcher.unreachable(detail)
 
 
-class UndecidedCall:
+class UndecidedCall(Passing):
     """A call before the transport is known: an attempt, and the receiver of two in turn."""
 
-    __slots__ = ("_house", "_receiver", "_refusal", "attempt", "outgoing")
+    __slots__ = ("_house", "_refusal")
 
     def __init__(self, house: UrlUpstream, outgoing: Outgoing, receiver: AttemptReceiver) -> None:
+        super().__init__(outgoing, receiver)
         self._house = house
-        self._receiver = receiver
         self._refusal: Reply | None = None
         """What the first transport said."""
-        self.outgoing = outgoing
-        self.attempt: Attempt | None = None
-
-    def cancel(self, cause: Cause) -> None:
-        if self.attempt is not None:
-            self.attempt.cancel(cause)
-
-    def answer(self, question_id: int | str, result: bytes, error: bytes = b"") -> None:
-        if self.attempt is not None:
-            self.attempt.answer(question_id, result, error)
-
-    def pause(self) -> None:
-        if self.attempt is not None:
-            self.attempt.pause()
-
-    def resume(self) -> None:
-        if self.attempt is not None:
-            self.attempt.resume()
-
-    def notified(self, method: str, params: bytes) -> None:
-        self._receiver.notified(method, params)
-
-    def asked(self, question: Question) -> None:
-        self._receiver.asked(question)
 
     def finished(self, reply: Reply) -> None:
         if self._refusal is None and self._house.elsewhere(self, reply):

@@ -26,6 +26,7 @@ from agenthub.domain.call import Era
 from agenthub.domain.outcome import Cause, Ending, Reply, Written
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.outbound.asking import NOBODY
+from agenthub.outbound.passing import Passing
 from agenthub.ports import (
     Attempt,
     AttemptReceiver,
@@ -275,25 +276,22 @@ class Session:
         self._house.ended(self)
 
 
-class PrivateCall:
-    """A call on its way to a session and in it: implements `ports.Attempt`, and hears the attempt
-    that the session makes of it (`ports.AttemptReceiver`).
+class PrivateCall(Passing):
+    """A call on its way to a session and in it. Its attempt is the session's; before that, it is
+    the question for the server's era.
     """
 
-    __slots__ = ("_house", "_open", "_receiver", "_session", "attempt", "done", "key", "outgoing")
+    __slots__ = ("_house", "_open", "_session", "done", "key")
 
     def __init__(
         self, house: PrivateSessions, outgoing: Outgoing, receiver: AttemptReceiver, key: Key
     ) -> None:
+        super().__init__(outgoing, receiver)
         self._house = house
-        self._receiver = receiver
         self._session: Session | None = None
         self._open: set[int | str] = set()
         """Questions that the client has not answered."""
-        self.outgoing = outgoing
         self.key = key
-        self.attempt: Attempt | None = None
-        """The session's; before that, the question for the server's era."""
         self.done = False
 
     def run(self, session: Session) -> None:
@@ -301,37 +299,21 @@ class PrivateCall:
         self._session = session
         self.attempt = session.upstream.send(self.outgoing, self)
 
-    # ---------------------------------------------------------------- the attempt
-
     def cancel(self, cause: Cause) -> None:
         if self.done:
             return
-        if self._session is not None and self.attempt is not None:
-            self.attempt.cancel(cause)
+        if self._session is not None:
+            super().cancel(cause)
         else:
             self._house.forget(self, cause)
 
     def answer(self, question_id: int | str, result: bytes, error: bytes = b"") -> None:
         self._open.discard(question_id)
-        if self.attempt is not None:
-            self.attempt.answer(question_id, result, error)
-
-    def pause(self) -> None:
-        if self.attempt is not None:
-            self.attempt.pause()
-
-    def resume(self) -> None:
-        if self.attempt is not None:
-            self.attempt.resume()
-
-    # ---------------------------------------------------------------- its receiver
-
-    def notified(self, method: str, params: bytes) -> None:
-        self._receiver.notified(method, params)
+        super().answer(question_id, result, error)
 
     def asked(self, question: Question) -> None:
         self._open.add(question.id)
-        self._receiver.asked(question)
+        super().asked(question)
 
     def finished(self, reply: Reply) -> None:
         session, self._session = self._session, None
