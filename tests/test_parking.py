@@ -75,7 +75,7 @@ async def test_after_the_answer_the_rest_of_the_calls_time_counts():
 
 @virtual_time()
 async def test_many_calls_that_wait_for_clients_open_no_breaker():
-    async with house(server("calculator", concurrency=50)) as hub:
+    async with house(server("calculator", concurrency=80, private_sessions=80)) as hub:
         hub["calculator"].answers["add"] = ASKS
         waiting = [await begin_asked(hub) for _ in range(30)]
         await asyncio.sleep(300)
@@ -209,8 +209,8 @@ async def test_one_caller_cannot_hold_all_places_with_questions():
 @pytest.mark.parametrize(
     ("settings", "most"),
     [
-        ({"concurrency": 8}, 6), ({"concurrency": 8, "private_sessions": 4}, 3),
-        ({"concurrency": 2}, 1), ({}, 24),
+        ({"concurrency": 8}, 4), ({"concurrency": 8, "private_sessions": 4}, 2),
+        ({"concurrency": 3}, 1), ({}, 18),
     ],
 )  # fmt: skip
 async def test_one_caller_cannot_hold_all_of_a_server_with_questions(settings, most):
@@ -231,6 +231,25 @@ async def test_one_caller_cannot_hold_all_of_a_server_with_questions(settings, m
         parked[0][1].cancel(Cause.CLIENT)
         await asyncio.sleep(1)
         await begin_asked(hub)
+
+
+@virtual_time()
+@pytest.mark.parametrize(("seats", "most"), [(8, 6), (4, 3), (2, 1)])
+async def test_many_callers_together_leave_seats_to_calls_that_ask_nothing(seats, most):
+    """Whoever holds two keys holds no more of a small server than who holds a hundred."""
+    async with house(server("calculator", concurrency=seats)) as hub:
+        fake = hub["calculator"]
+        fake.answers["add"] = ASKS
+        callers = [structs.replace(ANNA, id=f"key-{number}") for number in range(2 * seats)]
+        begun = [hub.begin("calculator", "add", caller=caller) for caller in callers]
+        await asyncio.sleep(1)
+        assert sum(passage.is_parked for _, passage in begun) == most
+        assert len(fake.answered) == 2 * seats - most
+        assert all(b"Too many questions" in error for _, _, error in fake.answered)
+        fake.answers["add"] = OK
+        assert (await hub.ask("calculator", "add")).error is None
+        await hub.gateway.drain(0)
+        assert hub.at_rest()
 
 
 @virtual_time()

@@ -195,11 +195,13 @@ class Gateway:
     def may_park(self, passage: Passage) -> bool:
         """Whether one more call of this caller may wait for an answer of its own.
 
-        A parked call keeps its place and its seat, so no caller may hold too many of them.
+        A parked call keeps its place and its seat, so no caller may hold too many of them, nor may
+        several together hold all of a server.
         """
         caller, lane = passage.call.caller.id, passage.lane
-        here = sum(one.lane is lane for one in self._parked(caller))
-        return here < lane.parked_max and self._may_wait(caller)
+        here = [one.call.caller.id for one in self.in_flight if one.is_parked and one.lane is lane]
+        fits = len(here) < lane.parked_max and here.count(caller) < lane.parked_share
+        return fits and self._may_wait(caller)
 
     def wait(self, one: Waiting) -> bool:
         """Count a call that waits for its client between two requests. False: it may not."""

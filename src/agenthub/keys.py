@@ -37,6 +37,7 @@ LENT_MAX: Final = 10_000
 """Principals of issuers whose streams may be open."""
 REMEMBERED: Final = 1_024
 """Good tokens kept at hand; when there are more, all are forgotten and found again."""
+FOREVER: Final[Nanoseconds] = 1 << 62
 DEFAULT_SCOPES: Final = (Scope.TOOLS, Scope.READ)
 
 ADMIN: Final = Caller("admin", frozenset({Scope.ADMIN}))
@@ -100,12 +101,18 @@ class KeyRing:
 
     def holds(self, caller: Caller) -> bool:
         """Whether the key that let this caller in is still good: streams outlive a request."""
+        return self.left(caller) > 0
+
+    def left(self, caller: Caller) -> Nanoseconds:
+        """How long who came in may stay, by the wall clock; `FOREVER` if there is no end to it."""
         row = self._rows.get(caller.id)
-        if row is not None:
-            return not (row.revoked or self._is_over(row))
-        if caller.id.startswith(OAUTH):
-            return self._clock.wall() < self._lent.get(caller.id, 0)
-        return True
+        if row is None:
+            ends = self._lent.get(caller.id, 0) if caller.id.startswith(OAUTH) else None
+        elif row.revoked:
+            return 0
+        else:
+            ends = None if row.expires_at is None else row.expires_at * SECOND
+        return FOREVER if ends is None else max(ends - self._clock.wall(), 0)
 
     @property
     def alike(self) -> bool:

@@ -155,14 +155,17 @@ def test_a_lane_has_seats_and_as_many_may_wait(settings, seats):
 
 
 @pytest.mark.parametrize(
-    ("settings", "most"),
+    ("settings", "all_of_them", "of_one"),
     [
-        ({}, 24), ({"url": None, "command": ("x",)}, 6), ({"concurrency": 3}, 2),
-        ({"concurrency": 1}, 1), ({"concurrency": 8, "private_sessions": 4}, 3),
+        ({}, 24, 18), ({"url": None, "command": ("x",)}, 6, 4), ({"concurrency": 3}, 2, 1),
+        ({"concurrency": 1}, 1, 1), ({"concurrency": 8, "private_sessions": 4}, 3, 2),
     ],
 )  # fmt: skip
-def test_the_questions_of_one_caller_leave_seats_to_others(settings, most):
-    assert Bench(**settings).lane.parked_max == most
+def test_questions_leave_seats_to_others_and_those_of_one_caller_room_for_theirs(
+    settings, all_of_them, of_one
+):
+    lane = Bench(**settings).lane
+    assert (lane.parked_max, lane.parked_share) == (all_of_them, of_one)
 
 
 def test_both_breakers_give_a_ticket_or_neither():

@@ -171,11 +171,16 @@ class Lane:
 
     @property
     def parked_max(self) -> int:
-        """How many calls of one caller may wait here for its answers: never all that there is.
+        """How many calls may wait here for answers of their clients: never all that there is.
 
         Each keeps a seat, and a private session, for as long as its client likes (R43).
         """
         return max(1, min(self.seats.seats, self.endpoint.sessions_max) * 3 // 4)
+
+    @property
+    def parked_share(self) -> int:
+        """How many of them may be one caller's: never all of them either."""
+        return max(1, self.parked_max * 3 // 4)
 
     def set_aside(self, passed: Pass) -> None:
         """The server waits for the client: the breakers look away; the seat is kept."""

@@ -65,7 +65,7 @@ def told(result=b"{}", *, served_by="files", prefix="", replies=None, reply=None
     """What the client hears of this result."""
     said = replies or Said()
     made = reply or Reply(Ending.RESULT, result=result)
-    receiver = CallReceiver(call(**about), said, prefix, 0, said)
+    receiver = CallReceiver(call(**about), said, prefix, None, 0, said)
     receiver.finished(Answer(made, None, served_by, 1))
     return said
 
@@ -315,7 +315,7 @@ def test_the_hubs_own_error_has_all_its_facts():
         OutcomeUnknown(executed="unknown", server="files", tool="read", request_id="r-1"),
     ):
         said = Said()
-        CallReceiver(call(), said, "", 0, said).finished(Answer(None, error, "files", 1))
+        CallReceiver(call(), said, "", None, 0, said).finished(Answer(None, error, "files", 1))
         assert said.failure == (error.code, str(error), error.data())
         assert set(error.data()) >= {
             "retryable", "retry_after_ms", "executed", "server", "tool", "attempt_count",
@@ -329,7 +329,7 @@ def test_the_hubs_own_error_has_all_its_facts():
 def noted(method, params, level=None):
     said = Said()
     meta = {} if level is None else {"io.modelcontextprotocol/logLevel": Raw(level)}
-    CallReceiver(call(meta=meta), said, "", 0, said).notified(method, params)
+    CallReceiver(call(meta=meta), said, "", None, 0, said).notified(method, params)
     return said.notes
 
 

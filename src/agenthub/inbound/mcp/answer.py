@@ -103,6 +103,8 @@ class CallReceiver(Struct, eq=False):
     replies: Replies
     face: str
     """The server's name where names of many servers meet, else empty."""
+    address: str | None
+    """The face at which the client asked, as in `Context.endpoint`."""
     span: Nanoseconds
     """How long the call may take."""
     _dialogue: Dialogue

@@ -154,7 +154,7 @@ class McpDoor:
         elif context.headers and message.method == "tools/call":
             _check_headers(server, call, context)
         face = "" if context.endpoint == endpoint else endpoint
-        receiver = CallReceiver(call, replies, face, span, self.dialogue)
+        receiver = CallReceiver(call, replies, face, context.endpoint, span, self.dialogue)
         return self.dialogue.retry(receiver) if answers else hub.gateway.start(call, receiver)
 
     def task(self, task_id: str, context: Context) -> Task:

@@ -27,8 +27,9 @@ from support.mcp_hub import doors
 from support.virtual_time import VirtualLoop, settled, virtual_time
 
 from agenthub.domain.caller import KeyTerms
-from agenthub.domain.span import MILLISECOND
+from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.domain.tool_set import ToolSet
+from agenthub.domain.view import View
 from agenthub.gateway import PARKED_MAX
 from agenthub.inbound.mcp.dialogue import parking as parking_module
 from agenthub.ports import Question
@@ -164,6 +165,22 @@ async def test_a_state_is_bound_to_its_caller_face_tool_and_arguments():
         assert hub["calc"].executed("sub") == hub["other"].executed("add") == 0
         assert not hub["calc"].answered
         assert not is_question(await hub(again(asked)))
+
+
+@virtual_time()
+async def test_a_state_is_good_at_the_address_only_where_it_was_given():
+    """A37: the same caller, the same tool, and another door to it."""
+    views = {name: View(name, allow=("calc__*",)) for name in ("one", "two")}
+    merged, places = {**ADD, "name": "calc__add"}, ("/mcp", "/mcp/v/one", "/mcp/v/two")
+    for place in places:
+        async with hub_with(asks_live(NAME), OK) as hub:
+            await hub.catalog.views.reload(views, "agenthub.yaml")
+            asked = await hub(call(merged, path=place))
+            for other in places:
+                if other != place:
+                    assert is_refused(await hub(again(asked, merged, path=other)))
+            assert hub["calc"].executed("add") == 1
+            assert not is_question(await hub(again(asked, merged, path=place)))
 
 
 @virtual_time()
@@ -374,6 +391,33 @@ async def test_a_call_of_a_key_that_is_revoked_waits_for_nobody():
 
 
 @virtual_time()
+async def test_a_call_of_a_key_that_expires_waits_for_nobody():
+    """Not for the ten minutes that its client would have had."""
+    async with hub_with(asks_live(NAME)) as hub:
+        ends = hub.clock.wall() // SECOND + 20
+        _, token = await hub.keys.create("k", expires_at=ends)
+        caller = hub.keys.authenticate(token.encode())
+        assert is_question(await hub(call(caller=caller)))
+        await asyncio.sleep(15)
+        assert len(hub["calc"].flying) == 1
+        await asyncio.sleep(6)
+        assert not hub["calc"].flying
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_call_goes_on_when_the_token_of_its_client_was_renewed_meanwhile():
+    async with hub_with(asks_live(NAME)) as hub:
+        ends = hub.clock.now() + 20 * SECOND
+        hub.door.door.dialogue.parking.left = lambda _: max(ends - hub.clock.now(), 0)
+        asked = await hub(call())
+        await asyncio.sleep(15)
+        ends += 30 * SECOND
+        await asyncio.sleep(20)
+        assert not is_question(await hub(again(asked)))
+
+
+@virtual_time()
 async def test_a_call_of_a_server_that_is_removed_waits_for_nobody():
     async with hub_with(asks_live(NAME)) as hub:
         asked = await hub(call())
@@ -436,7 +480,8 @@ class ParkedCalls(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.runner = asyncio.Runner(loop_factory=VirtualLoop)
-        self.doors = doors("calc", prepare={"calc": self._prepare})
+        calc = server("calc", concurrency=200, private_sessions=200)
+        self.doors = doors(calc, prepare={"calc": self._prepare})
         self.hub = self.runner.run(self.doors.__aenter__())
         self.alive = {}
         """State → when its call began: each is good for one round."""

@@ -32,6 +32,7 @@ from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.errors import UpstreamProtocol
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import SECOND
+from agenthub.domain.view import View
 from agenthub.inbound.mcp.dialogue import seal as seal_module
 from agenthub.inbound.mcp.dialogue.seal import InvalidState, Opened, Seal, What
 
@@ -115,6 +116,22 @@ async def test_a_state_that_was_used_edited_or_is_anothers_never_reaches_a_serve
         assert not is_question(await hub(again(asked)))
         assert is_refused(await hub(again(asked)))
         assert hub["calc"].executed("add") == 2
+
+
+@virtual_time()
+async def test_a_state_is_good_at_the_address_only_where_it_was_given():
+    """A37: the same caller, the same tool, and another door to it."""
+    views = {name: View(name, allow=("calc__*",)) for name in ("one", "two")}
+    merged, places = {**ADD, "name": "calc__add"}, ("/mcp", "/mcp/v/one", "/mcp/v/two")
+    for place in places:
+        async with hub_with(asks_back("s", a=FORM), OK) as hub:
+            await hub.catalog.views.reload(views, "agenthub.yaml")
+            asked = await hub(call(merged, path=place))
+            for other in places:
+                if other != place:
+                    assert is_refused(await hub(again(asked, merged, path=other)))
+            assert hub["calc"].executed("add") == 1
+            assert not is_question(await hub(again(asked, merged, path=place)))
 
 
 @virtual_time()

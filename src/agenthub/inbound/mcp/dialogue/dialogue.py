@@ -65,7 +65,7 @@ class Dialogue:
         self._hub = hub
         span = hub.gateway.answer_span
         self._seal = Seal(hub.session_secret, hub.clock, span)
-        self.parking = Parking(hub.clock, span)
+        self.parking = Parking(hub.clock, span, hub.keys.left)
         hub.keys.listeners.append(self._key_changed)
         hub.bus.sinks.append(self._event)
         self.tasks = TaskIds(hub.session_secret)
@@ -107,7 +107,7 @@ class Dialogue:
         check_declared(wanted, call.capabilities)
         if wanted.state or served_by != call.endpoint:
             state = self._seal.close(
-                call, receiver.face, served_by, What.ANSWER, wanted.state or None
+                call, receiver.address, served_by, What.ANSWER, wanted.state or None
             )
             result = with_members(result, {"requestState": _encode(state)})
         elif not wanted.requests:
@@ -132,7 +132,7 @@ class Dialogue:
         if receiver.face:
             raw, wanted = name_asker(receiver.face, raw, wanted)
         check_declared(wanted, call.capabilities)
-        state = self._seal.close(call, receiver.face, served_by, What.AGAIN, None)
+        state = self._seal.close(call, receiver.address, served_by, What.AGAIN, None)
         receiver.replies.result(with_members(raw, {"requestState": _encode(state)}))
 
     # ------------------------------------------------------------ from clients
@@ -150,7 +150,7 @@ class Dialogue:
         if parked is not None:
             self._hub.catalog.routes.check(call)  # its key may be another than when it began
             return parked.resume(receiver)
-        opened = self._seal.open(text, call, receiver.face, self._servers(call))
+        opened = self._seal.open(text, call, receiver.address, self._servers(call))
         params = {key: value for key, value in call.params.items() if key != "requestState"}
         if opened.what is What.AGAIN:
             params.pop("inputResponses", None)

@@ -3,7 +3,7 @@
     round open ──questions, a moment──► waiting ──retry with its token──► round open …
        │    ▲                              │  │
        │    └── the server goes on ────────┘  └─ `limits.answer_ms` ─► cancelled, gone
-       └─ result or error ─► over
+       └─ result or error ─► over        or its key ends
 
 The server waits in the one attempt, on its own connection; the client gets `input_required` with
 a token and comes back with it in another request, to which answers and notifications go from then
@@ -14,13 +14,14 @@ Source: MCP specification 2026-07-28, "Patterns, MRTR"; ADR 10; attacks A37, A38
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Raw, structs
 
 from agenthub.domain.call import Call
+from agenthub.domain.caller import Caller
 from agenthub.domain.errors import HubError, InvalidParams, ResponseTooLarge
 from agenthub.domain.outcome import Cause
 from agenthub.domain.span import MILLISECOND, Nanoseconds
@@ -51,14 +52,18 @@ class Receiver(Protocol):
 
     call: Call
     replies: Replies
-    face: str
+    address: str | None
 
 
 class Parking:
     """All calls of one door that were ever parked and are not over."""
 
-    def __init__(self, clock: Clock, span: Nanoseconds) -> None:
+    def __init__(
+        self, clock: Clock, span: Nanoseconds, left: Callable[[Caller], Nanoseconds]
+    ) -> None:
         self.clock = clock
+        self.left = left
+        """How long a caller may still come back."""
         self.span = span
         """How long a client may take."""
         self.kept: set[Parked] = set()
@@ -98,12 +103,14 @@ class Parked:
         """Whose round is open."""
         call = receiver.call
         self.caller, self.endpoint = call.caller, call.endpoint
-        self._bound = (call.caller.id, receiver.face, call.digest())
+        self._bound = (call.caller.id, receiver.address, call.digest())
         self._progress_token = call.meta.get("progressToken")
         self._open: dict[str, Question] = {}
         """By the key under which the client is asked."""
         self._asked = 0
         self._token = ""
+        self._until: Nanoseconds = 0
+        """When it is too late to come back."""
         self._timer: Timer | None = None
         """Of the open round, or of the wait."""
         self._notes: list[tuple[str, bytes]] = []
@@ -114,7 +121,7 @@ class Parked:
 
     def belongs_to(self, receiver: Receiver) -> bool:
         call = receiver.call
-        return self._bound == (call.caller.id, receiver.face, call.digest())
+        return self._bound == (call.caller.id, receiver.address, call.digest())
 
     # ------------------------------------------------------------ the rounds
 
@@ -167,7 +174,8 @@ class Parked:
         assert client is not None, "the timer is stopped with the round"
         self._token = secrets.token_urlsafe(24)
         self._parking.waiting[self._token] = self
-        self._timer = self._parking.clock.after(self._parking.span, self._expire)
+        self._until = self._parking.clock.now() + self._parking.span
+        self._wait()
         asked = {
             key: {"method": one.method, "params": Raw(without_members(one.params, OLD_ONLY))}
             for key, one in self._open.items()
@@ -175,9 +183,17 @@ class Parked:
         asks = {"resultType": "input_required", "inputRequests": asked, "requestState": self._token}
         client.result(_encode(asks))
 
+    def _wait(self) -> None:
+        """For the client, as long as it may take, and may come in."""
+        clock, left = self._parking.clock, self._parking.left(self.caller)
+        self._timer = clock.after(min(self._until - clock.now(), left), self._expire)
+
     def _expire(self) -> None:
         self._timer = None
-        self.leave(Cause.CLIENT)
+        if self._parking.clock.now() < self._until and self._parking.left(self.caller):
+            self._wait()  # Its token was renewed meanwhile.
+        else:
+            self.leave(Cause.CLIENT)
 
     def leave(self, cause: Cause) -> None:
         """Whoever comes back now is too late."""

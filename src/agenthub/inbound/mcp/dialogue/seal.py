@@ -2,10 +2,11 @@
 
     requestState = base64url(until, nonce, what, the server's state) "." base64url(HMAC-SHA256)
 
-The HMAC covers the caller, the face, the server that asked and the digest of the call too, none of
-which stands in the text: who is not the same, or asks for something else, has no valid state, and
-nobody learns the name of a fallback from it. Any hub with the same secret can read it. In one hub
-it is good for one round: it is remembered as used until it has expired, or `USED_MAX` others were.
+The HMAC covers the caller, the address (`/mcp`, a server's or a view's), the server that asked and
+the digest of the call too, none of which stands in the text: who is not the same, or asks for
+something else or elsewhere, has no valid state, and nobody learns the name of a fallback from it.
+Any hub with the same secret can read it. In one hub it is good for one round: it is remembered as
+used until it has expired, or `USED_MAX` others were.
 
 Source: MCP specification 2026-07-28, "Patterns, MRTR"; rule R34, attack A37.
 """
@@ -78,17 +79,19 @@ class Seal:
         self._span = span
         self._used: OrderedDict[str, None] = OrderedDict()
 
-    def close(self, call: Call, face: str, server: str, what: What, state: Raw | None) -> str:
+    def close(
+        self, call: Call, address: str | None, server: str, what: What, state: Raw | None
+    ) -> str:
         """Raises UpstreamProtocol: the server's state is too large."""
         if state is not None and len(bytes(state)) > STATE_MAX:
             raise UpstreamProtocol(f"The server's requestState is over {STATE_MAX} bytes")
         until_ms = (self._clock.wall() + self._span) // MILLISECOND
         kept = Raw(NO_STATE) if state is None else state
         facts = _encode(_Facts(until_ms, secrets.token_urlsafe(12), what, kept))
-        signature = self._sign(facts, call, face, server)
+        signature = self._sign(facts, call, address, server)
         return f"{base64url.encode(facts)}.{base64url.encode(signature)}"
 
-    def open(self, text: str, call: Call, face: str, servers: Iterable[str]) -> Opened:
+    def open(self, text: str, call: Call, address: str | None, servers: Iterable[str]) -> Opened:
         """What `close` was given for the same call; `servers`: which may have asked.
 
         Raises InvalidState for whatever is wrong with it.
@@ -97,7 +100,7 @@ class Seal:
             facts, signature = (base64url.decode(part) for part in text.split("."))
         except ValueError:
             raise InvalidState from None
-        server = self._signer(facts, signature, call, face, servers)
+        server = self._signer(facts, signature, call, address, servers)
         if server is None:
             raise InvalidState
         read = _facts(facts)
@@ -117,13 +120,18 @@ class Seal:
         self._used.pop(nonce, None)
 
     def _signer(
-        self, facts: bytes, signature: bytes, call: Call, face: str, servers: Iterable[str]
+        self,
+        facts: bytes,
+        signature: bytes,
+        call: Call,
+        address: str | None,
+        servers: Iterable[str],
     ) -> str | None:
         for server in servers:
-            if hmac.compare_digest(signature, self._sign(facts, call, face, server)):
+            if hmac.compare_digest(signature, self._sign(facts, call, address, server)):
                 return server
         return None
 
-    def _sign(self, facts: bytes, call: Call, face: str, server: str) -> bytes:
-        bound = (call.caller.id, face, server, call.digest().hex(), facts)
+    def _sign(self, facts: bytes, call: Call, address: str | None, server: str) -> bytes:
+        bound = (call.caller.id, address, server, call.digest().hex(), facts)
         return hmac.digest(self._key, _encode(bound), hashlib.sha256)
