@@ -386,6 +386,22 @@ async def test_no_more_calls_are_in_flight_than_there_are_places():
 
 
 @virtual_time()
+async def test_who_is_refused_before_its_key_is_looked_up_hears_that_nobody_knows():
+    """R32: the first call with the key may have run, and its answer been lost."""
+    async with house("calculator", calls_in_flight=1) as hub:
+        hub["calculator"].answers["add"] = HANGS
+        hub.begin("calculator", "add", key="k", caller=BERT)
+        for refused, key in ((Overloaded, "k"), (Overloaded, None)):
+            error = await hub.error("calculator", "add", key=key)
+            assert isinstance(error, refused)
+            assert error.data()["executed"] == ("no" if key is None else "unknown")
+        hub.gateway.cancel_all(Cause.SHED)
+        await settled()
+        gone = await hub.error("calculator", "gone", key="k")
+        assert gone.data()["executed"] == "unknown"
+
+
+@virtual_time()
 async def test_near_the_edge_whoever_holds_more_than_its_share_waits_first():
     async with house(server("calculator", concurrency=50), calls_in_flight=10) as hub:
         hub["calculator"].answers["add"] = HANGS

@@ -18,7 +18,7 @@ from typing import Protocol
 from agenthub.catalog import Catalog
 from agenthub.domain.call import Call
 from agenthub.domain.caller import Caller
-from agenthub.domain.errors import HubError, Overloaded, UnknownTarget
+from agenthub.domain.errors import HubError, IdempotencyConflict, Overloaded, UnknownTarget
 from agenthub.domain.idempotency import Idempotency
 from agenthub.domain.journey import Journey
 from agenthub.domain.outcome import Cause
@@ -104,6 +104,8 @@ class Gateway:
             passage = Passage(call, self.clock.now(), self, receiver, way)
             first = passage.begin if call.idempotency_key is None else passage.claim()
         except HubError as error:
+            if call.idempotency_key is not None and not isinstance(error, IdempotencyConflict):
+                error.executed = "unknown"  # An earlier call with the key may have run (R32).
             self._refused(call, error)
             raise
         caller = call.caller.id
