@@ -1,6 +1,7 @@
 """What ledger.Ledger and ledger.UsageStorage promise, of each adapter and of the fake."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from msgspec import structs
@@ -10,8 +11,13 @@ from support.money import AT_S, FACTS, TRIED, USAGE, Teller, budget, hold, settl
 from agenthub.domain.account import Facts
 from agenthub.domain.budget import DEFAULT, Subject
 from agenthub.domain.period import Period
+from agenthub.domain.span import SECOND
 from agenthub.domain.usage import Basis, Usage
 from agenthub.ledger import Adjustment, Credit, OverBudget, Proof, Standing, Which
+from agenthub.outbound.clock import LoopClock
+from agenthub.outbound.ledger import DatabaseLedger
+from agenthub.outbound.store import open_store
+from agenthub.outbound.usage import DatabaseUsage
 
 DAY = ((AT_S // 86_400 * 86_400, AT_S // 86_400 * 86_400 + 86_400),)
 ALL = Which(DAY[0][0], DAY[0][1])
@@ -29,7 +35,35 @@ class Fake:
         pass
 
 
-@pytest.fixture(params=[Fake])
+class Ledgered(DatabaseLedger, DatabaseUsage):
+    """Both ports, as the fake is."""
+
+
+class Database:
+    """The ledger over its file."""
+
+    def __init__(self, home):
+        self.home, self.stack = home, AsyncExitStack()
+
+    async def open(self):
+        store = await self.stack.enter_async_context(open_store(self.home))
+        return Ledgered(store.process, Standstill())
+
+    async def close(self):
+        await self.stack.aclose()
+
+
+class Standstill(LoopClock):
+    """Always the same date."""
+
+    def wall(self):
+        return AT_S * SECOND
+
+    def now(self):
+        return 0
+
+
+@pytest.fixture(params=[Fake, Database])
 async def house(request, tmp_path):
     house = request.param(tmp_path / "home")
     yield house

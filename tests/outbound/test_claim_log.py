@@ -6,6 +6,7 @@ import resource
 import signal
 import sqlite3
 from contextlib import closing
+from functools import partial
 
 import pytest
 from support.claims import AT_S, InProcess, asked, claim, earlier
@@ -172,14 +173,14 @@ class TestTrouble:
         log = store.claim_log
         waiting = [asyncio.ensure_future(asked(log, claim(str(n)))) for n in range(50)]
         await asyncio.sleep(0)
-        os.kill(store._process.pid, signal.SIGKILL)
+        os.kill(store.process.pid, signal.SIGKILL)
         found = await asyncio.gather(*waiting)
         assert all(one in {None, earlier(claim(str(n)))} for n, one in enumerate(found))
         assert rows_in(home) == [(50,)]
-        assert store._process.restarts == 1
+        assert store.process.restarts == 1
 
     async def test_a_full_disk_refuses_claims_in_words_and_heals(self, store, home):
-        pid = store._process.pid
+        pid = store.process.pid
         _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
         refused = await asked(store.claim_log, claim())
@@ -193,10 +194,10 @@ class TestTrouble:
         self, store, home, monkeypatch
     ):
         monkeypatch.setattr(claim_log, "CLAIM_S", 0.05)
-        os.kill(store._process.pid, signal.SIGSTOP)
+        os.kill(store.process.pid, signal.SIGSTOP)
         refused = await asked(store.claim_log, claim())
         store.claim_log.forget(claim())
-        os.kill(store._process.pid, signal.SIGCONT)
+        os.kill(store.process.pid, signal.SIGCONT)
         assert isinstance(refused, StorageFailed)
         assert str(refused).endswith("The database does not answer.")
         monkeypatch.setattr(claim_log, "CLAIM_S", 5)
@@ -214,7 +215,7 @@ class TestTrouble:
 
     async def test_an_end_that_could_not_be_kept_is_told_in_the_log(self, home, caplog):
         async with open_store(home) as store:
-            log, pid = store.claim_log, store._process.pid
+            log, pid = store.claim_log, store.process.pid
             await asked(log, claim())
             _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
@@ -243,7 +244,7 @@ class TestGroupCommit:
         database = InProcess(home / "db").database
         seen = self.commits(database)
         puts = [[("put_secret", [(str(n), b"x")])] for n in range(200)]
-        assert database.change(puts) == [1] * 200
+        assert database.change([partial(database.write, put) for put in puts]) == [1] * 200
         assert len(seen) == 1
         database.db.close()
 
@@ -252,21 +253,20 @@ class TestGroupCommit:
         database = InProcess(home / "db").database
         puts = [[("put_secret", [(str(n), b"x")])] for n in range(3)]
         puts[1] = [("put_secret", [("kept", b"x")]), ("put_secret", [("1", None)])]
-        fits = "A value does not fit into the database."
-        assert database.change(puts) == [1, database.change([puts[1]])[0], 1]
-        assert isinstance(database.change([puts[1]])[0], str), fits
+        words = database.change([partial(database.write, put) for put in puts])
+        assert words == [1, "The database failed: IntegrityError.", 1]
         names = database.db.execute("SELECT name FROM secret ORDER BY 1").fetchall()
         assert names == [("0",), ("2",)]
         database.db.close()
 
     async def test_many_claims_at_once_take_few_transactions(self, store, home):
         """What waits while one transaction is written goes into the next one."""
-        os.kill(store._process.pid, signal.SIGSTOP)
+        os.kill(store.process.pid, signal.SIGSTOP)
         waiting = [asyncio.ensure_future(asked(store.claim_log, claim(str(n)))) for n in range(300)]
-        await until(lambda: len(store._process._asked) == 300)
+        await until(lambda: len(store.process._asked) == 300)
         wal = home / "agenthub.db-wal"
         before = wal.stat().st_size
-        os.kill(store._process.pid, signal.SIGCONT)
+        os.kill(store.process.pid, signal.SIGCONT)
         assert await asyncio.gather(*waiting) == [None] * 300
         frames = (wal.stat().st_size - before) // 4_120
         assert frames < 300, "each transaction of its own would write five pages or more"

@@ -3,6 +3,7 @@
 import marshal
 import os
 from contextlib import closing
+from functools import partial
 
 import pytest
 from msgspec import structs
@@ -20,6 +21,10 @@ def database(tmp_path):
 
 def batch(*numbers):
     return marshal.dumps([structs.astuple(call_row(n)) for n in numbers])
+
+
+def written(database, *changes):
+    return database.change([partial(database.write, change) for change in changes])
 
 
 def call_ids(database):
@@ -40,23 +45,23 @@ def test_a_batch_that_is_sent_again_is_written_once(database):
 
 def test_a_change_that_fails_leaves_nothing_and_harms_no_later_one(database):
     fits, misfit = ("put_listing", [("a", b"{}")]), ("put_listing", [("b", 2**70)])
-    assert database.change([[fits, misfit]]) == ["A value does not fit into the database."]
+    assert written(database, [fits, misfit]) == ["A value does not fit into the database."]
     assert not database.db.in_transaction
     assert database.db.execute(SQL["listings"]).fetchall() == []
-    assert database.change([[fits]]) == [1]
+    assert written(database, [fits]) == [1]
 
 
 def test_of_changes_that_came_together_only_the_misfit_fails(database):
     group = [[("put_listing", [(name, data)])] for name, data in (("a", b""), ("b", "\ud800"))]
-    assert database.change(group) == [1, "A value does not fit into the database."]
+    assert written(database, *group) == [1, "A value does not fit into the database."]
     assert database.db.execute(SQL["listings"]).fetchall() == [("a", b"")]
 
 
 def test_a_full_disk_says_how_much_of_it_is_free(database, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "agenthub.outbound.database.os.statvfs",
+        "agenthub.outbound.database_file.os.statvfs",
         lambda folder: (folder == str(tmp_path)) and os.statvfs_result((0, 512, 9, 9, 7, *[0] * 5)),
     )
     database.db.execute("PRAGMA max_page_count = 1").fetchone()
     change = [("put_listing", [("a", b"x" * 100_000)])]
-    assert database.change([change]) == ["The disk is full (3 KiB free)."]
+    assert written(database, change) == ["The disk is full (3 KiB free)."]

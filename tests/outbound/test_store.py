@@ -236,7 +236,7 @@ async def test_a_filter_that_no_row_can_fit_finds_nothing_or_is_refused(store, t
     except StorageFailed as error:
         assert str(error) == "A value does not fit into the database."  # noqa: PT017
     assert len((await store.calls(CallFilter())).rows) == 1
-    assert store._process.restarts == 0
+    assert store.process.restarts == 0
 
 
 @pytest.mark.parametrize("limit", [-1, 0, 501, 2**63 - 1])
@@ -307,7 +307,7 @@ def resident_kib(pid):
 
 
 async def test_the_database_process_is_small(store):
-    assert resident_kib(store._process.pid) < 16_000
+    assert resident_kib(store.process.pid) < 16_000
 
 
 async def test_what_cannot_be_loaded_is_told_with_its_file(home):

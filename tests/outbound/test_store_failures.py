@@ -65,10 +65,10 @@ class TestDeath:
                     await asyncio.sleep(0)
                 if n in {10_000, 30_000, 50_000}:
                     store.call_log.flush()
-                    restarts, killed = store._process.restarts, store._process.pid
+                    restarts, killed = store.process.restarts, store.process.pid
                     os.kill(killed, signal.SIGKILL)
-                    await until(lambda r=restarts: store._process.restarts > r)
-                    await until(lambda k=killed: store._process.pid not in {None, k})
+                    await until(lambda r=restarts: store.process.restarts > r)
+                    await until(lambda k=killed: store.process.pid not in {None, k})
             assert store.call_log.dropped == 0
         assert call_ids(home) == [call_row(n).id for n in range(60_000)]
 
@@ -77,7 +77,7 @@ class TestDeath:
         async with open_store(home) as store:
             store.call_log.add(call_row(0))
             store.call_log.flush()
-            os.kill(store._process.pid, signal.SIGKILL)
+            os.kill(store.process.pid, signal.SIGKILL)
             count = 1
             answered = asyncio.ensure_future(store.transitions("s", 1))
             async with asyncio.timeout(10):
@@ -97,7 +97,7 @@ class TestDeath:
                 store.call_log.add(call_row(n))
                 store.call_log.flush()
             assert store.call_log.waiting == 2
-            process = store._process
+            process = store.process
             process._kept(2, 0)
             assert [batch.first for batch in process._batches] == [3]
 
@@ -106,32 +106,32 @@ class TestDeath:
             asyncio.ensure_future(store.put_transition("s", b'{"n":%d}' % n)) for n in range(50)
         ]
         await asyncio.sleep(0)
-        os.kill(store._process.pid, signal.SIGKILL)
+        os.kill(store.process.pid, signal.SIGKILL)
         await asyncio.gather(*writes)
         assert sorted(e["n"] for e in await store.transitions("s", 100)) == list(range(50))
-        assert store._process.restarts == 1
+        assert store.process.restarts == 1
 
     async def test_killed_while_it_drains_another_one_finishes(self, home):
         async with open_store(home) as store:
-            os.kill(store._process.pid, signal.SIGSTOP)
+            os.kill(store.process.pid, signal.SIGSTOP)
             for n in range(20_000):
                 store.call_log.add(call_row(n))
             store.call_log.flush()
-            loop, pid = asyncio.get_running_loop(), store._process.pid
+            loop, pid = asyncio.get_running_loop(), store.process.pid
             loop.call_later(0.05, os.kill, pid, signal.SIGKILL)
         assert len(numbers(home)) == 20_000
 
     async def test_signals_to_the_whole_group_do_not_stop_it(self, store):
-        pid = store._process.pid
+        pid = store.process.pid
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(pid, number)
         store.call_log.add(call_row())
         assert len((await store.calls(CallFilter())).rows) == 1
-        assert (store._process.pid, store._process.restarts) == (pid, 0)
+        assert (store.process.pid, store.process.restarts) == (pid, 0)
 
     async def test_the_loop_is_not_held_up_while_the_database_stands_still(self, home):
         async with open_store(home) as store:
-            os.kill(store._process.pid, signal.SIGSTOP)
+            os.kill(store.process.pid, signal.SIGSTOP)
             loop = asyncio.get_running_loop()
             started, count = loop.time(), 90_000
             for n in range(count):
@@ -145,7 +145,7 @@ class TestDeath:
             store.call_log.flush()
             assert store.call_log.waiting == 100_000
             assert store.call_log.dropped == 10_000
-            os.kill(store._process.pid, signal.SIGCONT)
+            os.kill(store.process.pid, signal.SIGCONT)
         assert numbers(home) == list(range(1, 100_001))
 
 
@@ -233,7 +233,7 @@ class TestStop:
 class TestDisk:
     async def test_a_full_disk_refuses_changes_keeps_rows_and_heals(self, store):
         """A file size limit stands for the full disk: SQLite sees a failed write."""
-        pid = store._process.pid
+        pid = store.process.pid
         await store.put_list("before", b"{}", {})
         _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
@@ -243,14 +243,14 @@ class TestDisk:
             store.call_log.add(call_row(n))
         store.call_log.flush()
         await until(lambda: store.problem != "")
-        assert await store._process.read("listings") == [("before", b"{}")]
+        assert await store.process.read("listings") == [("before", b"{}")]
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
         await store.put_list("after", b"{}", {})
         await until(lambda: store.call_log.waiting == 0)
         assert store.problem == ""
         assert set((await store.load()).lists) == {"before", "after"}
         assert len((await store.calls(CallFilter())).rows) == 10
-        assert store._process.restarts == 0
+        assert store.process.restarts == 0
 
     @pytest.mark.parametrize("how", ["deleted", "replaced"])
     async def test_a_file_taken_away_is_noticed_and_never_made_anew(self, home, how):
@@ -278,7 +278,7 @@ class TestDisk:
     async def test_a_file_taken_away_is_not_made_anew_by_a_restart_of_the_process(self, home):
         async with open_store(home) as store:
             aside = (home / "agenthub.db").rename(home / "aside.db")
-            os.kill(store._process.pid, signal.SIGKILL)
+            os.kill(store.process.pid, signal.SIGKILL)
             await until(lambda: "deleted while the hub ran" in store.problem)
             with pytest.raises(StorageFailed, match="deleted while the hub ran"):
                 await store.put_list("a", b"{}", {})
@@ -328,7 +328,8 @@ class TestMigration:
     def later(self, tmp_path, monkeypatch):
         script = Path(database_process.SCRIPT)
         shutil.copytree(script.parent / "schema", tmp_path / "later" / "schema")
-        shutil.copy(script, tmp_path / "later")
+        for part in script.parent.glob("database*.py"):
+            shutil.copy(part, tmp_path / "later")
         monkeypatch.setattr(database_process, "SCRIPT", tmp_path / "later" / script.name)
         return tmp_path / "later" / "schema" / "9999_later.sql"
 

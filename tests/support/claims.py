@@ -34,7 +34,10 @@ class InProcess:
         """Why nothing can be written now."""
 
     def change(self, *statements):
-        return self._answer(self.problem or self.database.change([statements])[0])
+        return self._answer(self.problem or self._written(statements))
+
+    def _written(self, statements):
+        return self.database.change([lambda: self.database.write(statements)])[0]
 
     def read(self, statement, *values):
         return self._answer(self.database.db.execute(SQL[statement], values).fetchall())

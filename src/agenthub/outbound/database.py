@@ -3,23 +3,26 @@
     hub ── frames on stdin ──►  this process  ──►  agenthub.db (WAL)
         ◄─ frames on stdout ──
 
-- A *change* is written whole or not at all, and durable when it is answered (`synchronous=FULL`);
-  those that come together share one transaction.
+- A *change*, or a step of the *ledger*, is written whole or not at all, and durable when it is
+  answered (`synchronous=FULL`); those that come together share one transaction.
 - *Call rows* come in batches without an answer each; they are written at most half a second later,
   in one transaction, and the number of the last one kept is told. Rows carry their number, so a
   batch that is sent again after a crash is written once.
 - End of input means: write what waits, and go. Signals are ignored, so that nothing is lost when
   a terminal or a service manager signals the whole group.
 
-Why a process: docs/adr/0006. It is run as `python -I -S database.py FILE KEEP_ROWS KEEP_DAYS [new]`
-and stays small; only with `new` may it make a file that is not there.
+The file itself: `database_file.py`. The ledger's steps: `database_ledger.py`. Questions that may
+take long are answered beside: `database_reader.py`. Why a process: docs/adr/0006. It is run as
+`python -I -S database.py FILE KEEP_ROWS KEEP_DAYS [new]` and stays small; only with `new` may it
+make a file that is not there.
 """
 
 # pathlib and typing would cost this small process two megabytes.
-# ruff: noqa: PTH100, PTH104, PTH108, PTH110, PTH116, PTH118, PTH119, PTH120, PTH123, PTH202, PTH208
+# ruff: noqa: PTH100, PTH120
 
 from __future__ import annotations
 
+import _thread
 import gc
 import marshal
 import os
@@ -31,18 +34,26 @@ import sys
 import time
 
 TYPE_CHECKING = False
+if TYPE_CHECKING or __name__ != "__main__":
+    from agenthub.outbound.database_file import SQL, UNFIT, DatabaseFile, Refused
+    from agenthub.outbound.database_ledger import Ledger
+    from agenthub.outbound.database_reader import Reader
+else:  # a script without a package: its own folder, after all others
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    from database_file import SQL, UNFIT, DatabaseFile, Refused
+    from database_ledger import Ledger
+    from database_reader import Reader
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, Final, TypeAlias
 
     Value: TypeAlias = str | int | bytes | None
     Change: TypeAlias = Sequence[tuple[str, Sequence[Sequence[Value]]]]
 
-APPLICATION_ID: Final = 0x41474842
-"""`AGHB` in the file's header: says whose database it is."""
 FRAME: Final = struct.Struct("<IB")
 """Length of what follows, and its kind."""
-CALLS, CHANGE, READ = 1, 2, 3
+CALLS, CHANGE, READ, LEDGER, SURVEY = 1, 2, 3, 4, 5
 FIRST: Final = struct.Struct("<Q")
 """The number of the first row of a batch; its rows follow, marshalled."""
 KEEP_SECONDS: Final = 0.5
@@ -56,179 +67,59 @@ PRUNE_ROWS: Final = 5_000
 AGE_SECONDS: Final = 10.0
 """Between two looks for rows past their days."""
 
-WORDS: Final = {
-    sqlite3.SQLITE_READONLY: "The database is not writable.",
-    sqlite3.SQLITE_BUSY: "Another program holds the database locked.",
-    sqlite3.SQLITE_IOERR: "The disk failed while the database was written or read.",
-    sqlite3.SQLITE_CORRUPT: "The database file is damaged.",
-    sqlite3.SQLITE_NOTADB: "The file is not a database.",
-    sqlite3.SQLITE_CANTOPEN: "The database file cannot be opened.",
-}
-FSYNC_FAILED: Final = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
-GONE: Final = "The database file was {} while the hub ran; restore it, or restart the hub."
-UNFIT: Final = (sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError, UnicodeError)
-"""A value that no column can hold: the row's fault, not the file's."""
-SQLITE_NEEDED: Final = (3, 37, 0)
-"""For STRICT tables."""
-SCHEMA: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "schema")
+TELLING: Final = _thread.allocate_lock()
 
 
-def _text(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
+class Misfit(str):
+    """In words, why what was asked can never be written."""
 
-
-_PARTS: Final = _text(os.path.join(SCHEMA, "statements.sql")).split("-- name: ")[1:]
-SQL: Final = {name: sql for name, _, sql in (part.partition("\n") for part in _PARTS)}
-"""The statements of `schema/statements.sql`, by name."""
-
-
-class Refused(Exception):
-    """The file cannot be used, in words for people."""
-
-
-def words(error: Exception, path: str) -> str:
-    """What went wrong with the file, without SQL, paths or versions: callers hear it too."""
-    if not isinstance(error, sqlite3.Error):
-        return "A value does not fit into the database."
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}:
-        disk = os.statvfs(os.path.dirname(path))
-        return f"The disk is full ({disk.f_bavail * disk.f_frsize // 1024} KiB free)."
-    return WORDS.get(code & 0xFF, "The database failed: " + type(error).__name__ + ".")
+    __slots__ = ()
 
 
 class Database:
     """The open file, and the call rows that wait to be written."""
 
     def __init__(self, path: str, keep_rows: int, keep_days: int, *, new: bool) -> None:
-        self.path, self.keep_rows, self.keep_days = path, keep_rows, keep_days
+        self.file = DatabaseFile(path, new=new)
+        self.db = self.file.db
+        self.ledger = Ledger(self.db, SQL).operations
+        self.keep_rows, self.keep_days = keep_rows, keep_days
         self.waiting: list[tuple[int, bytes]] = []
-        self.created, self.waiting_bytes, self.due, self._aged = False, 0, 0.0, 0.0
+        self.waiting_bytes, self.due, self._aged = 0, 0.0, 0.0
         self.unfit = 0
         """Call rows that no table can hold; they are left out, and told."""
-        try:
-            self._open(new=new)
-        except sqlite3.Error as error:
-            raise Refused(words(error, path)) from error
-        except OSError as error:
-            raise Refused(f"The database cannot be opened: {error.strerror}.") from error
-
-    def _open(self, *, new: bool) -> None:
-        if sqlite3.sqlite_version_info < SQLITE_NEEDED:
-            raise Refused(f"SQLite {sqlite3.sqlite_version} is too old; 3.37 or later is needed.")
-        if not os.path.exists(self.path):
-            if not new:
-                raise Refused(GONE.format("deleted"))
-            self._create()
-        elif os.path.getsize(self.path) == 0:
-            raise Refused("The database file is empty; restore it from a backup, or move it away.")
-        self.db = self._connect(self.path)
-        self._check()
-        self.identity = os.stat(self.path)
         low, high = self.db.execute(SQL["call_range"]).fetchone()
         self.last_id: int = high or 0
         self._first_id: int = low or 1
 
-    def _create(self) -> None:
-        """A new database appears whole or not at all: made aside, then renamed."""
-        wal = self.path + "-wal"
-        if os.path.exists(wal) and os.path.getsize(wal):
-            raise Refused(
-                f"The database file is gone, but {os.path.basename(wal)} is there; restore the"
-                " file, or move both away to start anew."
-            )
-        aside = self.path + ".new"
-        if os.path.exists(aside):
-            os.unlink(aside)
-        db = sqlite3.connect(aside, isolation_level=None)
-        db.execute("PRAGMA journal_mode = MEMORY").fetchone()
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        self._migrate(db)
-        db.close()
-        os.rename(aside, self.path)
-        folder = os.open(os.path.dirname(self.path), os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
-        self.created = True
+    def change(self, group: Sequence[Callable[[], object]]) -> list[object]:
+        """Carry them out together: what each returned, or in words what failed.
 
-    def _connect(self, path: str) -> sqlite3.Connection:
-        plain = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-        db = sqlite3.connect(f"file:{plain}?mode=rw", uri=True, isolation_level=None)
-        db.execute("PRAGMA trusted_schema = OFF")
-        db.execute("PRAGMA busy_timeout = 5000")
-        return db
-
-    def _check(self) -> None:
-        """Whose file it is, how old, whether it is whole and writable."""
-        if self.db.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
-            raise Refused("The file is a database of another program.")
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "cache_size = -1000"):
-            self.db.execute(f"PRAGMA {pragma}").fetchone()
-        self.db.execute("PRAGMA journal_size_limit = 67108864")
-        self._migrate(self.db)
-        tables = self.db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-        # These may be large, and a start needs neither; a damaged page shows when it is read.
-        for (table,) in {*tables} - {("call",), ("claim",)}:
-            quoted = '"' + table.replace('"', '""') + '"'
-            if self.db.execute(f"PRAGMA quick_check({quoted})").fetchone() != ("ok",):
-                raise Refused(WORDS[sqlite3.SQLITE_CORRUPT])
-        self.db.executescript("BEGIN IMMEDIATE; ROLLBACK")
-
-    @staticmethod
-    def _migrate(db: sqlite3.Connection) -> None:
-        scripts = sorted(name for name in os.listdir(SCHEMA) if name[0].isdigit())
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > len(scripts):
-            raise Refused(
-                f"The database was written by a newer AgentHub (its schema is {version}, this one"
-                f" knows {len(scripts)}); use that one, or restore a backup."
-            )
-        for number, script in enumerate(scripts[version:], version + 1):
-            db.executescript(
-                f"BEGIN IMMEDIATE; {_text(os.path.join(SCHEMA, script))};"
-                f" PRAGMA user_version = {number}; COMMIT;"
-            )
-
-    def change(self, group: Sequence[Change]) -> list[int | str]:
-        """Write them together: of each the rows that its last statement changed, or what failed.
-
-        A value that does not fit is one change's fault; the others are then written one by one.
+        A value that does not fit is the fault of one, and harms no other.
         """
         try:
-            self._begin()
-            write = self.db.executemany
-            counts: list[int | str] = [
-                [write(SQL[name], rows).rowcount for name, rows in change][-1] for change in group
-            ]
+            self.file.begin()
+            results = [self._one(write) for write in group]
             self.db.execute("COMMIT")
-        except (sqlite3.Error, *UNFIT) as error:
-            problem = self._undo(error)
-            if len(group) == 1 or not isinstance(error, UNFIT):
-                return [problem for _ in group]
-            return [self.change([change])[0] for change in group]
-        return counts
+        except sqlite3.Error as error:
+            problem = self.file.undo(error)
+            return [problem for _ in group]
+        return results
 
-    def _begin(self) -> None:
-        """Never write into a file that nobody will find again."""
+    def _one(self, write: Callable[[], object]) -> object:
+        self.db.execute("SAVEPOINT one")
         try:
-            status = os.stat(self.path)
-        except FileNotFoundError:
-            raise sqlite3.OperationalError("deleted") from None
-        if not os.path.samestat(status, self.identity):
-            raise sqlite3.OperationalError("replaced")
-        self.db.execute("BEGIN IMMEDIATE")
+            result = write()
+        except UNFIT as error:
+            self.db.execute("ROLLBACK TO one")
+            result = Misfit(self.file.words(error))
+        self.db.execute("RELEASE one")
+        return result
 
-    def _undo(self, error: Exception) -> str:
-        if self.db.in_transaction:
-            self.db.execute("ROLLBACK")
-        if getattr(error, "sqlite_errorcode", 0) in FSYNC_FAILED:
-            # What a failed fsync left on disk is unknown, and trying again proves nothing:
-            # the hub starts this process anew, which looks at what is really there.
-            raise SystemExit(3)
-        if str(error) in {"deleted", "replaced"}:
-            return GONE.format(error)
-        return words(error, self.path)
+    def write(self, change: Change) -> int:
+        """How many rows its last statement changed."""
+        run = self.db.executemany
+        return [run(SQL[name], rows).rowcount for name, rows in change][-1]
 
     def add_calls(self, first: int, rows: bytes) -> None:
         if not self.waiting:
@@ -244,14 +135,14 @@ class Database:
             return ""
         last, oldest = self.last_id, self._first_id
         try:
-            self._begin()
+            self.file.begin()
             for first, data in self.waiting:
                 last = max(last, self._insert(first, data, last))
             self._prune(last)
             self.db.execute("COMMIT")
         except (sqlite3.Error, *UNFIT) as error:
             self.due, self._first_id = time.monotonic() + RETRY_SECONDS, oldest
-            return self._undo(error)
+            return self.file.undo(error)
         self.last_id, self.waiting_bytes = last, 0
         self.waiting.clear()
         return ""
@@ -298,11 +189,12 @@ class Serving:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.trouble = ""
-        self.changes: list[tuple[int, Change]] = []
+        self.changes: list[tuple[int, Callable[[], object]]] = []
+        self.reader = Reader(database.file.connect, SQL, database.file.words, tell)
 
     def run(self) -> None:
         database = self.database
-        tell(("hello", database.last_id, database.created, sqlite3.sqlite_version))
+        tell(("hello", database.last_id, database.file.created, sqlite3.sqlite_version))
         received = bytearray()
         while True:
             wait = max(0.0, database.due - time.monotonic()) if database.waiting else None
@@ -335,22 +227,28 @@ class Serving:
         # The other end is the hub, which made this process: its frames are trusted.
         number, what, values = marshal.loads(body)  # noqa: S302
         if kind == CHANGE:
-            self.changes.append((number, what))
+            self.changes.append((number, lambda: self.database.write(what)))
+            return
+        if kind == LEDGER:
+            self.changes.append((number, lambda: self.database.ledger[what](*values)))
             return
         self._change()
+        if kind == SURVEY:
+            self.reader.ask((number, what, *values))
+            return
         if what in {"calls", "call_range"}:
             self._keep()
         try:
             tell(("done", number, self.database.db.execute(SQL[what], values).fetchall()))
         except (sqlite3.Error, *UNFIT) as error:
-            tell(("failed", number, words(error, self.database.path)))
+            tell(("failed", number, self.database.file.words(error)))
 
     def _change(self) -> None:
         """Make the changes that came together."""
         group, self.changes = self.changes, []
-        counts = self.database.change([change for _, change in group]) if group else ()
-        for (number, _), count in zip(group, counts, strict=True):
-            tell(("failed" if isinstance(count, str) else "done", number, count))
+        if group:
+            results = self.database.change([write for _, write in group])
+            tell(*map(_answer, group, results))
 
     def _keep(self) -> None:
         waited = len(self.database.waiting)
@@ -371,15 +269,22 @@ class Serving:
         self.database.db.close()
 
 
-def tell(message: tuple[Any, ...]) -> None:
-    """Send one frame to the hub; nothing when it has gone, for there is work to finish."""
-    body = marshal.dumps(message)
-    frame = memoryview(FRAME.pack(len(body), 0) + body)
-    try:
-        while frame:
-            frame = frame[os.write(1, frame) :]
-    except OSError:
-        return
+def _answer(asked: tuple[int, object], result: object) -> tuple[str, int, object]:
+    if isinstance(result, Misfit):
+        return "misfit", asked[0], str(result)
+    return "failed" if isinstance(result, str) else "done", asked[0], result
+
+
+def tell(*messages: tuple[Any, ...]) -> None:
+    """Send frames to the hub; nothing when it has gone, for there is work to finish."""
+    bodies = [marshal.dumps(message) for message in messages]
+    frames = memoryview(b"".join(FRAME.pack(len(body), 0) + body for body in bodies))
+    with TELLING:
+        try:
+            while frames:
+                frames = frames[os.write(1, frames) :]
+        except OSError:
+            return
 
 
 def main(path: str, keep_rows: str, keep_days: str, new: str = "") -> int:

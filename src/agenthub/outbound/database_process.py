@@ -12,17 +12,19 @@ by `UNKEPT_MAX` rows.
 import asyncio
 import logging
 import marshal
+import os
 import socket
 import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
 from agenthub.domain.errors import StorageFailed
+from agenthub.outbound.database_line import FRAME, Line
 from agenthub.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -31,18 +33,25 @@ Value: TypeAlias = str | int | bytes | None
 Row: TypeAlias = Sequence[Value]
 
 SCRIPT: Final = Path(__file__).with_name("database.py")
-FRAME: Final = struct.Struct("<IB")
 FIRST: Final = struct.Struct("<Q")
-CALLS, CHANGE, READ = 1, 2, 3
+CALLS, CHANGE, READ, LEDGER, SURVEY = 1, 2, 3, 4, 5
 ANSWER_S: Final = 15.0
 """How long a change or a read may take, a restart of the process included."""
 START_S: Final = 20.0
 STOP_S: Final = 30.0
+HEAP: Final = {"MALLOC_TRIM_THRESHOLD_": str(4 * 1024 * 1024)}
+"""glibc else returns memory to the system and takes it again with each trigger: 30 us a call."""
+SURVEY_S: Final = 5
+"""How long one question may read."""
 UNKEPT_MAX: Final = 100_000
 """Call rows that wait to become durable; further ones are dropped, and counted."""
 STEADY_S: Final = 60.0
 """A process that lived this long is started again at once."""
 BACKOFF_S: Final = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Misfit(StorageFailed):
+    """A value does not fit into the database, now or later."""
 
 
 class Batch(Struct, frozen=True):
@@ -61,51 +70,6 @@ class Keeping(Struct, frozen=True):
     days: int
 
 
-class Line(asyncio.Protocol):
-    """One connection to one database process."""
-
-    def __init__(self, heard: Callable[[tuple[Any, ...]], None]) -> None:
-        self._heard = heard
-        self._received = bytearray()
-        self.lost = asyncio.get_running_loop().create_future()
-        """Done when the process has closed its end."""
-        self.transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports have asyncio's methods, not its classes.
-        self.transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        received = self._received
-        received += data
-        start = 0
-        while len(received) - start >= FRAME.size:
-            length, _ = FRAME.unpack_from(received, start)
-            body = start + FRAME.size
-            if len(received) - body < length:
-                break
-            start = body + length
-            # The other end is a program of the hub's own, which it started itself.
-            self._heard(marshal.loads(bytes(memoryview(received)[body:start])))  # noqa: S302
-        del received[:start]
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        if not self.lost.done():
-            self.lost.set_result(None)
-
-    def close(self) -> None:
-        if self.transport is not None:
-            self.transport.close()
-
-    def write(self, frame: bytes) -> None:
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(frame)
-
-
 class DatabaseProcess:
     """Asks the process that alone opens the file. Made by `open`, ended by `close`."""
 
@@ -117,9 +81,9 @@ class DatabaseProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._hello: asyncio.Future[None] | None = None
         self._number = 0
-        self._asked: dict[int, tuple[bytes, asyncio.Future[Any]]] = {}
+        self._asked: dict[int, tuple[bytes, Callable[[Any], None]]] = {}
         self._batches: deque[Batch] = deque()
-        self._closing = False
+        self.closing = False
         self._opened = False
         self.last_sent = 0
         """The number of the last call row handed over."""
@@ -146,22 +110,21 @@ class DatabaseProcess:
 
     async def close(self) -> None:
         """Until all that was handed over is durable, or cannot be; at most 30 s."""
-        self._closing = True
+        self.closing = True
         await self._tasks.close()
         for _ in range(3):
-            if self._line is not None and self._line.transport is not None:
-                self._line.transport.write_eof()
+            if self._line is not None:
+                self._line.end()
             await self._reap()
-            if not self._batches or self.problem:
+            if not (self._batches or self._asked) or self.problem:
                 break
             # It died while it drained: what it left is handed to another.
             try:
                 await self._start()
             except StorageFailed as error:
                 self.problem = str(error)
-        for _, answer in self._asked.values():
-            if not answer.done():
-                answer.set_exception(StorageFailed("The hub stops."))
+        for number in list(self._asked):
+            self._failed(number, "The hub stops.")
 
     @property
     def file(self) -> Path:
@@ -186,6 +149,7 @@ class DatabaseProcess:
                 sys.executable, "-I", "-S", str(SCRIPT), str(self.file),
                 str(self._keeping.rows), str(self._keeping.days), *new,
                 stdin=theirs.fileno(), stdout=theirs.fileno(), pass_fds=(self._lock,),
+                env=os.environ | HEAP,
                 start_new_session=True,
             )  # fmt: skip
         except OSError as error:
@@ -260,6 +224,7 @@ class DatabaseProcess:
             "refused": self._start_failed,
             "done": self._done,
             "failed": self._failed,
+            "misfit": self._misfit,
             "kept": self._kept,
             "trouble": self._troubled,
         }
@@ -275,14 +240,16 @@ class DatabaseProcess:
             self._hello.set_result(None)
 
     def _done(self, number: int, result: object) -> None:
-        _, answer = self._asked.pop(number, (b"", None))
-        if answer is not None and not answer.done():
-            answer.set_result(result)
+        if number in self._asked:
+            self._asked.pop(number)[1](result)
 
     def _failed(self, number: int, words: str) -> None:
-        _, answer = self._asked.pop(number, (b"", None))
-        if answer is not None and not answer.done():
-            answer.set_exception(StorageFailed(words))
+        if number in self._asked:
+            self._asked.pop(number)[1](StorageFailed(words))
+
+    def _misfit(self, number: int, words: str) -> None:
+        if number in self._asked:
+            self._asked.pop(number)[1](Misfit(words))
 
     def _kept(self, last: int, unfit: int) -> None:
         if self.problem:
@@ -329,20 +296,48 @@ class DatabaseProcess:
             self._line.write(frame)
         return True
 
-    def _ask(self, kind: int, what: tuple[Any, Any]) -> Coroutine[Any, Any, Any]:
-        if self._closing:
-            raise StorageFailed("The hub stops.")
-        if self._line is None and self.problem:
-            raise StorageFailed(self.problem)
+    def survey(
+        self, statement: str, *values: Value, seconds: int = SURVEY_S
+    ) -> Coroutine[Any, Any, list[tuple[Any, ...]]]:
+        """As `read`, for what may take long: it holds up no writing. Sees all that was told."""
+        return self._ask(SURVEY, (statement, (values, seconds)))
+
+    def book(self, operation: str, *values: object) -> Coroutine[Any, Any, Any]:
+        """A step of the ledger (database_ledger.py); what it returns. Raises as `change`."""
+        return self._ask(LEDGER, (operation, values))
+
+    def send(self, kind: int, what: tuple[Any, Any], told: Callable[[Any], None]) -> None:
+        """Hand over, in its order, and again after a restart, until it is answered.
+
+        `told` hears the answer, or StorageFailed; however long it takes.
+        """
         self._number += 1
-        number = self._number
-        body = marshal.dumps((number, *what))
+        body = marshal.dumps((self._number, *what))
         frame = FRAME.pack(len(body), kind) + body
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._asked[number] = (frame, answer)
+        self._asked[self._number] = (frame, told)
         if self._line is not None:
             self._line.write(frame)
-        return self._answer(number, answer)
+
+    @property
+    def closed_for(self) -> str:
+        """Why nothing is taken now; empty when it is."""
+        if self.closing:
+            return "The hub stops."
+        return self.problem if self._line is None else ""
+
+    def _ask(self, kind: int, what: tuple[Any, Any]) -> Coroutine[Any, Any, Any]:
+        if problem := self.closed_for:
+            raise StorageFailed(problem)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def told(result: Any) -> None:
+            if isinstance(result, StorageFailed) and not answer.done():
+                answer.set_exception(result)
+            elif not answer.done():
+                answer.set_result(result)
+
+        self.send(kind, what, told)
+        return self._answer(self._number, answer)
 
     async def _answer(self, number: int, answer: asyncio.Future[Any]) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""The hub's memory over restarts: a database file in its home (ports.Store, ports.CallLog).
+"""The hub's memory over restarts: a database file in its home (ports.Store, CallLog, Ledger).
 
 What is kept, and in which tables: `schema/`. Which process writes: `database.py`.
 """
@@ -22,8 +22,11 @@ from agenthub.domain.tool_set import ToolSet
 from agenthub.domain.view import View
 from agenthub.outbound.call_log import BatchedCallLog
 from agenthub.outbound.claim_log import StoredClaims
+from agenthub.outbound.clock import LoopClock
 from agenthub.outbound.database_process import DatabaseProcess, Keeping, Row
 from agenthub.outbound.home import only_hub, refuse_loose_file, secure_home
+from agenthub.outbound.ledger import DatabaseLedger
+from agenthub.outbound.usage import DatabaseUsage
 from agenthub.ports import BreakerRow, CallFilter, CallPage, CallRow, KeyRow, Stored
 
 log = logging.getLogger(__name__)
@@ -46,26 +49,28 @@ class DatabaseStore:
     """ports.Store over the database process."""
 
     def __init__(self, process: DatabaseProcess) -> None:
-        self._process = process
+        self.process = process
         self.call_log = BatchedCallLog(process)
         self.claim_log = StoredClaims(process)
+        self.ledger = DatabaseLedger(process, LoopClock())
+        self.usage = DatabaseUsage(process)
 
     @property
     def problem(self) -> str:
         """Why the database does not work now, for people; empty when it does."""
-        return self._process.problem
+        return self.process.problem
 
     async def load(self) -> Stored:
         try:
             return await self._load()
         except StorageFailed as error:
-            raise StorageFailed(f"{self._process.file}: {error}") from error
+            raise StorageFailed(f"{self.process.file}: {error}") from error
 
     async def _load(self) -> Stored:
-        read = self._process.read
+        read = self.process.read
         known = dict(await read("secrets"))
         if missing := [(n, secrets.token_bytes(32)) for n in SECRETS if n not in known]:
-            await self._process.change(("put_secret", missing))
+            await self.process.change(("put_secret", missing))
         await self.claim_log.begin(int(time.time()))
         return Stored(
             endpoints=tuple(filter(None, (_endpoint(*row) for row in await read("endpoints")))),
@@ -79,11 +84,11 @@ class DatabaseStore:
 
     async def put_endpoint(self, endpoint: Endpoint) -> None:
         row = (endpoint.name, msgspec.json.encode(endpoint))
-        await self._process.change(("put_endpoint", [row]))
+        await self.process.change(("put_endpoint", [row]))
 
     async def delete_endpoint(self, name: str) -> None:
         tables = ("endpoint", "breakers", "transitions", "listing", "pins", "credentials")
-        await self._process.change(*((f"delete_{table}", [(name,)]) for table in tables))
+        await self.process.change(*((f"delete_{table}", [(name,)]) for table in tables))
 
     async def put_key(self, row: KeyRow) -> None:
         endpoints = None if row.endpoints is None else _text(row.endpoints)
@@ -91,38 +96,38 @@ class DatabaseStore:
             row.id, row.name, row.digest, _text(row.scopes), endpoints, row.created_at,
             row.expires_at, int(row.revoked), msgspec.json.encode(row.terms),
         )  # fmt: skip
-        await self._process.change(("put_key", [values]))
+        await self.process.change(("put_key", [values]))
 
     async def put_view(self, view: View) -> None:
-        await self._process.change(("put_view", [(view.name, msgspec.json.encode(view))]))
+        await self.process.change(("put_view", [(view.name, msgspec.json.encode(view))]))
 
     async def delete_view(self, name: str) -> None:
-        await self._process.change(("delete_view", [(name,)]))
+        await self.process.change(("delete_view", [(name,)]))
 
     async def put_secret(self, name: str, data: bytes) -> None:
-        await self._process.change(("replace_secret", [(name, data)]))
+        await self.process.change(("replace_secret", [(name, data)]))
 
     async def delete_secret(self, name: str) -> None:
-        await self._process.change(("delete_secret", [(name,)]))
+        await self.process.change(("delete_secret", [(name,)]))
 
     async def put_list(self, endpoint: str, data: bytes, pins: Mapping[str, Pin]) -> None:
-        await self._process.change(
+        await self.process.change(
             ("put_listing", [(endpoint, data)]), ("put_pin", _pin_rows(endpoint, pins))
         )
 
     async def put_pins(self, endpoint: str, pins: Mapping[str, Pin]) -> None:
         """Adds and replaces; a pin stays when its tool is gone, for a tool may come back."""
-        await self._process.change(("put_pin", _pin_rows(endpoint, pins)))
+        await self.process.change(("put_pin", _pin_rows(endpoint, pins)))
 
     async def put_breakers(self, rows: Sequence[BreakerRow]) -> None:
-        await self._process.change(("put_breaker", [(row.key, row.data) for row in rows]))
+        await self.process.change(("put_breaker", [(row.key, row.data) for row in rows]))
 
     async def transitions(self, endpoint: str, limit: int) -> Sequence[Mapping[str, object]]:
-        rows = await self._process.read("transitions", endpoint, max(1, min(limit, PAGE_MAX)))
+        rows = await self.process.read("transitions", endpoint, max(1, min(limit, PAGE_MAX)))
         return [msgspec.json.decode(data, type=dict[str, object]) for (data,) in rows]
 
     async def put_transition(self, endpoint: str, data: bytes) -> None:
-        await self._process.change(
+        await self.process.change(
             ("put_transition", [(os.urandom(12), endpoint, data)]),
             ("prune_transitions", [(endpoint, TRANSITIONS_MAX)]),
         )
@@ -134,7 +139,7 @@ class DatabaseStore:
         fits few rows is not allowed to read the whole log at once.
         """
         self.call_log.flush()
-        low, high = (await self._process.read("call_range"))[0]
+        low, high = (await self.process.read("call_range"))[0]
         if low is None:
             return CallPage((), None)
         limit = max(1, min(which.limit, PAGE_MAX))
@@ -144,7 +149,7 @@ class DatabaseStore:
             if until <= low or len(rows) >= limit:
                 break
             since = max(low, until - WINDOW_ROWS)
-            found = await self._process.read(
+            found = await self.process.read(
                 "calls", since, until, which.endpoint, which.outcome, which.caller,
                 limit - len(rows),
             )  # fmt: skip
@@ -182,6 +187,7 @@ async def open_store(
             yield store
         finally:
             store.call_log.flush()
+            store.ledger.close()
             await process.close()
             await store.claim_log.close()
             if process.unkept:
