@@ -39,7 +39,7 @@ class SignInState(Struct, frozen=True):
     issuer: str = ""
     """The authorization server that gave it."""
     scopes: Sequence[str] = ()
-    """That were asked for."""
+    """Those of the token."""
     wanted: Sequence[str] = ()
     """Those that the server said are lacking; the next sign-in asks for them."""
 

@@ -359,6 +359,15 @@ async def test_a_token_that_cannot_be_shown_is_none(change):
             await ask(at(work), Client("hub"), {})
 
 
+@pytest.mark.parametrize(
+    ("said", "scopes"), [("a b", ("a", "b")), ("", ()), (None, None), (7, None), (["a"], None)]
+)
+async def test_the_scopes_that_were_granted_are_told(said, scopes):
+    async with login_server() as work:
+        work.replies["/token"] = lambda _: (200, ISSUED | {"scope": said})
+        assert (await ask(at(work), Client("hub"), {})).scopes == scopes
+
+
 @pytest.mark.parametrize("lasts", [None, "100", 1 << 31, True])
 async def test_a_time_that_is_none_is_not_believed(lasts):
     async with login_server() as work:

@@ -397,6 +397,30 @@ async def test_what_a_sign_in_lacks_is_told_until_the_next(monkeypatch):
 
 
 @virtual_time()
+async def test_what_a_person_did_not_grant_can_be_asked_for_again(monkeypatch):
+    house = TokenHouse(monkeypatch, PERSON)
+    house.script.server = structs.replace(house.script.server, scopes=("a", "b"))
+    house.script.answers = [Tokens("t", "r", 100, ("a",)), Tokens("u", "", 100), None]
+    await house.sign_in()
+    assert house.logins.state("git").scopes == ("a",)
+    house.source.lacks('Bearer scope="b"')
+    await passes(81 * SECOND)
+    assert house.source.header() == "Bearer u", "a renewal grants what there was"
+    state = house.logins.state("git")
+    assert (state.scopes, state.wanted) == (("a",), ("b",))
+    assert asked_of(await house.logins.begin("git", HUB))["scope"] == "a b"
+
+
+@virtual_time()
+async def test_what_is_not_granted_without_a_person_is_not_asked_for_again(monkeypatch):
+    house = TokenHouse(monkeypatch)
+    house.script.server = structs.replace(house.script.server, scopes=("a", "b"))
+    house.script.answers = [Tokens("t", "", 100, ("a",))]
+    await wanted(house)
+    assert not house.source.lacks('Bearer scope="b"')
+
+
+@virtual_time()
 async def test_a_registration_whose_secret_ends_is_made_anew_in_time(monkeypatch):
     house = TokenHouse(monkeypatch, PERSON)
     house.script.secret_ends_s = house.clock.wall() // SECOND + 1_000

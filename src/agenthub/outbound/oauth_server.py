@@ -77,6 +77,8 @@ class Tokens(Struct, frozen=True):
     refresh: str = ""
     expires_in: int | None = None
     """Seconds; None: it did not say."""
+    scopes: tuple[str, ...] | None = None
+    """That were granted; None: those that were asked for (RFC 6749 §5.1)."""
 
 
 async def find(
@@ -176,13 +178,14 @@ async def ask(server: AuthorizationServer, client: Client, grant: Mapping[str, s
         raise Refused(f"{server.issuer} gave no token")
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise Refused(f"{server.issuer} gave a token of another kind than Bearer")
-    refresh, lasts = said.get("refresh_token"), said.get("expires_in")
+    refresh, lasts, scope = (said.get(k) for k in ("refresh_token", "expires_in", "scope"))
     if isinstance(lasts, int | float) and lasts < 1:
         raise Refused(f"{server.issuer} gave a token that is over already")
     return Tokens(
         access,
         refresh if isinstance(refresh, str) else "",
         int(lasts) if isinstance(lasts, int | float) and lasts < 1 << 31 else None,
+        tuple(scope.split()[:SCOPES_MAX]) if isinstance(scope, str) else None,
     )
 
 

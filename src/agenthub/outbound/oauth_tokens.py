@@ -46,11 +46,18 @@ class Kept(Struct, frozen=True):
     registration: Registration
     scopes: tuple[str, ...] = ()
     """That were asked for."""
+    granted: tuple[str, ...] | None = None
+    """Those that were given; None: all."""
     access: str = ""
     refresh: str = ""
     got_s: int = 0
     ends_s: int | None = 0
     """Wall time, as `got_s`; None: nobody said, and it cannot be renewed."""
+
+    @property
+    def has(self) -> tuple[str, ...]:
+        """The scopes of the token, as far as anybody said."""
+        return self.scopes if self.granted is None else self.granted
 
 
 class TokenSource:
@@ -137,9 +144,11 @@ class TokenSource:
         The operator's own choice of scopes is not gone beyond.
         """
         kept, more = self._kept, scopes_in(challenge)
-        if kept is None or self.oauth.scopes or not set(more) - set(kept.scopes):
-            return False
         needs_person = self.oauth.grant == "authorization_code"
+        # A person may grant later what was not granted; without one it stays as it is.
+        has = () if kept is None else kept.has if needs_person else kept.scopes
+        if kept is None or self.oauth.scopes or not set(more) - set(has):
+            return False
         if not needs_person and not self._may_step_up():
             return False
         wanted = tuple(dict.fromkeys((*kept.scopes, *self._wanted, *more)))[:SCOPES_MAX]
@@ -165,11 +174,11 @@ class TokenSource:
         if kept is None or not self.header():
             return SignInState(waits, problem or "there is no access token yet")
         renews = self._renews(kept.refresh)
-        wanted = tuple(one for one in self._wanted if one not in kept.scopes)
+        wanted = tuple(one for one in self._wanted if one not in kept.has)
         return SignInState(
             waits, problem, signed_in=True, renews=renews,
             ends_s=None if renews else kept.ends_s, issuer=kept.registration.issuer,
-            scopes=kept.scopes, wanted=wanted,
+            scopes=kept.has, wanted=wanted,
         )  # fmt: skip
 
     async def begin(self, hub: str) -> str:
@@ -303,7 +312,10 @@ class TokenSource:
         if lasts is None and self._renews(refresh):
             lasts = LASTS
         ends = None if lasts is None else now + lasts
-        kept = structs.replace(kept, access=got.access, refresh=refresh, got_s=now, ends_s=ends)
+        granted = kept.granted if got.scopes is None else got.scopes
+        kept = structs.replace(
+            kept, granted=granted, access=got.access, refresh=refresh, got_s=now, ends_s=ends
+        )
         self._kept, self.problem = kept, Diagnosis("")
         self._plan()
         self._tell()
