@@ -246,14 +246,25 @@ async def test_a_hub_that_stops_ends_calls_that_wait_for_their_client():
 def test_a_table_gives_up_the_questions_of_one_request_or_of_all():
     heard = []
     table = Questions()
-    for owner in ("a", "b", "b"):
+    for owner in ("a", "b", "b", "other"):
         table.put(owner, lambda _, error, owner=owner: heard.append((owner, error)))
-    assert len(table) == 3
+    assert len(table) == 4
     table.give_up("a")
     assert heard == [("a", GONE)]
     assert len(table.forget("b")) == 2
-    table.put("c", lambda _, error: heard.append(("c", error)))
+    assert len(table) == 1
     table.give_up()
-    assert heard[1:] == [("c", GONE)]
+    assert heard[1:] == [("other", GONE)]
     table.answer(read_message(b'{"jsonrpc":"2.0","id":1,"result":{}}'))
     assert len(heard) == 2
+
+
+def test_an_answer_counts_once_and_no_id_can_be_guessed():
+    heard, table = [], Questions()
+    ids = [table.put("a", lambda result, error: heard.append((result, error))) for _ in range(2)]
+    assert all(len(question_id) == 16 for question_id in ids)
+    assert ids[0] != ids[1] != Questions().put("a", lambda result, error: None)
+    answer = read_message(b'{"jsonrpc":"2.0","id":"%b","result":{}}' % ids[0].encode())
+    table.answer(answer)
+    table.answer(answer)
+    assert heard == [(b"{}", b"")]

@@ -4,15 +4,18 @@ import asyncio
 
 from support.exchange import initialize, legacy
 from support.fake_upstream import HANGS, OK, Act
-from support.house import server
+from support.house import ANNA, server
 from support.mcp_hub import doors
 from support.news import URI, docs, listen
 from support.virtual_time import settled, virtual_time
 
+from agenthub.domain.call import Era
 from agenthub.domain.endpoint import RateLimit
-from agenthub.domain.errors import Overloaded
+from agenthub.domain.errors import Overloaded, RateLimited
 from agenthub.domain.span import SECOND
-from agenthub.inbound.mcp.news import watched as watched_module
+from agenthub.inbound.mcp.news.watched import Watched
+from agenthub.inbound.mcp.terms import Context
+from agenthub.passage import Answer
 
 UPDATED = "notifications/resources/updated"
 SLOW = Act(OK.reply, 3 * SECOND)
@@ -43,14 +46,17 @@ async def test_subscribing_at_a_sick_server_is_no_error_of_the_client():
     async with doors("docs", prepare={"docs": docs}) as hub:
         hub.catalog.get("docs").lane.breaker.force_open(hub.clock.now(), "", None)
         asked = await hub(listen(resourceSubscriptions=[URI]))
-        assert asked.streaming
+        assert len(asked.events) == 1
+        hub.catalog.get("docs").lane.breaker.release(hub.clock.now())
+        await asyncio.sleep(60)
+        assert hub["docs"].arrived("a:b") == 0, "a new connection will ask"
 
         def refuse(call, receiver):
             raise Overloaded
 
         hub.gateway.start = refuse
         other = await hub(listen(resourceSubscriptions=["agenthub://docs/c:d"]))
-        assert other.streaming
+        assert len(other.events) == 1
 
 
 @virtual_time()
@@ -108,6 +114,58 @@ async def test_a_server_that_does_not_answer_holds_nobody_up_for_long():
         gone = hub.send(listen(resourceSubscriptions=[URI]))
         await settled()
         gone.gone()
-        await asyncio.sleep(watched_module.SPAN // SECOND + 1)
+        await asyncio.sleep(11)
         assert len(asked.events) == 1
         assert gone.events == []
+
+
+CONTEXT = Context(ANNA, None, Era.LEGACY)
+PLACE = ("docs", "a:b")
+
+
+class Gateway:
+    """Keeps what was asked, and answers when the test wants it."""
+
+    def __init__(self):
+        self.asked = []
+
+    def start(self, call, receiver):
+        self.asked.append((call.method, receiver))
+
+    def finish(self, number, error=None):
+        self.asked[number][1].finished(Answer(None, error, "docs", 1))
+
+
+@virtual_time()
+async def test_the_answer_to_an_end_is_none_to_who_begins_anew():
+    async with doors("docs", prepare={"docs": docs}) as hub:
+        gateway, told = Gateway(), []
+        hub.gateway.start = gateway.start
+        watched = Watched(hub)
+        watched.add(CONTEXT, PLACE, lambda: told.append("first"))
+        gateway.finish(0)
+        watched.remove(CONTEXT, PLACE)
+        watched.add(CONTEXT, PLACE, lambda: told.append("second"))
+        gateway.finish(1)
+        assert told == ["first"]
+        gateway.finish(2)
+        assert told == ["first", "second"]
+        assert [method for method, _ in gateway.asked] == [
+            "resources/subscribe", "resources/unsubscribe", "resources/subscribe",
+        ]  # fmt: skip
+
+
+@virtual_time()
+async def test_a_hub_that_stops_asks_no_more():
+    async with doors("docs", prepare={"docs": docs}) as hub:
+        gateway = Gateway()
+        hub.gateway.start = gateway.start
+        watched = Watched(hub)
+        watched.add(CONTEXT, PLACE, lambda: None)
+        gateway.finish(0, RateLimited(retry_after_ms=100))
+        await asyncio.sleep(2)
+        assert len(gateway.asked) == 2
+        gateway.finish(1, RateLimited(retry_after_ms=100))
+        watched.close()
+        await asyncio.sleep(10)
+        assert len(gateway.asked) == 2
