@@ -6,12 +6,12 @@ from contextlib import suppress
 import msgspec
 import pytest
 from support.http_servers import FaultServer
-from support.sse_servers import ENDPOINT, SseServer, UrlHouse, silent
+from support.sse_servers import ENDPOINT, HoldingServer, SseServer, UrlHouse, echo, silent
 from support.stdio_hub import text_of, until
 
 from agenthub.domain.outcome import Cause, Ending, Written
 from agenthub.domain.span import SECOND
-from agenthub.outbound import sse_pipe
+from agenthub.outbound import mcp_sse, sse_pipe
 from agenthub.outbound.http_request import origin_of
 from agenthub.outbound.mcp_url import Found
 from agenthub.outbound.sse_pipe import address_of
@@ -55,6 +55,25 @@ async def test_the_session_is_opened_before_the_first_call_is_sent():
         assert posted == ["initialize", "notifications/initialized", "tools/call"]
         (hello,) = server.heard("initialize")
         assert hello.message["params"]["capabilities"] == msgspec.json.decode(ALL)
+
+
+async def test_no_call_passes_the_end_of_the_opening():
+    async with HoldingServer(echo, "notifications/initialized") as server, house(server) as one:
+        receiver, _ = one.begin("tool")
+        await until(lambda: server.held)
+        await asyncio.sleep(0.1)
+        assert not server.heard("tools/call")
+        server.released.set()
+        assert (await ended(receiver)).ending is Ending.RESULT
+
+
+async def test_calls_do_not_wait_until_others_are_taken():
+    async with HoldingServer(echo, "tools/call") as server, house(server) as one:
+        begun = [one.begin("tool")[0] for _ in range(2)]
+        await until(lambda: len(server.held) == 2)
+        server.released.set()
+        for receiver in begun:
+            assert (await ended(receiver)).ending is Ending.RESULT
 
 
 async def test_headers_of_the_endpoint_go_with_the_stream_and_with_each_post():
@@ -170,6 +189,23 @@ async def test_a_server_that_says_no_good_address_is_sent_nothing(events, proble
         assert problem in sse.state.problem
         assert not [request for request in server.requests if request.target == ENDPOINT]
         assert not server.heard("initialize")
+
+
+async def test_a_server_that_said_where_to_post_is_not_waited_for():
+    async def call(server, request):
+        await asyncio.sleep(0.4)
+        await echo(server, request)
+
+    async with SseServer(call) as server, house(server, connect_ms=300) as one:
+        assert (await one.call("tool")).ending is Ending.RESULT
+        assert one.watcher.count("lost") == 0
+
+
+async def test_an_event_of_another_name_names_no_address():
+    endpoint = f"event: endpoint\ndata: {ENDPOINT}\n\n".encode()
+    events = (b"event: odd\ndata: /x\n\n", endpoint)
+    async with SseServer(events=events) as server, house(server) as one:
+        assert (await one.call("tool")).ending is Ending.RESULT
 
 
 async def test_a_second_address_changes_nothing():
@@ -301,6 +337,38 @@ async def test_what_is_no_stream_of_events_has_a_size():
         await asyncio.wait_for(over.wait(), 5)
 
 
+async def test_a_stream_may_live_for_long_and_say_much():
+    """What is bounded is each event, and how much comes in a minute that is no message."""
+    limits = {"response_bytes": 20_000, "stream_bytes": 20_000}
+    async with SseServer() as server, house(server, **limits) as one:
+        for _ in range(5):
+            assert (await one.call("tool", a="x" * 10_000)).ending is Ending.RESULT
+        assert len(server.streams) == 1
+
+
+async def test_what_a_call_wants_to_hear_is_no_flood():
+    async def call(server, request):
+        token = request.message["params"]["_meta"]["progressToken"]
+        note = {"progressToken": token, "progress": 1}
+        event = {"jsonrpc": "2.0", "method": "notifications/progress", "params": note}
+        await server.stream.chunk(b"data: %b\n\n" % msgspec.json.encode(event) * 30_000)
+        await echo(server, request)
+
+    async with SseServer(call) as server, house(server) as one:
+        reply = await one.call("tool", {"progressToken": "p"})
+        assert reply.ending is Ending.RESULT
+
+
+async def test_comments_of_different_minutes_are_no_flood(monkeypatch):
+    monkeypatch.setattr(sse_pipe, "MINUTE", -1)
+    async with SseServer() as server, house(server) as one:
+        await one.up()
+        for _ in range(10):
+            await server.stream.chunk(b": x\n" * 10_000)
+            assert (await one.call("tool")).ending is Ending.RESULT
+        assert one.watcher.count("lost") == 0
+
+
 async def test_an_answer_over_the_limit_ends_its_call_and_costs_the_others_one_loss():
     async def call(server, request):
         if request.tool == "large":
@@ -339,6 +407,47 @@ async def test_a_call_given_up_before_it_was_sent_never_is():
         reply = await ended(receiver)
         assert (reply.ending, reply.written) == (Ending.CANCELLED, Written.NONE)
         assert not pipe._backlog
+        pipe._fence = None
+        assert (await one.call("tool", n=2)).ending is Ending.RESULT
+        assert [request.arguments for request in server.heard("tools/call")] == [{"n": 2}]
+
+
+async def test_a_call_given_up_while_it_waits_for_a_connection_never_is(monkeypatch):
+    monkeypatch.setattr(mcp_sse, "CONNECTIONS", 1)
+    monkeypatch.setattr(mcp_sse, "SPARE", 1)
+    async with HoldingServer(echo, "tools/call") as server, house(server) as one:
+        first, _ = one.begin("tool", n=1)
+        await until(lambda: server.held)
+        receiver, attempt = one.begin("tool", n=2)
+        attempt.cancel(Cause.CLIENT)
+        assert (await ended(receiver)).written is Written.NONE
+        server.released.set()
+        await ended(first)
+        assert (await one.call("tool", n=3)).ending is Ending.RESULT
+        assert [request.arguments["n"] for request in server.heard("tools/call")] == [1, 3]
+
+
+async def test_a_call_given_up_while_it_is_sent_is_still_on_its_way():
+    async with HoldingServer(echo, "tools/call") as server, house(server) as one:
+        await one.up()
+        receiver, attempt = one.begin("tool")
+        await until(lambda: server.held)
+        attempt.cancel(Cause.CLIENT)
+        assert (await ended(receiver)).written is Written.ALL
+        await until(lambda: server.heard("notifications/cancelled"))
+        pipe = one.upstream._sse._stream.pipe
+        await until(lambda: len(pipe._posting) == 1)
+        server.released.set()
+        await until(lambda: not pipe._posting and not pipe._backlog)
+
+
+async def test_who_stops_a_pipe_hears_no_more_of_it():
+    async with SseServer() as server, house(server) as one:
+        await one.up()
+        pipe, told = one.upstream._sse._stream.pipe, []
+        pipe._owner.ended = told.append
+        await pipe.stop()
+        assert told == []
 
 
 async def test_what_waits_for_a_server_is_bounded(monkeypatch):

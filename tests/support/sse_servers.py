@@ -96,6 +96,22 @@ class SseServer(FaultServer):
             self.answered.set()
 
 
+class HoldingServer(SseServer):
+    """Takes no message with one of these methods before it is `released`."""
+
+    def __init__(self, call: Act | None, *methods: str) -> None:
+        super().__init__(call)
+        self.methods = methods
+        self.held: list[Request] = []
+        self.released = asyncio.Event()
+
+    async def _answer(self, request: Request, peer: Peer) -> None:
+        if request.target == ENDPOINT and request.method in self.methods:
+            self.held.append(request)
+            await self.released.wait()
+        await super()._answer(request, peer)
+
+
 async def echo(server: SseServer, request: Request) -> None:
     words = json.encode(request.arguments).decode()
     await server.result(request, {"content": [{"type": "text", "text": words}]})

@@ -22,6 +22,7 @@ from agenthub.settings import LimitSettings
 
 ADD = {"name": "calc__add", "arguments": {"a": 1}}
 TOOLS = "notifications/tools/list_changed"
+NARROW_ANNA = Caller(ANNA.id, ANNA.scopes, frozenset({"files"}))
 NARROW = Caller("narrow", frozenset({Scope.TOOLS}), frozenset({"files"}))
 
 
@@ -237,7 +238,26 @@ async def test_a_silent_stream_is_kept_alive():
         assert len(client.stream.chunks) == 2
 
 
+@virtual_time()
+async def test_a_stream_on_which_something_comes_needs_nothing_to_keep_it_alive():
+    async with doors("calc") as hub:
+        client = SseClient(hub)
+        for number in range(6):
+            await pass_time(6)
+            client.say("ping", message_id=number)
+        assert b": keep-alive\n\n" not in client.stream.chunks
+
+
 # ---------------------------------------------------------------- the end
+
+
+@virtual_time()
+async def test_a_stream_whose_server_is_hidden_ends_within_a_beat():
+    async with doors("calc", "files") as hub:
+        client = SseClient(hub, "/sse/calc")
+        hub.catalog._servers["calc"].hidden = True
+        await pass_time(6)
+        assert client.stream.over
 
 
 @virtual_time()
@@ -373,6 +393,28 @@ async def test_a60_a_client_that_does_not_read_is_not_served_more():
 
 
 @virtual_time()
+async def test_a60_what_waits_is_taken_in_its_order_and_as_far_as_there_is_room():
+    async with doors("calc", limits=LimitSettings(client_buffer_bytes=1_000)) as hub:
+        client = SseClient(hub)
+        stream, write = client.stream, client.stream.write
+
+        def fill(data):
+            write(data)
+            stream.backlog = 1_001
+
+        stream.write, stream.backlog = fill, 1_001
+        pings = [client.say("ping", message_id=1), client.say("ping", message_id=2)]
+        stream.backlog = 0
+        pings.append(client.say("ping", message_id=3))
+        assert [ping.status for ping in pings] == [None] * 3
+        for number in range(1, 4):
+            stream.backlog = 0
+            stream.drained()
+            assert [one["id"] for one in client.heard] == list(range(1, number + 1))
+        assert [ping.status for ping in pings] == [202] * 3
+
+
+@virtual_time()
 async def test_what_a_client_had_not_read_when_it_went_was_not_taken():
     limits = LimitSettings(client_buffer_bytes=1_000)
     async with doors("calc", limits=limits) as hub:
@@ -395,10 +437,14 @@ async def test_a35_a_client_that_does_not_read_gets_no_more_notifications():
         await client.begin()
         client.say("tools/call", {**ADD, "_meta": {"progressToken": "p"}}, 1)
         client.stream.backlog = 1_001
+        hub["calc"].tools = {"add": tool("add"), "sub": tool("sub")}
         for _ in range(100):
             hub["calc"].watcher.changed(TOOLS, b"{}")
         await pass_time(3)
         assert methods(client) == ["answer", "answer"]
+        client.stream.backlog = 0
+        client.stream.drained()
+        assert methods(client) == ["answer", "answer", TOOLS]
 
 
 @virtual_time()
@@ -419,6 +465,20 @@ async def test_what_a_key_may_see_can_change_during_a_session():
     async with doors("calc", server("files")) as hub:
         client = SseClient(hub)
         await client.begin()
-        narrow = Caller(ANNA.id, ANNA.scopes, frozenset({"files"}))
-        client.post(body_of("tools/list", None, 1), caller=narrow)
+        client.post(body_of("tools/list", None, 1), caller=NARROW_ANNA)
         assert [one["name"] for one in client.to(1)["result"]["tools"]] == ["files__add"]
+
+
+@virtual_time()
+async def test_what_is_answered_is_under_way_no_longer():
+    """A session may last for days: what it kept of each call would add up."""
+    async with doors("calc") as hub:
+        hub["calc"].answers["add"] = later(OK, SECOND)
+        client = SseClient(hub)
+        await client.begin()
+        (stream,) = hub.door.sse._streams.values()
+        client.say("tools/call", ADD, 1)
+        await pass_time(0.1)
+        assert len(stream._client.running._requests) == 1
+        await pass_time(2)
+        assert not stream._client.running._requests

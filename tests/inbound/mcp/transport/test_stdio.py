@@ -216,6 +216,29 @@ def test_a_notification_that_finds_no_room_is_dropped():
     assert len(door.written) == 1
 
 
+def test_what_is_over_before_it_is_under_way_is_listed_nowhere():
+    """A refused call would be listed for as long as its client lives, for nobody takes it out."""
+
+    class Door:
+        listed = 0
+
+        def write(self, message): ...
+        def ended(self, message_id, replies): ...
+
+        def began(self, message_id, replies):
+            self.listed += 1
+
+    door = Door()
+    for replies, is_over in (
+        (ChannelReplies(door, b"1"), True),
+        (ChannelReplies(door, b"2"), False),
+    ):
+        if is_over:
+            replies.error(-32602, "No")
+        replies.attend(None)
+        assert door.listed == (0 if is_over else 1)
+
+
 async def test_progress_and_logs_come_before_the_answer():
     async with client() as me:
         me.hub["calc"].answers["add"] = Act(OK.reply, notes=(PROGRESS,))

@@ -106,11 +106,6 @@ class SseDoor:
     def forget(self, stream: "SseStream") -> None:
         self._streams.pop(stream.id, None)
 
-    def close(self) -> None:
-        """The hub stops."""
-        for stream in list(self._streams.values()):
-            stream.end()
-
 
 def _is_old(exchange: Exchange, heading: Heading) -> bool:
     """Whether its headers are those of an old client; False: it has been answered."""
@@ -150,8 +145,8 @@ class SseStream:
         exchange.write(b"event: endpoint\ndata: /messages?session=%b\n\n" % self.id.encode())
         self._house.pulse.add(self)
 
-    def end(self) -> None:
-        """The hub ends it."""
+    def news_ended(self) -> None:
+        """The hub stops, or the face has gone: every stream has news."""
         if not self._over:
             self._leave()
             self._exchange.closed = self._exchange.drained = None
@@ -211,9 +206,6 @@ class SseStream:
         if not self._over:
             self._silent = 0
             self._exchange.write(event(message))
-
-    def news_ended(self) -> None:
-        self.end()
 
     def began(self, message_id: bytes, replies: ChannelReplies) -> None:
         self._client.running.add(message_id, replies)

@@ -110,7 +110,6 @@ class McpHttp:
         """The hub stops: open subscriptions end with their result. Calls are the gateway's."""
         self.door.close()
         self.subscriptions.close()
-        self.sse.close()
         self.pulse.close()
         self.desk.store.close()
 
