@@ -11,7 +11,7 @@ from support.stdio_hub import text_of, until
 
 from agenthub.domain.outcome import Cause, Ending, Written
 from agenthub.domain.span import SECOND
-from agenthub.outbound import mcp_sse, sse_pipe
+from agenthub.outbound import http_exchange, mcp_sse, sse_pipe
 from agenthub.outbound.http_request import origin_of
 from agenthub.outbound.mcp_url import Found
 from agenthub.outbound.sse_pipe import address_of
@@ -198,7 +198,7 @@ async def test_a_server_that_said_where_to_post_is_not_waited_for():
 
     async with SseServer(call) as server, house(server, connect_ms=300) as one:
         assert (await one.call("tool")).ending is Ending.RESULT
-        assert one.watcher.count("lost") == 0
+        assert one.watcher.count("lost") == one.watcher.count("unreachable") == 0
 
 
 async def test_an_event_of_another_name_names_no_address():
@@ -360,7 +360,7 @@ async def test_what_a_call_wants_to_hear_is_no_flood():
 
 
 async def test_comments_of_different_minutes_are_no_flood(monkeypatch):
-    monkeypatch.setattr(sse_pipe, "MINUTE", -1)
+    monkeypatch.setattr(http_exchange, "MINUTE", -1)
     async with SseServer() as server, house(server) as one:
         await one.up()
         for _ in range(10):
@@ -439,6 +439,40 @@ async def test_a_call_given_up_while_it_is_sent_is_still_on_its_way():
         await until(lambda: len(pipe._posting) == 1)
         server.released.set()
         await until(lambda: not pipe._posting and not pipe._backlog)
+
+
+async def test_calls_that_wait_for_the_opening_can_be_given_up_and_end_with_a_close():
+    async with HoldingServer(echo, "initialize") as server, house(server) as one:
+        given_up, attempt = one.begin("tool")
+        left, _ = one.begin("tool")
+        await until(lambda: server.held)
+        attempt.cancel(Cause.CLIENT)
+        assert (await ended(given_up)).detail == "cancelled: client"
+        assert len(one.upstream._sse._waiting) == 1
+        await one.upstream.close()
+        assert (await ended(left)).detail == "cancelled: shutdown"
+
+
+async def test_a_call_does_not_wait_for_a_start_that_is_far_away():
+    async with SseServer() as server:
+        url = server.url
+    async with UrlHouse(url, found=known()) as one:
+        await one.call("tool")
+        sse = one.upstream._sse
+        sse._restart_at = one.clock.now() + 60 * SECOND
+        receiver, _ = one.begin("tool")
+        assert not sse._waiting
+        assert (await ended(receiver)).ending is Ending.UNREACHED
+
+
+async def test_a_server_that_is_busy_is_not_said_to_have_no_such_transport():
+    async def busy(request, peer):
+        await peer.answer(503, b"Busy", "text/plain")
+
+    async with FaultServer(busy) as server, UrlHouse(server.url, found=known()) as one:
+        one.upstream.start()
+        await one.watcher.until("unreachable")
+        assert not one.upstream._sse.is_refused
 
 
 async def test_who_stops_a_pipe_hears_no_more_of_it():
