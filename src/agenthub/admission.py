@@ -54,8 +54,42 @@ class SignOut(Struct, frozen=True):
     """Why it may still take them; empty: it does not."""
 
 
+class Invited(Struct, frozen=True):
+    """Who is to sign in, and to what."""
+
+    server: str
+    caller: str
+    """The caller's id."""
+
+
+class CallerSignIns(Protocol):
+    """People who sign in for one caller, so that its calls reach a server as theirs."""
+
+    address: str
+    """The hub's own, as browsers reach its pages; set when it listens, empty until then."""
+
+    def invited(self, ticket: str) -> Invited:
+        """What a link is for that a caller was given. Raises InvalidParams."""
+        ...
+
+    async def accept(self, ticket: str, browser: str) -> str:
+        """The person agrees to sign in for that caller: where to go on.
+
+        `browser`: the browser's own secret, which it has to show when it comes back.
+        Raises HubError.
+        """
+        ...
+
+    def forget_caller(self, principal: str) -> None:
+        """What it signed in for: nobody comes as this caller any more."""
+        ...
+
+
 class SignIns(Protocol):
     """People who let the hub in at the authorization servers of its upstreams."""
+
+    @property
+    def callers(self) -> CallerSignIns: ...
 
     async def begin(self, name: str, hub: str) -> str:
         """Where to sign in for this endpoint; `hub`: its address, as the person's browser knows it.
@@ -65,10 +99,10 @@ class SignIns(Protocol):
         """
         ...
 
-    async def finish(self, answer: Mapping[str, str]) -> str:
+    async def finish(self, answer: Mapping[str, str], browser: str = "") -> str:
         """The person came back with this in the address; the endpoint's name.
 
-        `state` in it is good once. Raises HubError.
+        `state` in it is good once. `browser`: as in `CallerSignIns.accept`. Raises HubError.
         """
         ...
 

@@ -285,6 +285,7 @@ class Passage(Struct, eq=False):
             Outgoing(
                 call.method, hop.name, call.params, call.meta, call.deadline,
                 call.capabilities, call.client_info, call.era, hop.headers, call.caller.id,
+                call.caller.subject,
             ),
             self,
         )  # fmt: skip

@@ -18,6 +18,7 @@ from agenthub.domain.idempotency import Claim, Earlier
 from agenthub.domain.outcome import Cause, Reply
 from agenthub.domain.pinning import Pin
 from agenthub.domain.span import Nanoseconds
+from agenthub.domain.subject import Subject
 from agenthub.domain.view import View
 
 # ---------------------------------------------------------------- upstream servers
@@ -45,7 +46,9 @@ class Outgoing(Struct, frozen=True):
     """`Mcp-Param-*` headers, computed from the pinned schema; for HTTP only."""
     principal: str = ""
     """The caller's id: what an old server may ask this client goes by a session of its own, and
-    sessions are never shared between callers."""
+    sessions are never shared between callers. Empty: a question of the hub's own."""
+    subject: Subject | None = None
+    """The access token that the caller came in with; it is never sent to a server."""
 
 
 class Question(Struct, frozen=True):

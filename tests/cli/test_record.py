@@ -63,6 +63,11 @@ def test_a_server_has_an_address_or_a_command(wanted):
             {"oauth": True, "client_id": "hub", "client_secret": "${S}"},
             {"client_id": "hub", "client_secret": "${S}"},
         ),
+        ({"per_caller": True}, {"per": "caller"}),
+        (
+            {"per_caller": True, "client_id": "hub", "client_secret": "${S}"},
+            {"client_id": "hub", "client_secret": "${S}", "grant": "token_exchange"},
+        ),
     ],
 )
 def test_with_a_secret_the_hub_signs_in_by_itself_unless_a_person_is_to(said, oauth):

@@ -69,6 +69,8 @@ def test_pinning_is_one_of_three(pinning):
         http(oauth=OAuth(client_id="hub", scopes=("a:b", "https://x/y"), issuer="http://[::1]:1")),
         http(oauth=MACHINE, headers={"X-Tenant": "1"}, fallbacks=("a",)),
         http(oauth=structs.replace(MACHINE, client_secret="${file:/run/secrets/x}")),
+        http(oauth=structs.replace(MACHINE, grant="token_exchange", audience="n", resource="a:b")),
+        http(oauth=OAuth(per="caller")),
     ],
 )
 def test_a_record_that_can_work_passes(endpoint):
@@ -204,6 +206,15 @@ def test_a_refused_address_is_not_repeated():
         (http(oauth=OAuth(client_secret="s3cret")), "oauth.client_secret: expected a reference"),
         (http(oauth=OAuth(client_secret="${A:-s3cret}")), "oauth.client_secret: expected a ref"),
         (http(oauth=OAuth("client_credentials")), "oauth.client_secret: client_credentials needs"),
+        (http(oauth=OAuth("token_exchange")), "oauth.client_secret: token_exchange needs it"),
+        (http(oauth=OAuth(per="user")), "oauth.per: expected hub or caller, got 'user'"),
+        (http(oauth=structs.replace(MACHINE, per="caller")), "oauth.per: nobody signs in by"),
+        (http(oauth=OAuth(audience="x")), "oauth.audience: only token_exchange has one"),
+        (http(oauth=OAuth(resource="x")), "oauth.resource: only token_exchange has one"),
+        (
+            http(oauth=structs.replace(MACHINE, grant="token_exchange", resource="http://a/#b")),
+            "oauth.resource: expected a name without spaces and `#`",
+        ),
         (http(oauth=structs.replace(MACHINE, client_id="")), "oauth.client_id: expected"),
         (http(oauth=structs.replace(MACHINE, issuer="")), "oauth.issuer: expected the"),
         (http(oauth=OAuth(issuer="http://login.example.com")), "oauth.issuer: expected an https"),

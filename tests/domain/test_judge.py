@@ -50,6 +50,10 @@ ROWS = [
             (error(-32000, status=http), verdict(REFUSED, OK, IGNORE)),
         )
     ],
+    # the hub has none to show: nothing was sent, and the server is as it was
+    (status(401, written=Written.NONE), verdict(REFUSED, IGNORE, IGNORE, "upstream_unavailable")),
+    (error(-32042, written=Written.NONE), verdict(REFUSED, IGNORE, IGNORE)),
+    (status(403, written=Written.NONE), verdict(REFUSED, OK, IGNORE, "upstream_unavailable")),
     # the hub's credentials are blamed
     *[
         row

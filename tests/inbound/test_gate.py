@@ -331,6 +331,7 @@ SHOULD = {
     "/.well-known/x": "nobody none tools read admin",
     "/client-metadata.json": "nobody none tools read admin",
     "/oauth/callback": "nobody none tools read admin",
+    "/oauth/sign-in": "nobody none tools read admin",
     "/oauth/x": "",
     "/metrics": "read admin",
     "/openapi.json": "read admin",

@@ -624,7 +624,7 @@ async def test_a_key_that_cannot_be_used_is_told_of_and_harms_nobody_else(monkey
     assert "Other users may read vault-key" in source.problem.problem
     assert not source.is_empty, "what is kept may be good when the key is"
     odd = Vault({}, house.store, lambda: b"k" * 32)
-    await odd.write("git", source._place, {"registration": 7})
+    await odd.write("git", source.place, {"registration": 7})
     assert TokenSource("git", URL, PERSON, odd, house.clock, house.tasks).is_empty
 
 

@@ -121,12 +121,18 @@ ATTACKS = {
               "test_after_a_refusal_it_is_asked_whose_tokens_it_takes_now"),
         *rows(OAUTH, "test_a_token_for_somebody_else_opens_nothing",
               "test_an_answer_that_is_not_of_this_issuer_and_sign_in_is_refused"),
+        *rows("app/test_caller_tokens.py",
+              "test_a_sign_in_counts_only_in_the_browser_that_agreed_on_the_hubs_page",
+              "test_a_page_elsewhere_cannot_press_the_button_and_a_wrong_link_opens_nothing"),
     ),
     "A25": (
         *rows(OAUTH, "test_the_sdks_own_client_finds_its_way_in_by_the_hubs_401",
               "test_nothing_of_the_hubs_own_keys_went_to_the_server"),
         *rows("outbound/test_logins.py",
               "test_a_server_that_is_removed_and_comes_again_gets_nothing_of_its_namesake"),
+        *rows("app/test_caller_tokens.py",
+              "test_what_a_caller_came_in_with_is_in_no_request_log_error_or_file",
+              "test_tokens_of_one_caller_are_never_used_for_another"),
     ),
     "A26": (
         *rows(HUB, "test_a26_a27_code_is_run_for_admins_and_only_when_it_was_saved"),

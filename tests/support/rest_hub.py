@@ -233,7 +233,8 @@ class RestSignIns:
             raise self.error
         return "https://login.test/authorize?state=s"
 
-    async def finish(self, answer):
+    async def finish(self, answer, browser=""):
+        self.browser = browser
         self.answers.append(answer)
         if self.error is not None:
             raise self.error

@@ -130,7 +130,7 @@ class UrlHouse(HttpHouse):
         super().__init__(url, **options)
         bounds = HttpLimits(**limits)
         self.found = found or Found()
-        facts = (self.clock, self.tasks, bounds, declared)
+        facts = (self.clock, self.tasks, bounds, declared, options.get("tokens"))
         self.upstream = UrlUpstream(
             lambda watcher: HttpUpstream(self.endpoint, watcher, *facts),
             lambda watcher: SseUpstream(self.endpoint, watcher, *facts),

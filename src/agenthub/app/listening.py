@@ -58,6 +58,7 @@ async def open_listening(options: Options, stop: Stop) -> AsyncGenerator[Listeni
         port = await listener.start()
         try:
             url = url_of(settings.server.host, port)
+            hub.sign_ins.callers.address = settings.server.public_url.rstrip("/") or url
             hub_file.announce(options.home, url, hub.clock.wall() // SECOND)
             hub.catalog.start()
             _heed(options, hub, watch, stop)

@@ -33,6 +33,8 @@ from agenthub.outbound.mcp_sse import SseUpstream
 from agenthub.outbound.mcp_stdio import StdioUpstream
 from agenthub.outbound.mcp_url import Found, UrlUpstream
 from agenthub.outbound.nursery import Nursery
+from agenthub.outbound.oauth_tokens import TokenSource
+from agenthub.outbound.per_caller import PerCaller
 from agenthub.outbound.private_sessions import PrivateSessions
 from agenthub.outbound.store import DatabaseStore, open_store
 from agenthub.outbound.telemetry import log_event
@@ -156,6 +158,7 @@ async def open_house(
     )
     hub.keys.views = catalog.views.all
     catalog.views.listeners.append(hub.keys.forget)
+    hub.keys.listeners.append(lambda key_id: _forget_revoked(hub, key_id))
     bus.sinks += [metrics.event, log_event, logins.event]
     _show(hub)
     for issuer in issuers:
@@ -166,6 +169,13 @@ async def open_house(
         closing.push_async_callback(catalog.close)
         closing.callback(bus.close)
         yield hub
+
+
+def _forget_revoked(hub: Hub, key_id: str) -> None:
+    """A key that opens nothing any more shall leave nothing that it signed in for."""
+    caller = hub.keys.caller(key_id)
+    if caller is None or not hub.keys.holds(caller):
+        hub.sign_ins.callers.forget_caller(key_id)
 
 
 def _problems(memory: Memory, strain: Strain, issuers: Sequence[Issuer]) -> tuple[str, ...]:
@@ -206,7 +216,23 @@ def connector(
 
     def connect(endpoint: Endpoint, watcher: UpstreamWatcher) -> Upstream:
         filled = resolve(endpoint, os.environ)
-        tokens, found = logins.source_of(filled), Found()
+        tokens = logins.source_of(filled)
+        if tokens is None or filled.oauth is None or not filled.oauth.is_per_caller:
+            return sessions(filled, watcher, tokens)
+        return PerCaller(
+            lambda hears, shown: sessions(filled, hears, shown),
+            tokens,
+            lambda outgoing: logins.callers.source_for(filled, tokens, outgoing),
+            logins.callers,
+            watcher,
+            clock,
+            tasks,
+        )
+
+    def sessions(
+        filled: Endpoint, watcher: UpstreamWatcher, tokens: TokenSource | None
+    ) -> Upstream:
+        found = Found()
 
         def make(hears: UpstreamWatcher, declared: bytes) -> Upstream:
             if filled.command:
@@ -217,7 +243,7 @@ def connector(
                 return HttpUpstream(filled, watches, clock, tasks, bounds, declared, tokens)
 
             def sse(watches: UpstreamWatcher) -> SseUpstream:
-                return SseUpstream(filled, watches, clock, tasks, bounds, declared)
+                return SseUpstream(filled, watches, clock, tasks, bounds, declared, tokens)
 
             if filled.transport == "streamable-http":
                 return http(hears)

@@ -31,6 +31,7 @@ class Wanted(NamedTuple):
     client_id: str | None = None
     client_secret: str | None = None
     issuer: str | None = None
+    per_caller: bool = False
 
 
 def record(wanted: Wanted) -> dict[str, Any]:
@@ -64,7 +65,9 @@ def _oauth(wanted: Wanted) -> dict[str, Any]:
     names = ("client_id", "client_secret", "issuer")
     made = {name: value for name in names if (value := getattr(wanted, name)) is not None}
     if "client_secret" in made and not wanted.oauth:
-        made["grant"] = "client_credentials"
+        made["grant"] = "token_exchange" if wanted.per_caller else "client_credentials"
+    elif wanted.per_caller:
+        made["per"] = "caller"
     return {"oauth": made} if made or wanted.oauth else {}
 
 

@@ -48,6 +48,11 @@ hub's environment, and is kept nowhere."""
 )
 @click.option("--issuer", metavar="URL", help="The authorization server; needed with a secret.")
 @click.option(
+    "--per-caller",
+    is_flag=True,
+    help="Each caller's calls go as its own: it signs in, or with a secret its token is exchanged.",
+)
+@click.option(
     "--fallback",
     "fallbacks",
     multiple=True,

@@ -11,10 +11,11 @@ Source: RFC 9068 (JWT access tokens), RFC 8707 (audience), RFC 9728; attack A24.
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.span import SECOND, Nanoseconds
+from agenthub.domain.subject import Subject, rights_of
 
 LEEWAY: Final[Nanoseconds] = 60 * SECOND
 """By how much two clocks may differ."""
@@ -69,6 +70,12 @@ def lend(claims: Mapping[str, Any], terms: Terms, wall: Nanoseconds) -> Lent:
     said = _scopes(claims)
     scopes = frozenset(scope for scope, names in terms.scopes.items() if names & said)
     return Lent(Caller(f"{OAUTH}{terms.name}:{subject}", scopes, endpoints), ends)
+
+
+def with_subject(lent: Lent, claims: Mapping[str, Any], token: bytes) -> Lent:
+    """The same caller, with the token that these claims are of."""
+    subject = Subject(token.decode("ascii"), rights_of(claims), lent.ends)
+    return structs.replace(lent, caller=structs.replace(lent.caller, subject=subject))
 
 
 def _time(claims: Mapping[str, Any], name: str) -> Nanoseconds:

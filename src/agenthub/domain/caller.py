@@ -7,6 +7,7 @@ from msgspec import Struct, structs
 
 from agenthub.domain import alias
 from agenthub.domain.errors import BadSetting
+from agenthub.domain.subject import Subject
 from agenthub.domain.tool_set import EVERYTHING, ToolSet, check_globs
 from agenthub.domain.view import SEARCH, View, check_search
 
@@ -68,6 +69,8 @@ class Caller(Struct, frozen=True):
     """As in `KeyTerms`."""
     names: str = alias.SAFE
     """As in `KeyTerms`."""
+    subject: Subject | None = None
+    """The access token that it came in with; None: it came with a key of the hub's, or without."""
 
     def may(self, scope: Scope) -> bool:
         """Whether this scope is held, by itself or through `ADMIN`."""

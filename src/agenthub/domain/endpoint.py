@@ -42,7 +42,8 @@ class OAuth(Struct, frozen=True, forbid_unknown_fields=True):
 
     grant: str = "authorization_code"
     """`authorization_code`: a person signs in once, by `agenthub login NAME`.
-    `client_credentials`: the hub signs in by itself."""
+    `client_credentials`: the hub signs in by itself. `token_exchange`: a token of each caller's
+    own, for the access token that it came in with (RFC 8693); lists by `client_credentials`."""
     client_id: str = ""
     """Empty: the hub is known by its metadata document, or else registers itself, where the
     authorization server lets it."""
@@ -55,6 +56,18 @@ class OAuth(Struct, frozen=True, forbid_unknown_fields=True):
     metadata_document: bool = True
     """Whether the hub may be known by the address of its metadata document, where it has an https
     `server.public_url`; false where the authorization server cannot reach that."""
+    per: str = "hub"
+    """`hub`: one token for all callers. `caller`: each signs in for itself when it first calls, and
+    the hub's own sign-in serves for the lists alone; with `authorization_code`."""
+    audience: str = ""
+    """Of `token_exchange`: the server's name there; empty: none is said."""
+    resource: str = ""
+    """Of `token_exchange`: the server's address there; empty: what the server calls itself."""
+
+    @property
+    def is_per_caller(self) -> bool:
+        """Whether each caller's calls go with a token of its own."""
+        return self.grant == "token_exchange" or self.per == "caller"
 
 
 class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -78,7 +78,11 @@ POLICIES: Final = ("allow", "flag", "quarantine")
 
 PURE_REFERENCE: Final = re.compile(r"\$\{(?:file:|env:)?[^{}:]+\}")
 """Nothing but a reference: there is nothing in it to hide."""
-GRANTS: Final = ("authorization_code", "client_credentials")
+GRANTS: Final = ("authorization_code", "client_credentials", "token_exchange")
+OWNERS: Final = ("hub", "caller")
+"""Whose tokens there are."""
+_PLACE = re.compile(r"[\x21\x22\x24-\x7e]{1,2000}")
+"""Of audience and resource. Source: RFC 8707, 2: without a fragment."""
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,200}")
 """Source: RFC 6749, 3.3."""
 
@@ -299,6 +303,7 @@ def _check_oauth(endpoint: Endpoint, oauth: OAuth) -> None:
             f"oauth.grant: expected {' or '.join(GRANTS)}, got {_shown(oauth.grant)!r}"
         )
     _check_client(oauth)
+    _check_owner(oauth)
     for scope in oauth.scopes:
         if not _SCOPE.fullmatch(scope):
             raise BadSetting(f"oauth.scopes: expected words, got {_shown(scope)!r}")
@@ -307,8 +312,8 @@ def _check_oauth(endpoint: Endpoint, oauth: OAuth) -> None:
 def _check_client(oauth: OAuth) -> None:
     if oauth.client_secret and not PURE_REFERENCE.fullmatch(oauth.client_secret):
         raise BadSetting("oauth.client_secret: expected a reference, ${NAME} or ${file:/path}")
-    if oauth.grant == "client_credentials" and not oauth.client_secret:
-        raise BadSetting("oauth.client_secret: client_credentials needs it, and client_id")
+    if oauth.grant != "authorization_code" and not oauth.client_secret:
+        raise BadSetting(f"oauth.client_secret: {oauth.grant} needs it, and client_id")
     if oauth.client_secret and not oauth.client_id:
         raise BadSetting("oauth.client_id: expected the client that the secret is of")
     if oauth.client_secret and not oauth.issuer:
@@ -316,6 +321,19 @@ def _check_client(oauth: OAuth) -> None:
         raise BadSetting("oauth.issuer: expected the authorization server that knows the secret")
     if oauth.issuer and not is_safe(oauth.issuer):
         raise BadSetting("oauth.issuer: expected an https address (http on this machine only)")
+
+
+def _check_owner(oauth: OAuth) -> None:
+    if oauth.per not in OWNERS:
+        raise BadSetting(f"oauth.per: expected {' or '.join(OWNERS)}, got {_shown(oauth.per)!r}")
+    if oauth.per == "caller" and oauth.grant == "client_credentials":
+        raise BadSetting("oauth.per: nobody signs in by client_credentials; expected hub")
+    for key in ("audience", "resource"):
+        value = getattr(oauth, key)
+        if value and oauth.grant != "token_exchange":
+            raise BadSetting(f"oauth.{key}: only token_exchange has one")
+        if value and not _PLACE.fullmatch(value):
+            raise BadSetting(f"oauth.{key}: expected a name without spaces and `#`")
 
 
 def _check_fallbacks(endpoint: Endpoint) -> None:

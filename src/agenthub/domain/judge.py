@@ -10,6 +10,7 @@
     result with isError                         success        success   DONE_ERR
     invalid request (4xx, -3260x, -3202x)       success        ignore    REFUSED
     401, 402, 403                               success        ignore    REFUSED
+    401 or -32042, and nothing was sent         ignore         ignore    REFUSED
     429, 529 (closes the throttle gate)         ignore         ignore    REFUSED
     500, -32603, other codes                    if spread      failure   UNKNOWN
     503 with Retry-After                        failure        ignore    REFUSED
@@ -60,6 +61,8 @@ REFUSED_CODES: Final = frozenset({
 })  # fmt: skip
 """-32002 is the legacy "resource not found"; -32042 asks for a visit to a web page first (legacy,
 2025-11-25): the request was not carried out, and nothing is broken."""
+UNAUTHORIZED_STATUS: Final = 401
+SIGN_IN_CODE: Final = -32042
 INVALID: Final = frozenset({400, 404, 405, 406, 413, 415, 421, 422})
 """Statuses that blame the request."""
 ABOVE_CODES: Final = frozenset({401, 402, 403, 429, 529})
@@ -70,6 +73,8 @@ FORGED: Final = range(-31099, -30999)
 ALIVE: Final = Verdict(Certainty.REFUSED, _OK, _IGNORE, "upstream_protocol")
 UNAUTHORIZED: Final = Verdict(Certainty.REFUSED, _OK, _IGNORE, "upstream_unavailable")
 EXHAUSTED: Final = Verdict(Certainty.REFUSED, _OK, _IGNORE, "upstream_exhausted")
+NO_TOKEN: Final = Verdict(Certainty.REFUSED, _IGNORE, _IGNORE, "upstream_unavailable")
+"""The hub has no token to show: its own word, and none of the server's."""
 THROTTLED: Final = Verdict(Certainty.REFUSED, _IGNORE, _IGNORE, "throttled_upstream", pushback=True)
 BUSY: Final = Verdict(Certainty.REFUSED, _FAIL, _IGNORE, "upstream_unavailable")
 GATEWAY: Final = Verdict(Certainty.UNKNOWN, _FAIL, _IGNORE, "outcome_unknown")
@@ -120,7 +125,8 @@ _UNSENT_BY_CAUSE: Final = {c: _unsent(v, c) for c, v in _BY_CAUSE.items()}
 _OWN_WORDS: Final = {
     v: structs.replace(v, slug="")
     for v in (
-        ALIVE, UNAUTHORIZED, EXHAUSTED, THROTTLED, BUSY, GATEWAY, BROKEN_TOOL, UNLISTED, GARBAGE,
+        ALIVE, UNAUTHORIZED, NO_TOKEN, EXHAUSTED, THROTTLED, BUSY, GATEWAY, BROKEN_TOOL,
+        UNLISTED, GARBAGE,
     )
 }  # fmt: skip
 """The same verdicts where the upstream said why: its own error goes to the caller (R10)."""
@@ -132,16 +138,23 @@ def judge(reply: Reply, cancelled: Cause | None) -> Verdict:
     if ending is _RESULT:
         return _by_result(reply)
     if ending is Ending.ERROR:
-        verdict = _by_error(reply)
+        verdict = NO_TOKEN if _lacks_token(reply) else _by_error(reply)
         if reply.code in FORGED:
             return structs.replace(verdict, slug="upstream_protocol")
         return _OWN_WORDS[verdict]
     if ending is Ending.STATUS:
-        return _by_status(reply)
+        return NO_TOKEN if _lacks_token(reply) else _by_status(reply)
     sent = reply.written is Written.ALL
     if cancelled is not None:
         return (_BY_CAUSE if sent else _UNSENT_BY_CAUSE)[cancelled]
     return (_BY_ENDING if sent else _UNSENT_BY_ENDING)[ending]
+
+
+def _lacks_token(reply: Reply) -> bool:
+    """Whether nothing was sent, for want of a token."""
+    return reply.written is Written.NONE and (
+        reply.status == UNAUTHORIZED_STATUS or reply.code == SIGN_IN_CODE
+    )
 
 
 def _by_result(reply: Reply) -> Verdict:

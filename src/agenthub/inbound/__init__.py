@@ -8,7 +8,7 @@
     gate        gate, challenge, rejection                         who comes in, and how a no looks
     MCP         mcp/                                               with a map of its own
     REST        rest/                                              `/api`, `/metrics`, health
-    sign-in     callback, client_document                          the hub as a client of OAuth
+    sign-in     sign_in, callback, client_document                 the hub as a client of OAuth
 
 To follow one call: `protocol` → `reader` → `gate` → `mcp/transport/streamable_http` → `mcp/door` →
 `gateway.py`, and back by `mcp/answer` and `mcp/transport/stream`.

@@ -46,6 +46,7 @@ NEEDS: Final[Mapping[str, Need]] = {
     "/readyz": Need.NOTHING,
     "/metrics": Need.READ,
     "/oauth/callback": Need.NOTHING,
+    "/oauth/sign-in": Need.NOTHING,
     "/openapi.json": Need.READ,
     "/mcp": Need.TOOLS,
     "/mcp/": Need.TOOLS,

@@ -24,6 +24,7 @@ from agenthub.inbound.gate import Gate, Need
 from agenthub.inbound.rejection import PROBLEM_JSON, Rejection
 from agenthub.inbound.rest import create_rest
 from agenthub.inbound.rest.health import HealthDoor
+from agenthub.inbound.sign_in import SIGN_IN, SignInDoor
 from agenthub.wire.oauth_client import CALLBACK, DOCUMENT
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Web:
         self._probes: ASGIApp = HealthDoor(hub.health)
         self._callback: ASGIApp = CallbackDoor(hub.sign_ins)
         self._document: ASGIApp = ClientDocumentDoor(hub.settings)
+        self._sign_in: ASGIApp = SignInDoor(hub)
         self._metadata: ASGIApp = MetadataDoor(Challenge(hub.settings))
         self._rest: ASGIApp | None = None
         self._loading = asyncio.Lock()
@@ -92,6 +94,8 @@ class Web:
             app = self._callback
         elif path == DOCUMENT:
             app = self._document
+        elif path == SIGN_IN:
+            app = self._sign_in
         elif verdict.address.need is Need.NOTHING:
             app = self._probes
         else:

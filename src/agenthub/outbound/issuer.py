@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from agenthub.admission import NotYet
-from agenthub.domain.bearer import BadToken, Lent, Terms, lend
+from agenthub.domain.bearer import BadToken, Lent, Terms, lend, with_subject
 from agenthub.domain.endpoint_check import is_safe
 from agenthub.domain.errors import HubError, UpstreamUnavailable
 from agenthub.domain.span import SECOND, Nanoseconds
@@ -74,7 +74,8 @@ class Issuer:
                 raise NotYet
             return None
         try:
-            return lend(self._verified(token), self.terms, self._clock.wall())
+            claims = self._verified(token)
+            return with_subject(lend(claims, self.terms, self._clock.wall()), claims, token)
         except BadToken:
             return None
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Collection, Mapping
 
+from msgspec import structs
+
 from agenthub.admission import SignInState, SignOut
-from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.endpoint import Endpoint, OAuth
 from agenthub.domain.errors import InvalidParams
 from agenthub.domain.events import Event, ServerChanged
+from agenthub.outbound.caller_logins import CallerLogins
 from agenthub.outbound.oauth_tokens import TokenSource
 from agenthub.outbound.vault import Vault
 from agenthub.ports import Clock
@@ -20,30 +23,33 @@ class Logins:
         self._clock = clock
         self._tasks = tasks
         self._sources: dict[str, TokenSource] = {}
+        self.callers = CallerLogins(vault, clock, tasks)
 
     def source_of(self, endpoint: Endpoint) -> TokenSource | None:
-        """For a connection to it; references are filled in. None: it needs none."""
+        """Of the hub's own tokens for it; references are filled in. None: it needs none."""
         known = self._sources.get(endpoint.name)
         if endpoint.oauth is None or endpoint.url is None:
             self._forget(endpoint.name)
             return None
-        if known is not None and (known.url, known.oauth) == (endpoint.url, endpoint.oauth):
+        oauth = _own(endpoint.oauth)
+        if known is not None and (known.url, known.oauth) == (endpoint.url, oauth):
             return known
         if known is not None:
             known.close()
         made = TokenSource(
-            endpoint.name, endpoint.url, endpoint.oauth, self._vault, self._clock, self._tasks
+            endpoint.name, endpoint.url, oauth, self._vault, self._clock, self._tasks
         )
-        if made.is_empty:
+        if known is not None and known.place != made.place:
             self._forget(endpoint.name)
+        elif made.is_empty:
+            self._forget_own(endpoint.name)
         self._sources[endpoint.name] = made
         return made
 
     def keep_only(self, names: Collection[str]) -> None:
         """At start: servers that went while the hub was not there to see it are forgotten."""
-        for name in self._vault.names():
-            if name not in names:
-                self._forget(name)
+        for name in {kept.partition("/")[0] for kept in self._vault.names()}.difference(names):
+            self._forget(name)
 
     def event(self, event: Event) -> None:
         """A sink of the bus: a server that comes again later gets nothing of its namesake."""
@@ -53,8 +59,11 @@ class Logins:
     async def begin(self, name: str, hub: str) -> str:
         return await self._source(name).begin(hub)
 
-    async def finish(self, answer: Mapping[str, str]) -> str:
+    async def finish(self, answer: Mapping[str, str], browser: str = "") -> str:
         state = answer.get("state", "")
+        if callers := self.callers.awaiting(state, browser):
+            await self.callers.finish(callers, answer)
+            return callers.name
         for source in self._sources.values():
             if source.awaits(state):
                 await source.finish(answer)
@@ -79,8 +88,19 @@ class Logins:
 
     def _forget(self, name: str) -> None:
         """What it had for another address, issuer or client, too: it shall not come back."""
+        self.callers.forget_server(name)
+        self._forget_own(name)
+
+    def _forget_own(self, name: str) -> None:
         source = self._sources.pop(name, None)
         if source is not None:
             source.close()
         if name in self._vault.names():
             self._tasks.start(self._vault.forget(name), f"forget the credentials of {name}")
+
+
+def _own(oauth: OAuth) -> OAuth:
+    """How the hub itself gets in where callers exchange their tokens."""
+    if oauth.grant != "token_exchange":
+        return oauth
+    return structs.replace(oauth, grant="client_credentials")

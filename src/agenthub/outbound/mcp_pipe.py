@@ -106,6 +106,8 @@ class PipeUpstream:
         """Of the present phase."""
         self._loss = 0
         self._diagnosis = Diagnosis("")
+        self._refusal: Reply | None = None
+        """Why there is no pipe, where that is nobody's failure."""
         self.noise = 0
         """Lines that were no messages."""
         self._noise_shown = Tally(NOISE_PAGES)
@@ -180,6 +182,8 @@ class PipeUpstream:
         return self._phase is Phase.RESTING and self._restart_at - self._clock.now() <= IMMINENT
 
     def _unreached(self) -> Reply:
+        if self._refusal is not None:
+            return self._refusal
         detail = self._diagnosis.problem or "the server is closed"
         return Reply(Ending.UNREACHED, Written.NONE, detail=detail)
 
@@ -199,6 +203,7 @@ class PipeUpstream:
 
     def _spawn(self) -> None:
         self._phase, self._overdue, self._ready_since = Phase.OPENING, False, None
+        self._refusal = None
         self._restarts.started(self._clock.now())
         try:
             self._pipe = self._way.open(self)
@@ -337,7 +342,7 @@ class PipeUpstream:
         ready = self._phase is Phase.READY
         opening, self._opening = self._opening, None
         silent_death = end.code is not None and opening is not None and not opening.heard
-        self._diagnosis = self._explain(end, ready=ready)
+        self._diagnosis, self._refusal = self._explain(end, ready=ready), end.reply
         if not ready and (silent_death or end.reason) and not self._way.always_initializes:
             self._initialize_first = not self._initialize_first
         if silent_death and self._initialize_first and not self._tried_initialize:
@@ -350,7 +355,13 @@ class PipeUpstream:
             self._lose()
         elif not self._overdue:
             self._flush_unreached()
-            self._watcher.unreachable(self._diagnosis.problem)
+            if end.reply is None:
+                self._watcher.unreachable(self._diagnosis.problem)
+
+    def hurry(self) -> None:
+        """What it lacked is there: try again now."""
+        if self._phase is Phase.RESTING:
+            self._spawn()
 
     def _explain(self, end: Ended, *, ready: bool) -> Diagnosis:
         if end.failure is not None:

@@ -9,6 +9,7 @@ from agenthub.outbound.diagnosis import Diagnosis
 from agenthub.outbound.http_connection import HttpLimits
 from agenthub.outbound.mcp_http import CONNECTIONS, SPARE
 from agenthub.outbound.mcp_pipe import PipeUpstream
+from agenthub.outbound.oauth_tokens import TokenSource
 from agenthub.outbound.pipe import PipeOwner
 from agenthub.outbound.sse_pipe import SsePipe, Terms
 from agenthub.ports import Clock, UpstreamWatcher
@@ -20,7 +21,7 @@ NOISY: Final = Diagnosis("sends events that are no MCP messages ({} so far)", "S
 class SseUpstream(PipeUpstream):
     """For an endpoint with a URL."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a fact of its own
         self,
         endpoint: Endpoint,
         watcher: UpstreamWatcher,
@@ -28,6 +29,7 @@ class SseUpstream(PipeUpstream):
         tasks: Tasks,
         limits: HttpLimits,
         declared: bytes = NOBODY,
+        tokens: TokenSource | None = None,
     ) -> None:
         """References are filled in already."""
         assert endpoint.url is not None, "it has a URL"
@@ -40,9 +42,22 @@ class SseUpstream(PipeUpstream):
             endpoint.timeouts.connect_ms * MILLISECOND,
             endpoint.timeouts.idle_ms * MILLISECOND,
             max(CONNECTIONS, endpoint.concurrency or 0) + SPARE,
+            tokens,
         )
         self._stream = Streaming(terms)
         super().__init__(endpoint, watcher, clock, self._stream, declared)
+        self._tokens = tokens
+        if tokens is not None:
+            tokens.listeners.append(self._token_changed)
+
+    async def close(self) -> None:
+        if self._tokens is not None and self._token_changed in self._tokens.listeners:
+            self._tokens.listeners.remove(self._token_changed)
+        await super().close()
+
+    def _token_changed(self) -> None:
+        if self._tokens is not None and self._tokens.header():
+            self.hurry()
 
     @property
     def is_refused(self) -> bool:

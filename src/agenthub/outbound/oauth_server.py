@@ -171,7 +171,7 @@ def sign_in_address(
 
 async def ask(server: AuthorizationServer, client: Client, grant: Mapping[str, str]) -> Tokens:
     """A token. Raises Refused, or UpstreamUnavailable when it may go better later."""
-    headers, form = _as_client(client, server.methods, {**grant, "resource": server.resource})
+    headers, form = _as_client(client, server.methods, {"resource": server.resource, **grant})
     said = await _post(server.token_endpoint, form, headers)
     access, kind = said.get("access_token"), said.get("token_type", "Bearer")
     if not isinstance(access, str) or not _TOKEN.fullmatch(access):

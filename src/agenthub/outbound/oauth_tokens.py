@@ -26,7 +26,7 @@ from agenthub.outbound.challenge import SCOPES_MAX, scopes_in
 from agenthub.outbound.diagnosis import Diagnosis
 from agenthub.outbound.oauth_server import AuthorizationServer, Client, Refused
 from agenthub.outbound.sign_in import InvalidScope, Registration, SignIn
-from agenthub.outbound.vault import Vault
+from agenthub.outbound.vault import Shelf
 from agenthub.ports import Clock, Timer
 from agenthub.tasks import Tasks
 from agenthub.wire.oauth_client import redirect_of
@@ -64,18 +64,21 @@ class TokenSource:
     """Of one endpoint; all its connections share it."""
 
     def __init__(
-        self, name: str, url: str, oauth: OAuth, vault: Vault, clock: Clock, tasks: Tasks
+        self, name: str, url: str, oauth: OAuth, vault: Shelf, clock: Clock, tasks: Tasks
     ) -> None:
         self.name = name
         self.url = url
         self.oauth = oauth
         self.problem = Diagnosis("")
         """Why there is no token, or soon will be none."""
+        self.registrar = self
+        """Whose registration it uses."""
         self.listeners: list[Callable[[], None]] = []
         """Called whenever there is another token, or none, or word of why there is none."""
-        self._place = "\0".join(
+        self.place = "\0".join(
             (url, oauth.issuer, oauth.grant, oauth.client_id, " ".join(oauth.scopes))
         )
+        """All that a token is for."""
         self._vault = vault
         self._clock = clock
         self._tasks = tasks
@@ -101,6 +104,19 @@ class TokenSource:
     def is_empty(self) -> bool:
         """Whether nothing is kept that is for this address, issuer and client."""
         return self._kept is None and not self.problem.problem
+
+    @property
+    def remedy(self) -> str:
+        """What helps when there is no token."""
+        if self.oauth.grant == "authorization_code":
+            return f"Run `agenthub login {self.name}`."
+        return "Check `oauth` in its record."
+
+    @property
+    def needs_sign_in(self) -> bool:
+        """Whether only a person can get a token."""
+        is_renewable = self._kept is not None and bool(self._kept.refresh)
+        return self.oauth.grant == "authorization_code" and not (is_renewable or self.header())
 
     def header(self) -> str:
         """What goes into `Authorization`; empty when there is no good token."""
@@ -186,7 +202,7 @@ class TokenSource:
         if self.oauth.grant != "authorization_code":
             raise InvalidParams(f"{self.name} needs no person: {self.oauth.grant}")
         found = await server.find(self.url, self.oauth, self._challenge, self._wanted)
-        registration = await self._register(found, hub)
+        registration = await self.registrar.register(found, hub)
         self._sign_in = SignIn(found, registration, self._clock.now())
         return self._sign_in.address
 
@@ -214,7 +230,7 @@ class TokenSource:
             problem = await _revoke(kept) if kept is not None and was_signed_in else ""
         return SignOut(was_signed_in, was_signed_in and not problem, problem)
 
-    async def _register(self, found: AuthorizationServer, hub: str) -> Registration:
+    async def register(self, found: AuthorizationServer, hub: str) -> Registration:
         """By the settings, or once with each issuer."""
         known, redirect = self._registration, redirect_of(hub)
         is_known = known is not None and known.issuer == found.issuer
@@ -236,6 +252,10 @@ class TokenSource:
     def _lasts(self, known: Registration) -> bool:
         ends = known.client.ends_s
         return ends == 0 or self._clock.wall() < ends * SECOND
+
+    def unregister(self) -> None:
+        """The authorization server does not know the hub any more."""
+        self._registration = None
 
     def awaits(self, state: str) -> bool:
         """Whether this is the state of the sign-in that is under way."""
@@ -284,23 +304,35 @@ class TokenSource:
         """A token without a person. Raises Refused, UpstreamUnavailable or StorageFailed."""
         if self._server is None:
             self._server = await server.find(self.url, self.oauth, self._challenge, self._wanted)
-        found, kept, signed_in = self._server, self._kept, self._signed_in
-        if self.oauth.grant == "client_credentials":
-            client = Client(self.oauth.client_id, self.oauth.client_secret)
-            kept = Kept(Registration(found.issuer, client), found.scopes)
-            grant = {"grant_type": "client_credentials"}
-            if found.scopes:
-                grant["scope"] = " ".join(found.scopes)
-        elif kept is not None and kept.registration.issuer != found.issuer:
-            raise Refused(f"it takes tokens of {found.issuer} now; nobody is signed in there")
-        elif kept is None or not kept.refresh:
-            raise Refused("nobody is signed in")
-        else:
-            client = kept.registration.client
-            grant = {"grant_type": "refresh_token", "refresh_token": kept.refresh}
-        got = await server.ask(found, client, grant)
+        found, signed_in = self._server, self._signed_in
+        kept, grant = self._grant(found)
+        got = await server.ask(found, kept.registration.client, grant)
         if self._signed_in == signed_in:
             await self._take(kept, got)
+
+    def _grant(self, found: AuthorizationServer) -> tuple[Kept, dict[str, str]]:
+        """Who asks, and with what. Raises Refused."""
+        kept = self._kept
+        if self.oauth.grant == "client_credentials":
+            return self._as_client(found, {"grant_type": "client_credentials"})
+        if kept is not None and kept.registration.issuer != found.issuer:
+            raise Refused(f"it takes tokens of {found.issuer} now; nobody is signed in there")
+        if kept is None or not kept.refresh:
+            raise Refused("nobody is signed in")
+        return kept, {"grant_type": "refresh_token", "refresh_token": kept.refresh}
+
+    def _as_client(
+        self, found: AuthorizationServer, grant: dict[str, str]
+    ) -> tuple[Kept, dict[str, str]]:
+        """What the hub asks for in its own name."""
+        client = Client(self.oauth.client_id, self.oauth.client_secret)
+        named = {
+            "scope": " ".join(found.scopes),
+            "audience": self.oauth.audience,
+            "resource": self.oauth.resource,
+        }
+        grant |= {name: value for name, value in named.items() if value}
+        return Kept(Registration(found.issuer, client), found.scopes), grant
 
     async def _take(self, kept: Kept, got: server.Tokens) -> None:
         """Raises StorageFailed: then it is good, but not after a restart."""
@@ -319,14 +351,14 @@ class TokenSource:
         self._kept, self.problem = kept, Diagnosis("")
         self._plan()
         self._tell()
-        await self._vault.write(self.name, self._place, msgspec.to_builtins(kept))
+        await self._vault.write(self.name, self.place, msgspec.to_builtins(kept))
 
     def _fail(self, error: HubError) -> None:
         """What was found out may be out of date, and what is kept may be good for nothing."""
         self._server = None
         kept, word = self._kept, error.error if isinstance(error, Refused) else ""
         if word == "invalid_client":
-            self._registration = None
+            self.registrar.unregister()
         elif word == "invalid_scope":
             self._wanted = ()
             self._steps.extend([self._clock.now()] * STEPS_MAX)
@@ -338,10 +370,7 @@ class TokenSource:
 
     def _pause(self, why: str) -> None:
         self._not_before = self._clock.now() + PAUSE
-        hint = "Check `oauth` in its record."
-        if self.oauth.grant == "authorization_code":
-            hint = f"Run `agenthub login {self.name}`."
-        self.problem = Diagnosis(f"no access token: {why}"[:500], hint)
+        self.problem = Diagnosis(f"no access token: {why}"[:500], self.remedy)
 
     def _drop(self, kept: Kept) -> None:
         """The token is not shown again."""
@@ -365,7 +394,7 @@ class TokenSource:
 
     def _load(self) -> Kept | None:
         try:
-            found = self._vault.read(self.name, self._place)
+            found = self._vault.read(self.name, self.place)
             return None if found is None else msgspec.convert(found, Kept)
         except HubError as error:
             self._pause(str(error))

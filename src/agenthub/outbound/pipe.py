@@ -35,6 +35,8 @@ class Ended(Struct, frozen=True):
     reason: str = ""
     failure: Diagnosis | None = None
     """It never came to be."""
+    reply: Reply | None = None
+    """What those get who wait for it; None: it was not reached."""
 
 
 class NotStarted(Exception):

@@ -3,9 +3,10 @@
     opening ──event `endpoint`──► open: POST, POST, …      any ──stream over──► over
        └──no stream, no event, a foreign address────────────────────────────► over (it never was)
 
-The address to post to must be of the same origin as the stream, or a server could have the hub's
-credentials sent to another. Messages of calls are posted beside one another; the hub's own keep
-their place, so that `initialized` comes before the first call.
+A server behind OAuth is shown the token that is good now, and once more another one if it refuses
+that. The address to post to must be of the same origin as the stream, or a server could have the
+hub's credentials sent to another. Messages of calls are posted beside one another; the hub's own
+keep their place, so that `initialized` comes before the first call.
 
 Source: MCP specification 2024-11-05, "Transports, HTTP with SSE".
 """
@@ -27,12 +28,14 @@ from agenthub.outbound.diagnosis import Diagnosis
 from agenthub.outbound.flood import EVENT_LINES, UNWANTED
 from agenthub.outbound.http_answer import explain, says_nothing_of_era
 from agenthub.outbound.http_attempt import ENDLESS
+from agenthub.outbound.http_authority import Authority
 from agenthub.outbound.http_connection import Connection, HttpLimits
 from agenthub.outbound.http_dial import Dial
 from agenthub.outbound.http_exchange import Endless, Exchange
 from agenthub.outbound.http_own import Question
 from agenthub.outbound.http_pool import Pool
 from agenthub.outbound.http_request import Origin, RequestHead, origin_of
+from agenthub.outbound.oauth_tokens import TokenSource
 from agenthub.outbound.pipe import Ended, Letter, PipeOwner
 from agenthub.ports import Clock, Timer
 from agenthub.tasks import Tasks
@@ -57,6 +60,7 @@ class Terms(Struct, frozen=True):
     patience: Nanoseconds
     size: int
     """Connections at most."""
+    tokens: TokenSource | None = None
 
 
 class NoWords:
@@ -85,10 +89,17 @@ class SsePipe:
         self._owner: PipeOwner | None = owner
         self._origin = origin_of(terms.url)
         self._head = RequestHead(self._origin, terms.headers)
+        self._authority = Authority(terms.tokens, self._head, self._authorized)
+        self._begun = 0
+        """How often the stream was asked for."""
+        self._asked = False
+        """Whether it is now."""
         self._posts: RequestHead | None = None
         """Where to post; None until the server said it."""
         self._queue: deque[Letter] = deque()
         self._posting: dict[Letter, Posting] = {}
+        self._again: set[Letter] = set()
+        """Those that are posted a second time, with another token."""
         self._fence: Letter | None = None
         """The hub's own message that is under way: nothing passes it."""
         self._backlog = 0
@@ -98,6 +109,14 @@ class SsePipe:
             patience=terms.patience,
         )  # fmt: skip
         self._timer: Timer | None = self.clock.after(terms.connect_span, self._too_late)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Ask for the stream, as soon as there is a token for it."""
+        if not self._authority.is_ready():
+            self._authority.want()
+            return
+        self._begun, self._asked = self._begun + 1, True
         self._pool.take(
             Stream(
                 id=0,
@@ -106,8 +125,23 @@ class SsePipe:
                 _lines_max=UNWANTED * EVENT_LINES,
                 _make=self._head.get,
                 _pipe=self,
+                _shown=self._head.authorization,
             )
         )
+
+    def _authorized(self) -> None:
+        """There is another token, or none any more, or word of why there is none."""
+        if self._authority.is_ready():
+            if self._posts is not None:
+                self._pump()
+            elif not self._asked:
+                self._begin()
+        elif (failed := self._authority.failed) is None:
+            self._authority.want()
+        elif self._posts is None:
+            self._over(Ended(failure=failed.diagnosis, reply=failed.reply))
+        else:
+            self._refuse(failed.reply)
 
     # ---------------------------------------------------------------- the pipe
 
@@ -125,6 +159,7 @@ class SsePipe:
             return
         if letter in self._queue:
             self._queue.remove(letter)
+            self._again.discard(letter)
             self._backlog -= letter.size
         elif (posting := self._posting.get(letter)) is not None:
             posting.done = True
@@ -142,6 +177,7 @@ class SsePipe:
     def _over(self, end: Ended) -> None:
         owner, self._owner = self._owner, None
         self._stop_waiting()
+        self._authority.close()
         self._pool.close()
         self._queue.clear()
         if owner is not None:
@@ -156,6 +192,10 @@ class SsePipe:
 
     def _pump(self) -> None:
         while self._queue and self._posts is not None and self._fence is None:
+            if not self._authority.is_ready():
+                self._authority.want()
+                return
+            self._posts.authorize(self._head.authorization)
             letter = self._queue[0]
             posting = Posting(
                 id=0, patience=self.patience, _owner=self, _make=self._maker(letter.data),
@@ -175,8 +215,12 @@ class SsePipe:
         return lambda: posts.own(data.rstrip(b"\n"))
 
     def _poster(self, letter: Letter) -> Callable[[Reply, Mapping[bytes, bytes]], None]:
+        shown = self._head.authorization
+
         def posted(reply: Reply, headers: Mapping[bytes, bytes]) -> None:
-            del headers
+            if self._authority.refused(reply.status, shown, headers) and letter not in self._again:
+                self._post_again(letter)
+                return
             self._settle(letter)
             if self._owner is not None and not 0 < reply.status < 300:
                 self._owner.undelivered(letter, reply)
@@ -186,9 +230,29 @@ class SsePipe:
 
         return posted
 
+    def _post_again(self, letter: Letter) -> None:
+        """It was not run, and another token may do better."""
+        del self._posting[letter]
+        self._again.add(letter)
+        letter.sent = 0
+        self._queue.appendleft(letter)
+        if letter is self._fence:
+            self._fence = None
+        self._pump()
+
+    def _refuse(self, reply: Reply) -> None:
+        """There is no token for what waits; what is under way may still be answered."""
+        waiting, self._queue = self._queue, deque()
+        for letter in waiting:
+            self._backlog -= letter.size
+            self._again.discard(letter)
+            if self._owner is not None:
+                self._owner.undelivered(letter, reply)
+
     def _settle(self, letter: Letter) -> None:
         """It is taken, or not, or not wanted any more."""
         del self._posting[letter]
+        self._again.discard(letter)
         self._backlog -= letter.size
         letter.data = b""
         if letter is self._fence:
@@ -212,12 +276,17 @@ class SsePipe:
             self._posts = RequestHead(origin, self._terms.headers)
             self._pump()
 
-    def streamed(self, reply: Reply, headers: Mapping[bytes, bytes]) -> None:
+    def streamed(self, reply: Reply, headers: Mapping[bytes, bytes], shown: str) -> None:
         """The stream is over."""
         if self._owner is None:
             pass  # It was ended.
         elif self._posts is not None:
             self.kill(reply.detail)
+        elif self._authority.refused(reply.status, shown, headers) and self._begun == 1:
+            self._asked = False
+            self._begin()
+        elif failed := self._authority.failed:
+            self._over(Ended(failure=failed.diagnosis, reply=failed.reply))
         elif reply.ending is Ending.STATUS:
             self.is_refused = not says_nothing_of_era(reply.status)
             self._over(Ended(failure=explain(reply.status, headers)))
@@ -264,6 +333,8 @@ class Stream(Endless):
 
     _make: Callable[[], bytes]
     _pipe: SsePipe
+    _shown: str
+    """In `Authorization`."""
 
     def request(self) -> bytes:
         return self._make()
@@ -280,7 +351,7 @@ class Stream(Endless):
     def _tell(self, reply: Reply) -> None:
         if self._sse is not None and self._sse.overflowed:
             self._pipe.heard(Overlong(self._sse.head))
-        self._pipe.streamed(reply, self.headers)
+        self._pipe.streamed(reply, self.headers, self._shown)
 
 
 def address_of(url: str, origin: Origin, address: bytes) -> Origin | None:

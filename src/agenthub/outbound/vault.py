@@ -23,6 +23,14 @@ class SecretStore(Protocol):
     def delete_secret(self, name: str) -> Coroutine[Any, Any, None]: ...
 
 
+class Shelf(Protocol):
+    """Where one keeps credentials: the vault, or a part of it."""
+
+    def read(self, name: str, place: str) -> dict[str, Any] | None: ...
+    async def write(self, name: str, place: str, value: Mapping[str, Any]) -> None: ...
+    def forget(self, name: str) -> Coroutine[Any, Any, None]: ...
+
+
 class Vault:
     """What is in it, and where it is kept. The key is asked for when it is first needed."""
 
