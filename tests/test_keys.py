@@ -235,6 +235,8 @@ async def test_time_tells_nothing_of_a_wrong_key(ring):
 class Lender:
     """ports.TokenIssuer: tokens read `lent.<name>.<seconds>`."""
 
+    limits = KeyTerms()
+
     def __init__(self):
         self.changed = lambda: None
         self.asked = 0
@@ -245,7 +247,7 @@ class Lender:
         if kind != "lent":
             return None
         caller = Caller(f"oauth:work:{name}", frozenset({Scope.TOOLS}))
-        return Lent(caller, (NOW_S + int(seconds)) * SECOND)
+        return Lent(caller, (NOW_S + int(seconds)) * SECOND, self.limits)
 
 
 @pytest.fixture
@@ -265,6 +267,19 @@ def test_a_token_of_an_issuer_is_good_until_it_ends(lending, clock):
     clock.seconds += 60
     assert lending.authenticate(b"lent.anna.60") is None
     assert not lending.holds(caller)
+
+
+def test_whom_an_issuer_vouches_for_is_held_to_the_issuers_limits(lending):
+    lending._issuers[0].limits = KeyTerms(ToolSet(allow=("git__*",)), ("research",), "on", "spec")
+    lending.views = {"research": View("research", allow=("git__log",))}
+    caller = lending.authenticate(b"lent.anna.60")
+    assert (caller.search, caller.names) == ("on", "spec")
+    assert caller.admits("git__log", reads=False)
+    for name in ("git__push", "files__read"):
+        assert not caller.admits(name, reads=False)
+    assert caller.is_limited
+    assert caller.sees_view("research")
+    assert not caller.sees_view("all")
 
 
 def test_a_newer_token_of_the_same_principal_prolongs_its_streams(lending, clock):

@@ -19,8 +19,10 @@ from msgspec import NODEFAULT, Struct
 
 from agenthub.cli.root import COMMANDS, root
 from agenthub.domain.breaker_config import BreakerConfig
+from agenthub.domain.caller import KeyTerms
 from agenthub.domain.endpoint import Endpoint, OAuth, RateLimit, Timeouts, ToolPolicy
 from agenthub.domain.errors import BY_SLUG
+from agenthub.domain.tool_set import ToolSet
 from agenthub.domain.view import Renamed, View
 from agenthub.inbound.rest.app import create
 from agenthub.settings import RANGES, AuthSettings, LimitSettings, ServerSettings, Settings
@@ -105,6 +107,7 @@ def configuration() -> str:
     kinds: list[tuple[str, type[Struct]]] = [
         ("The file", Settings), ("server", ServerSettings), ("auth", AuthSettings),
         ("auth.issuers.NAME", IssuerSettings),
+        ("auth.issuers.NAME.limits", KeyTerms), ("auth.issuers.NAME.limits.tools", ToolSet),
         ("limits", LimitSettings), ("endpoints.NAME", Endpoint),
         ("endpoints.NAME.oauth", OAuth), ("endpoints.NAME.rate_limit", RateLimit),
         ("endpoints.NAME.timeouts", Timeouts),

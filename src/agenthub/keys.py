@@ -249,7 +249,12 @@ class KeyRing:
                     self._lent = {who: ends for who, ends in self._lent.items() if ends > wall}
                 if len(self._lent) < LENT_MAX or name in self._lent:
                     self._lent[name] = max(lent.ends, self._lent.get(name, 0))
-                return _Found(lent.caller, lent.ends)
+                limits = lent.limits
+                caller = structs.replace(
+                    lent.caller, reach=reach_of(limits, self.views), search=limits.search,
+                    names=limits.names,
+                )  # fmt: skip
+                return _Found(caller, lent.ends)
         return None
 
     def _is_over(self, row: KeyRow) -> bool:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from agenthub.domain.caller import Scope
+from agenthub.domain.caller import KeyTerms, Scope
 from agenthub.domain.endpoint_check import is_safe
 from agenthub.domain.errors import BadSetting
+from agenthub.domain.tool_set import ToolSet
 from agenthub.settings import load
 from agenthub.settings.issuers import IssuerSettings, terms_of
 
@@ -35,6 +36,15 @@ def test_an_issuer_of_the_file_becomes_terms(tmp_path):
     }  # fmt: skip
 
 
+def test_callers_of_an_issuer_may_be_limited_as_keys_are(tmp_path):
+    limits = "{tools: {allow: [git__*], deny: [git__push]}, views: [research], search: auto}"
+    text = GOOD.replace("{tools: [mcp]}", "{tools: [mcp], admin: []}\n      limits: " + limits)
+    settings = loaded(tmp_path, text)
+    terms = terms_of("work", settings.auth.issuers["work"], settings.server.public_url)
+    assert terms.limits == KeyTerms(ToolSet(("git__*",), ("git__push",)), ("research",), "auto")
+    assert terms.scopes[Scope.ADMIN] == frozenset()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -48,6 +58,11 @@ def test_an_issuer_of_the_file_becomes_terms(tmp_path):
          "auth.issuers.work.algorithms: expected some of RS256"),
         ("scopes: {tools: [mcp]}", "algorithms: [HS256]", "got 'HS256'"),
         ("scopes: {tools: [mcp]}", "algorithms: []", "at least one"),
+        ("scopes: {tools: [mcp]}", "limits: {search: maybe}",
+         "work.limits: expected search: expected `on`, `off` or `auto`, got 'maybe'"),
+        ("scopes: {tools: [mcp]}", "limits: {tools: {read_only: true}}",
+         "work.limits: expected `scopes: {admin: []}` beside it"),
+        ("scopes: {tools: [mcp]}", "limits: {tool: {}}", "tool"),
         ("scopes: {tools: [mcp]}", "jwks_url: file:///etc/keys",
          "work.jwks_url: expected an https"),
         ("https://hub.example.com/", "http://hub.example.com/",

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from msgspec import Struct, structs
 
-from agenthub.domain.caller import Caller, Scope
+from agenthub.domain.caller import Caller, KeyTerms, Scope
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.domain.subject import Subject, rights_of
 
@@ -43,6 +43,8 @@ class Terms(Struct, frozen=True):
     """Further names of the hub as a whole."""
     scopes: Mapping[Scope, frozenset[str]]
     """Which of a token's scopes give which of the hub's."""
+    limits: KeyTerms = KeyTerms()
+    """What its callers are offered, as a key of the hub's own is."""
 
 
 class Lent(Struct, frozen=True):
@@ -51,6 +53,8 @@ class Lent(Struct, frozen=True):
     caller: Caller
     ends: Nanoseconds
     """Wall time."""
+    limits: KeyTerms = KeyTerms()
+    """To be put on the caller by the key ring, which knows the views."""
 
 
 def lend(claims: Mapping[str, Any], terms: Terms, wall: Nanoseconds) -> Lent:
@@ -69,7 +73,7 @@ def lend(claims: Mapping[str, Any], terms: Terms, wall: Nanoseconds) -> Lent:
         raise BadToken("sub: expected a name")
     said = _scopes(claims)
     scopes = frozenset(scope for scope, names in terms.scopes.items() if names & said)
-    return Lent(Caller(f"{OAUTH}{terms.name}:{subject}", scopes, endpoints), ends)
+    return Lent(Caller(f"{OAUTH}{terms.name}:{subject}", scopes, endpoints), ends, terms.limits)
 
 
 def with_subject(lent: Lent, claims: Mapping[str, Any], token: bytes) -> Lent:

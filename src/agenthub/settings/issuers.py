@@ -6,8 +6,9 @@ from typing import Final
 from msgspec import Struct
 
 from agenthub.domain.bearer import Terms
-from agenthub.domain.caller import Scope
+from agenthub.domain.caller import KeyTerms, Scope, check_terms, reach_of
 from agenthub.domain.endpoint_check import is_safe
+from agenthub.domain.errors import BadSetting
 
 ASYMMETRIC: Final = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
@@ -30,6 +31,9 @@ class IssuerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     so on."""
     algorithms: tuple[str, ...] = ("RS256", "PS256", "ES256", "EdDSA")
     """How its tokens may be signed."""
+    limits: KeyTerms = KeyTerms()
+    """What its callers get of what their scopes open, as `agenthub key create` limits a key:
+    `tools` (allow, deny, read_only), `views`, `search`, `names`."""
 
 
 def scope_names(one: IssuerSettings) -> Mapping[Scope, frozenset[str]]:
@@ -40,7 +44,7 @@ def scope_names(one: IssuerSettings) -> Mapping[Scope, frozenset[str]]:
 
 def terms_of(name: str, one: IssuerSettings, public_url: str) -> Terms:
     hub = public_url.rstrip("/")
-    return Terms(name, one.issuer, hub, frozenset(one.audiences), scope_names(one))
+    return Terms(name, one.issuer, hub, frozenset(one.audiences), scope_names(one), one.limits)
 
 
 def wrong_with(one: IssuerSettings, public_url: str) -> Iterator[tuple[str, str]]:
@@ -58,3 +62,9 @@ def wrong_with(one: IssuerSettings, public_url: str) -> Iterator[tuple[str, str]
             yield "algorithms", f"some of {', '.join(ASYMMETRIC)}, got {name[:32]!r}"
     if not one.algorithms:
         yield "algorithms", "at least one"
+    try:
+        check_terms(one.limits)
+    except BadSetting as error:
+        yield "limits", str(error)
+    if one.scopes.get("admin") != () and reach_of(one.limits, {}) is not None:
+        yield "limits", "`scopes: {admin: []}` beside it: who may change the hub could lift them"
