@@ -159,8 +159,8 @@ class SsePipe:
             return
         if letter in self._queue:
             self._queue.remove(letter)
-            self._again.discard(letter)
             self._backlog -= letter.size
+            self._again.discard(letter)
         elif (posting := self._posting.get(letter)) is not None:
             posting.done = True
             self._pool.forget(posting)
@@ -252,9 +252,9 @@ class SsePipe:
     def _settle(self, letter: Letter) -> None:
         """It is taken, or not, or not wanted any more."""
         del self._posting[letter]
-        self._again.discard(letter)
         self._backlog -= letter.size
         letter.data = b""
+        self._again.discard(letter)
         if letter is self._fence:
             self._fence = None
 
