@@ -1,0 +1,177 @@
+"""A client's request to a model: what the hub must know of it, and what is sent on.
+
+Known are the model, whether it streams, how much it may write, and what makes it dear. All else
+goes on byte for byte, except what would lead the request to another address (rule A57).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from agenthub.domain.errors import InvalidParams
+from agenthub.wire import strict_json
+from agenthub.wire.llm.dialect import Dialect
+from agenthub.wire.llm.member import places, with_values
+
+MODEL_CHARACTERS_MAX: Final = 256
+OUTPUT_TOKENS_MAX: Final = 10_000_000
+"""Of one request. The longest outputs of 2026 are 128,000 tokens."""
+CHOICES_MAX: Final = 128
+"""Source: OpenAI API reference, `n`."""
+
+_MODEL = re.compile(r"[A-Za-z0-9@._~][A-Za-z0-9@._~:/+,=()\[\]-]*", re.ASCII)
+STEERING: Final = frozenset({
+    "api_base", "api_key", "api_type", "api_version", "azure_endpoint", "base_url",
+    "custom_llm_provider", "extra_body", "extra_headers", "extra_query", "headers", "proxy",
+})  # fmt: skip
+"""Which some SDKs and proxies take for the provider's address, its key or its headers."""
+_LIMITS: Final[Mapping[Dialect, tuple[str, ...]]] = {
+    Dialect.CHAT: ("max_completion_tokens", "max_tokens"),
+    Dialect.RESPONSES: ("max_output_tokens",),
+    Dialect.MESSAGES: ("max_tokens",),
+    Dialect.EMBEDDINGS: (),
+    Dialect.GEMINI: (),
+}
+
+
+class LlmRequest(Struct, frozen=True):
+    """What is known of a request."""
+
+    dialect: Dialect
+    body: bytes
+    """As it came."""
+    model: str
+    stream: bool = False
+    max_output: int | None = None
+    """Tokens of one choice, as asked; None: as much as the model can."""
+    n: int = 1
+    """Choices."""
+    service: str = ""
+    """The tier of service that it asks for."""
+    tells_usage: bool = False
+    """Of a chat stream: whether the client itself asked for the usage at the end."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self.body)
+
+
+def read_request(
+    dialect: Dialect, body: bytes, model: str = "", *, stream: bool = False
+) -> LlmRequest:
+    """What it asks for. `model` and `stream` are told by Gemini's path, by the body elsewhere.
+
+    Raises:
+        BadJson: The body is not strict JSON.
+        InvalidParams: What the hub reads of it is not what was expected, or it would steer.
+    """
+    value = strict_json.parse(body)
+    if type(value) is not dict:
+        raise InvalidParams("The body: expected a JSON object")
+    fields: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType]
+    steering = STEERING & fields.keys()
+    if steering:
+        raise InvalidParams(
+            f"{min(steering)}: not taken here; the provider's address is set in the hub's settings"
+        )
+    if dialect is Dialect.GEMINI:
+        config = _object(fields, "generationConfig") or _object(fields, "generation_config")
+        limit = _limit(config, "maxOutputTokens", "max_output_tokens")
+        n = _number(config, "candidateCount", 1, CHOICES_MAX)
+        return LlmRequest(dialect, body, _model(model), stream, limit, n or 1)
+    if dialect is Dialect.RESPONSES and _flag(fields, "background"):
+        raise InvalidParams("background: not taken, since the hub would not see what it costs")
+    n = _number(fields, "n", 1, CHOICES_MAX) if dialect is Dialect.CHAT else None
+    options = _object(fields, "stream_options") if dialect is Dialect.CHAT else {}
+    return LlmRequest(
+        dialect,
+        body,
+        _model(fields.get("model")),
+        _flag(fields, "stream"),
+        _limit(fields, *_LIMITS[dialect]),
+        n or 1,
+        _service(fields),
+        _flag(options, "include_usage", of="stream_options."),
+    )
+
+
+def send_as(request: LlmRequest, model: str, *, include_usage: bool) -> bytes:
+    """The body for a provider that calls the model so. All other bytes are those of the client.
+
+    `include_usage`: a chat stream is asked for its usage, where the provider takes that.
+    """
+    if request.dialect is Dialect.GEMINI:
+        return request.body
+    values: dict[str, bytes] = {}
+    if model != request.model:
+        values["model"] = msgspec.json.encode(model)
+    asks = include_usage and request.stream and not request.tells_usage
+    if asks and request.dialect is Dialect.CHAT:
+        values["stream_options"] = _with_usage(request.body)
+    return with_values(request.body, values) if values else request.body
+
+
+def _with_usage(body: bytes) -> bytes:
+    """The stream's options with the usage asked for."""
+    place = places(body).get("stream_options")
+    options = body[place] if place else b"null"
+    return with_values(b"{}" if options == b"null" else options, {"include_usage": b"true"})
+
+
+# ---------------------------------------------------------------- fields
+
+
+def _model(name: Any) -> str:
+    if type(name) is not str or not name:
+        raise InvalidParams("model: expected the name of a model")
+    plain = len(name) <= MODEL_CHARACTERS_MAX and _MODEL.fullmatch(name)
+    if not plain or "//" in name or {".", ".."}.intersection(name.split("/")):
+        raise InvalidParams(
+            f"model: expected at most {MODEL_CHARACTERS_MAX} letters, digits and -._:/@+,=()[]~,"
+            f" not {name[:64]!r}"
+        )
+    return name
+
+
+def _limit(fields: Mapping[str, Any], *names: str) -> int | None:
+    """Under the first of these names that is there; all of them must be sound."""
+    limits = [_number(fields, name, 0, OUTPUT_TOKENS_MAX) for name in names]
+    return next((limit for limit in limits if limit is not None), None)
+
+
+def _number(fields: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not least <= value <= most:
+        raise InvalidParams(f"{name}: expected a whole number from {least} to {most}")
+    return value
+
+
+def _flag(fields: Mapping[str, Any], name: str, of: str = "") -> bool:
+    value = fields.get(name)
+    if value is None or type(value) is bool:
+        return bool(value)
+    raise InvalidParams(f"{of}{name}: expected true or false")
+
+
+def _object(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = fields.get(name)
+    if value is None:
+        return {}
+    if type(value) is not dict:
+        raise InvalidParams(f"{name}: expected an object")
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _service(fields: Mapping[str, Any]) -> str:
+    """Anthropic's `speed`, or the tier of service. What is no text is the provider's to refuse."""
+    for name in ("speed", "service_tier"):
+        value = fields.get(name)
+        if type(value) is str and value != "standard":
+            return value[:32]
+    return ""
