@@ -68,6 +68,14 @@ async def test_f03_a_crash_loop_slows_down(tmp_path: Path):
         assert starts(path) <= 4
 
 
+async def test_f03_the_other_way_to_begin_is_tried_at_once_only_the_first_time():
+    async with House(("/bin/false",)) as house:
+        house.upstream.start()
+        await house.watcher.until("unreachable", 2)
+        assert house.upstream.state.restarts == 2, "three starts: one, at once another, later one"
+        assert house.upstream.state.pid is None
+
+
 async def test_f04_a_stopped_server_is_replaced_after_a_timeout():
     async with House(CALCULATOR) as house:
         await house.up()
