@@ -14,6 +14,7 @@ from agenthub.domain.account import Facts, HoldOn
 from agenthub.domain.budget import Budget
 from agenthub.domain.errors import HubError
 from agenthub.domain.money import NanoUsd
+from agenthub.domain.price import PLAIN, Extra
 from agenthub.domain.usage import Basis, Usage
 
 
@@ -317,13 +318,29 @@ class Prices(Protocol):
     """What calls cost. None: there is no price, which is not nothing."""
 
     def ceiling(
-        self, provider: str, model: str, input_tokens: int, output_tokens: int
+        self,
+        provider: str,
+        model: str,
+        input_tokens: int,
+        output_tokens: int,
+        at_s: int,
+        service: str = "",
     ) -> NanoUsd | None:
-        """The most that a call with so many tokens may cost."""
+        """The most that a call with so many tokens may cost; `service`: the tier asked for."""
         ...
 
     def price(
-        self, provider: str, model: str, usage: Usage, at_s: int, reported: NanoUsd | None
+        self,
+        provider: str,
+        models: Sequence[str],
+        usage: Usage,
+        at_s: int,
+        reported: NanoUsd | None,
+        extra: Extra = PLAIN,
     ) -> Priced | None:
-        """What it cost; `reported` is what the provider itself said."""
+        """What it cost.
+
+        Of `models`, the one that answered and then the one asked for, the first with a price
+        counts; `reported` is what the provider itself said.
+        """
         ...
