@@ -138,7 +138,9 @@ class Ledger(Protocol):
         ...
 
     async def book(self, rows: Sequence[tuple[Hold, Settlement]]) -> int:
-        """Costs that others report: counted, never refused. How many were new, by their ids."""
+        """Costs that others report: counted, never refused. How many were new, by their ids; if the
+        database died meanwhile, perhaps fewer than were.
+        """
         ...
 
     async def budgets(self) -> tuple[Budget, ...]:
