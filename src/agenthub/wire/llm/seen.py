@@ -25,7 +25,8 @@ SAID_DEPTH: Final = 16
 NO_ERROR: Final = frozenset({b"", b"null"})
 _SILENT: Final = frozenset({
     "role", "type", "id", "name", "index", "call_id", "item_id", "signature", "thoughtSignature",
-    "encrypted_content", "inlineData", "inline_data", "finish_reason", "citation",
+    "encrypted_content", "inlineData", "inline_data", "finish_reason", "citation", "annotations",
+    "status",
 })  # fmt: skip
 """Members of what a model says that are not its own words."""
 
