@@ -20,6 +20,7 @@ from typing import Any
 from bridged import bridged
 from caller import Load
 from facts import facts
+from ledger import ledger
 from listening import listening
 from report import show_section, show_traffic, too_much
 from standing import calls_upstream, idle_memory, many_tools, start_ms, stop_under_load
@@ -37,6 +38,7 @@ SECTIONS = (
     "listening",
     "lists",
     "stop",
+    "ledger",
 )
 STANDING = {"start": start_ms, "memory": idle_memory, "listening": listening}
 RESULTS = Path(__file__).parent / "results"
@@ -92,8 +94,11 @@ def measure(options: argparse.Namespace, home: Path) -> dict[str, Any]:
     if "traffic" in wanted:
         result["traffic"] = traffic(home, options.rounds, options.seconds)
         show_traffic(result["traffic"])
-    if "bridged" in wanted:
-        result["bridged"] = bridged(home / "bridged", options.rounds, options.seconds)
+    alone = {
+        "bridged": lambda folder: bridged(folder, options.rounds, options.seconds),
+        "ledger": ledger,
+    }
+    result |= {name: run(home / name) for name, run in alone.items() if name in wanted}
     upstream = Upstream()
     with upstream.process:
         if "upstream" in wanted or "logged" in wanted:

@@ -10,6 +10,7 @@ from support.money import AT_S, FACTS, TRIED, USAGE, Teller, budget, hold, settl
 
 from agenthub.domain.account import Facts
 from agenthub.domain.budget import DEFAULT, Subject
+from agenthub.domain.errors import StorageFailed
 from agenthub.domain.period import Period
 from agenthub.domain.span import SECOND
 from agenthub.domain.usage import Basis, Usage
@@ -178,6 +179,15 @@ async def test_a_cost_above_the_hold_is_booked_whole(ledger, tell):
     assert await tell.settle(settlement("1", 500)) is None
     assert await standing(ledger, B) == (Standing(0, 500),)
     assert isinstance(await tell.reserve(hold("2", 1, B)), OverBudget)
+
+
+async def test_an_amount_below_nothing_makes_no_room(ledger, tell):
+    """A41: what a client sends as `max_tokens` may be negative, and a price is somebody's."""
+    await tell.reserve(hold("1", 60, B))
+    assert isinstance(await tell.reserve(hold("2", -50, B)), StorageFailed)
+    assert isinstance(await tell.settle(settlement("1", -50)), StorageFailed)
+    assert await standing(ledger, B) == (Standing(60),)
+    assert await ledger.charge("2") is None
 
 
 @pytest.mark.parametrize("callers", [200])

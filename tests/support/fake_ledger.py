@@ -64,6 +64,8 @@ class FakeLedger:
         told(self.broken or self._reserve(hold))
 
     def _reserve(self, hold):
+        if hold.amount < 0:
+            return StorageFailed("A value does not fit into the database.")
         if hold.id in self.rows:
             return None
         if refused := self._refusal(hold.on, hold.amount):
@@ -86,9 +88,12 @@ class FakeLedger:
 
     def settle(self, settlement, told):
         self.writes.append("settle")
-        if not self.broken:
+        problem = self.broken
+        if settlement.cost < 0:
+            problem = StorageFailed("A value does not fit into the database.")
+        if not problem:
             self._settle(settlement)
-        told(self.broken)
+        told(problem)
 
     def _settle(self, settlement):
         row = self.rows.get(settlement.id)

@@ -26,7 +26,12 @@ WORDS: Final = {
     sqlite3.SQLITE_CANTOPEN: "The database file cannot be opened.",
 }
 FSYNC_FAILED: Final = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
-LARGE: Final = {(name,) for name in ("call", "claim", "charge", "charge_hold", "charge_attempt")}
+LARGE: Final = {
+    (name,)
+    for name in (
+        "call", "claim", "charge", "charge_hold", "charge_attempt", "entry", "usage_slot",
+    )
+}  # fmt: skip
 GONE: Final = "The database file was {} while the hub ran; restore it, or restart the hub."
 UNFIT: Final = (sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError, UnicodeError)
 """A value that no column can hold: the row's fault, not the file's."""
@@ -114,7 +119,7 @@ class DatabaseFile:
         self.db.execute("PRAGMA journal_size_limit = 67108864")
         self._migrate(self.db)
         tables = self.db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-        # These may be large, and a start needs neither; a damaged page shows when it is read.
+        # These may be large, and a start needs none of them; a damaged page shows when it is read.
         for (table,) in {*tables} - LARGE:
             quoted = '"' + table.replace('"', '""') + '"'
             if self.db.execute(f"PRAGMA quick_check({quoted})").fetchone() != ("ok",):

@@ -44,21 +44,22 @@ class Ledger:
         self, hold: tuple[Any, ...], facts: tuple[str, ...], on: Sequence[On], now_s: int
     ) -> Refused | None:
         """None: it is held on all of them, or the call has a hold already."""
-        sql, execute = self._sql, self._execute
-        if execute(sql["find_charge"], hold[:1]).fetchone() is not None:
-            return None
         windows = self._room(on, hold[4], now_s)
         if isinstance(windows, tuple):
-            return windows
+            # Sent again, its own hold stands in its way.
+            found = self._execute(self._sql["find_charge"], hold[:1]).fetchone()
+            return None if found else windows
         self._put(hold, facts, windows)
         return None
 
     def _put(
         self, hold: tuple[Any, ...], facts: tuple[str, ...], windows: list[tuple[int, str]]
     ) -> None:
-        sql = self._sql
-        charge = self._execute(sql["new_charge"], (*hold, *facts)).lastrowid
-        self._executemany(sql["new_hold"], [(charge, *one) for one in windows])
+        """Does nothing for a call that is there."""
+        made = self._execute(self._sql["new_charge"], (*hold, *facts))
+        if made.rowcount:
+            new = [(made.lastrowid, *one) for one in windows]
+            self._executemany(self._sql["new_hold"], new)
 
     def _room(self, on: Sequence[On], more: int, now_s: int) -> list[tuple[int, str]] | Refused:
         """The counters, if so much more fits into each."""

@@ -116,7 +116,7 @@ class DatabaseProcess:
             if self._line is not None:
                 self._line.end()
             await self._reap()
-            if not (self._batches or self._asked) or self.problem:
+            if self._drained or self.problem:
                 break
             # It died while it drained: what it left is handed to another.
             try:
@@ -129,6 +129,12 @@ class DatabaseProcess:
     @property
     def file(self) -> Path:
         return self._keeping.file
+
+    @property
+    def _drained(self) -> bool:
+        """Whether nothing is left that is to be written."""
+        kinds = {frame[FRAME.size - 1] for frame, _ in self._asked.values()}
+        return not self._batches and kinds <= {READ, SURVEY}
 
     @property
     def _runs(self) -> bool:

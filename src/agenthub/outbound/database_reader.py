@@ -54,7 +54,10 @@ class Reader:
             try:
                 if db is None:
                     db = self._connect()
+                    # One connection alone writes and makes checkpoints: SQLite from 3.7.0 to
+                    # 3.51.2 may damage the file if two do (sqlite.org/wal.html, "WAL-reset bug").
                     db.execute("PRAGMA query_only = ON")
+                    db.execute("PRAGMA wal_autocheckpoint = 0").fetchone()
                     db.set_progress_handler(self._late, STEPS)
                 self._until = time.monotonic() + seconds
                 self._tell(("done", number, db.execute(self._sql[name], values).fetchall()))

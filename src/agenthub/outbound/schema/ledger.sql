@@ -23,7 +23,7 @@ INSERT INTO budget_window (budget, win, starts_at, ends_at) VALUES (?1, ?2, ?3, 
 INSERT INTO charge (state, call, boot, at_us, expires_at, hold, key, team, session, provider,
     endpoint, model, tool, door, source) VALUES ('reserved', ?, ?, ?, ?, ?, substr(?, 1, 200),
     substr(?, 1, 200), substr(?, 1, 200), substr(?, 1, 200), substr(?, 1, 200), substr(?, 1, 200),
-    substr(?, 1, 400), substr(?, 1, 200), substr(?, 1, 200));
+    substr(?, 1, 400), substr(?, 1, 200), substr(?, 1, 200)) ON CONFLICT (call) DO NOTHING;
 
 -- name: new_hold
 INSERT INTO charge_hold VALUES (?1, ?2, ?3);
