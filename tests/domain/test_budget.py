@@ -44,6 +44,7 @@ def test_each_session_has_a_counter_of_its_own():
     one, other = (run.hold_on(Facts(session=name), AT) for name in ("s1", "s2"))
     assert (one.window, one.first) == ("run s1", "run s1")
     assert other.window == "run s2"
+    assert len(run.hold_on(Facts(session="x" * 9_999), AT).window) == len("run ") + 200
 
 
 def test_a_call_goes_to_the_window_it_begins_in():

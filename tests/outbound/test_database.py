@@ -2,6 +2,7 @@
 
 import marshal
 import os
+import sqlite3
 from contextlib import closing
 from functools import partial
 
@@ -55,6 +56,19 @@ def test_of_changes_that_came_together_only_the_misfit_fails(database):
     group = [[("put_listing", [(name, data)])] for name, data in (("a", b""), ("b", "\ud800"))]
     assert written(database, *group) == [1, "A value does not fit into the database."]
     assert database.db.execute(SQL["listings"]).fetchall() == [("a", b"")]
+
+
+def test_after_a_failed_fsync_the_process_ends_and_tries_nothing_again(database):
+    """F42: what is on disk is unknown. The hub starts another, which looks, and sends all again."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+
+    def fails():
+        raise error
+
+    with pytest.raises(SystemExit):
+        database.change([fails])
+    assert not database.db.in_transaction
 
 
 def test_a_full_disk_says_how_much_of_it_is_free(database, tmp_path, monkeypatch):

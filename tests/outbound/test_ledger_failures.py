@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -223,3 +224,32 @@ async def fill(store, tell):
         one = hold(f"f{number}", 0, at_s=AT_S + number * 900)
         rows.append((one, settlement(one.id, 0)))
     assert await store.ledger.book(rows) == 3_000
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace makes the disk fail")
+async def test_after_a_disk_error_all_is_looked_at_and_written_anew(store, home):
+    """F42: an fsync that failed is never tried again; what it left is unknown until it is read."""
+    tell, pid = Teller(store.ledger), store.process.pid
+    await tell.reserve(hold("1", 60, B))
+    inject = "inject=fdatasync,fsync:error=EIO:when=1"
+    tracer = await asyncio.create_subprocess_exec(
+        "strace", "-qq", "-e", "trace=fdatasync,fsync", "-e", inject, "-p", str(pid),
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        await until(lambda: traced(pid) or tracer.returncode is not None)
+        if tracer.returncode is not None:
+            pytest.skip("this machine lets nobody trace")
+        assert await tell.reserve(hold("2", 30, B)) is None
+    finally:
+        if tracer.returncode is None:
+            tracer.kill()
+        await tracer.communicate()
+    assert store.process.restarts == 1
+    assert await standing(store) == Standing(90)
+    assert await store.usage.rebuild() == Proof(0, 0)
+
+
+def traced(pid):
+    """Whether strace has taken hold of it."""
+    return "TracerPid:\t0" not in Path(f"/proc/{pid}/status").read_text()

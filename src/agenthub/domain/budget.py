@@ -106,7 +106,8 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
         window = self.period.window(at_s)
         key, first = window.key, window.first
         if self.subject.name == EACH:
-            key, first = f"{key} {facts.session}", f"{first} {facts.session}"
+            session = facts.session[:NAME_MAX]
+            key, first = f"{key} {session}", f"{first} {session}"
         return HoldOn(self.id, key, first, window.starts_at, window.ends_at)
 
     def level(self, settled: NanoUsd, credit: NanoUsd = 0) -> Level:

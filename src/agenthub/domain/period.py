@@ -22,7 +22,8 @@ from agenthub.domain.errors import BadSetting
 
 KINDS: Final = ("day", "week", "month", "hours", "lifetime", "run")
 HOUR_S: Final = 3600
-HOURS_MAX: Final = 24 * 366
+HOURS_MAX: Final = 24 * 31
+"""Each call adds up so many counters."""
 FOREVER_S: Final = 253_402_300_800
 """The year 10000: the end of what has none."""
 EARLIEST_S: Final = 86_400 * 366
