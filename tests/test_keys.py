@@ -63,10 +63,10 @@ def again(ring, store, clock, secret=SECRET):
     return KeyRing(list(store.rows.values()), secret, ADMIN_TOKEN, store, clock)
 
 
-async def test_a_new_key_opens_tools_and_read_and_no_more(ring):
+async def test_a_new_key_opens_tools_models_and_read_and_no_more(ring):
     row, key = await ring.create("laptop")
     caller = ring.authenticate(key.encode())
-    assert caller == Caller(row.id, frozenset({Scope.TOOLS, Scope.READ}), None)
+    assert caller == Caller(row.id, frozenset({Scope.TOOLS, Scope.LLM, Scope.READ}), None)
 
 
 async def test_a_key_shows_its_id_and_256_bits_of_secret(ring):

@@ -22,11 +22,13 @@ from agenthub.domain.breaker_config import BreakerConfig
 from agenthub.domain.caller import KeyTerms
 from agenthub.domain.endpoint import Endpoint, OAuth, RateLimit, Timeouts, ToolPolicy
 from agenthub.domain.errors import BY_SLUG
+from agenthub.domain.provider import Llm
 from agenthub.domain.tool_set import ToolSet
 from agenthub.domain.view import Renamed, View
 from agenthub.inbound.rest.app import create
 from agenthub.settings import RANGES, AuthSettings, LimitSettings, ServerSettings, Settings
 from agenthub.settings.issuers import IssuerSettings
+from agenthub.settings.prices import Price
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
 HEAD = "<!-- Written by tools/reference.py: change the code, then run `make reference`. -->\n"
@@ -106,6 +108,7 @@ def configuration() -> str:
     ]
     kinds: list[tuple[str, type[Struct]]] = [
         ("The file", Settings), ("server", ServerSettings), ("auth", AuthSettings),
+        ("prices[]", Price), ("endpoints.NAME.llm", Llm),
         ("auth.issuers.NAME", IssuerSettings),
         ("auth.issuers.NAME.limits", KeyTerms), ("auth.issuers.NAME.limits.tools", ToolSet),
         ("limits", LimitSettings), ("endpoints.NAME", Endpoint),

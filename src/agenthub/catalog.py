@@ -19,12 +19,14 @@ from agenthub.domain.caller import Caller
 from agenthub.domain.circuit_breaker import Transition
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.endpoint_check import check_endpoint
+from agenthub.domain.endpoint_fill import completed
 from agenthub.domain.errors import BadSetting, Conflict, HubError, UnknownTarget
 from agenthub.domain.events import BreakerChanged, ClockEvent, ServerChanged
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds, milliseconds
 from agenthub.domain.target import TWIN, check_fallbacks, check_unlike, twin_of
 from agenthub.listing import Kind
 from agenthub.memory import Memory
+from agenthub.models import Models
 from agenthub.ports import Clock, Observer, Store, Stored, Timer, Upstream
 from agenthub.routes import Routes
 from agenthub.server import Server, Surroundings
@@ -39,8 +41,8 @@ GRACE: Nanoseconds = 200 * MILLISECOND
 """After a stall, so long no deadline is judged: answers may be waiting to be read."""
 CLOCK_STEP: Nanoseconds = 60 * SECOND
 RECONNECTING = (
-    "url", "command", "env", "cwd", "headers", "oauth", "timeouts", "fallback_url", "enabled",
-    "private_sessions",
+    "url", "command", "env", "cwd", "headers", "llm", "oauth", "timeouts", "fallback_url",
+    "enabled", "private_sessions",
 )  # fmt: skip
 """A change of one of these needs a new connection."""
 
@@ -82,6 +84,7 @@ class Catalog:
         self._ticked: tuple[Nanoseconds, Nanoseconds] = (clock.now(), clock.wall())
         self._stalled_at: Nanoseconds = -STALL
         self.routes = Routes(self._servers)
+        self.models = Models(self._servers)
         self.views = Views(store, clock, observer)
         self.listeners: list[Listener] = []
         """Are told what servers say of themselves, and `…/list_changed` when a list is new."""
@@ -152,6 +155,11 @@ class Catalog:
             return None
         return server
 
+    def find_mcp(self, name: str, caller: Caller) -> Server | None:
+        """As `find`, of those that clients of MCP see."""
+        server = self.find(name, caller)
+        return server if server is not None and server.is_mcp else None
+
     async def test(self, name: str, seconds: int) -> Mapping[str, object]:
         """Connect and list, beside the guards; what was found, for people.
 
@@ -172,6 +180,7 @@ class Catalog:
 
     async def add(self, endpoint: Endpoint) -> Server:
         """Raises Conflict, BadSetting, or StorageFailed; then nothing has changed."""
+        endpoint = completed(endpoint)
         check_endpoint(endpoint)
         async with self._changing:
             if endpoint.name in self._servers:
@@ -191,6 +200,7 @@ class Catalog:
             return await self._replace(name, endpoint)
 
     async def _replace(self, name: str, endpoint: Endpoint) -> Server:
+        endpoint = completed(endpoint)
         check_endpoint(endpoint)
         if endpoint.name != name:
             raise BadSetting("name: a server's name cannot be changed; add a new one")

@@ -26,6 +26,7 @@ from agenthub.domain.span import MICROSECOND, MILLISECOND, SECOND, Nanoseconds
 from agenthub.metrics import OTHER, Metrics
 from agenthub.passage import Answer, Passage, Receiver
 from agenthub.ports import CallLog, CallRow, ClaimLog, Clock, Observer, Question, Timer
+from agenthub.till import Till
 
 FAIR_FROM = 0.8
 """Share of the places in use from which on no caller may hold more than an equal share (R44)."""
@@ -34,6 +35,8 @@ SWEEP: Nanoseconds = 50 * MILLISECOND
 NEVER: Nanoseconds = 1 << 62
 PARKED_MAX = 100
 """Calls of one caller that may wait for its answers at a time."""
+DRAINS_MAX = 100
+"""Calls of models that go on without their client, at a time."""
 CLEAN_UP: Nanoseconds = 5 * SECOND
 """How long the upstreams may take to say that what was cancelled is over (R42)."""
 
@@ -56,10 +59,12 @@ class Gateway:
         clock: Clock,
         log: CallLog,
         claim_log: ClaimLog,
+        till: Till,
         observer: Observer,
         metrics: Metrics,
         calls_in_flight: int,
     ) -> None:
+        self.till = till
         self.catalog = catalog
         self.clock = clock
         self.log = log
@@ -102,6 +107,8 @@ class Gateway:
             route = self.catalog.routes.find(call)
             way = Journey(call, route.hops, None)
             passage = Passage(call, self.clock.now(), self, receiver, way)
+            if call.content is not None:
+                passage.bill = self.till.bill(call, route.hops)
             first = passage.begin if call.idempotency_key is None else passage.claim()
         except HubError as error:
             if call.idempotency_key is not None and not isinstance(error, IdempotencyConflict):
@@ -193,6 +200,10 @@ class Gateway:
             self.held[caller] = held
         else:
             del self.held[caller]
+
+    def may_drain(self) -> bool:
+        """Whether one more call may go on without its client."""
+        return not self._stopping and sum(one.draining for one in self.in_flight) < DRAINS_MAX
 
     def may_park(self, passage: Passage) -> bool:
         """Whether one more call of this caller may wait for an answer of its own.

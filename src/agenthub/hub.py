@@ -5,12 +5,14 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from agenthub.admission import SignIns
+from agenthub.budgets import Budgets
 from agenthub.bus import EventBus
 from agenthub.catalog import Catalog
 from agenthub.domain.strain import Strain
 from agenthub.gateway import Gateway
 from agenthub.health import Health
 from agenthub.keys import KeyRing
+from agenthub.ledger import UsageStorage
 from agenthub.metrics import Metrics
 from agenthub.ports import Clock, Store
 from agenthub.settings import Settings
@@ -33,6 +35,8 @@ class Hub(Struct, frozen=True):
     strain: Strain
     keys: KeyRing
     tasks: Tasks
+    usage: UsageStorage
+    budgets: Budgets
     session_secret: bytes
     """Signs the ids of legacy MCP sessions; the same over restarts."""
     sign_ins: SignIns

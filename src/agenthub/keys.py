@@ -38,7 +38,7 @@ LENT_MAX: Final = 10_000
 REMEMBERED: Final = 1_024
 """Good tokens kept at hand; when there are more, all are forgotten and found again."""
 FOREVER: Final[Nanoseconds] = 1 << 62
-DEFAULT_SCOPES: Final = (Scope.TOOLS, Scope.READ)
+DEFAULT_SCOPES: Final = (Scope.TOOLS, Scope.LLM, Scope.READ)
 
 ADMIN: Final = Caller("admin", frozenset({Scope.ADMIN}))
 
@@ -238,6 +238,8 @@ class KeyRing:
             reach_of(row.terms, self.views),
             row.terms.search,
             row.terms.names,
+            row.terms.models,
+            row.terms.team,
         )
 
     def _borrow(self, token: bytes) -> _Found | None:

@@ -27,8 +27,9 @@ from agenthub.domain.idempotency import (
 from agenthub.domain.journey import Journey, Step
 from agenthub.domain.lane import Lane
 from agenthub.domain.logged import outcome_of
+from agenthub.domain.money import NanoUsd
 from agenthub.domain.outcome import Cause, Reply
-from agenthub.domain.span import MICROSECOND, MILLISECOND, Nanoseconds
+from agenthub.domain.span import MICROSECOND, MILLISECOND, SECOND, Nanoseconds
 from agenthub.metrics import Metrics
 from agenthub.ports import (
     Attempt,
@@ -42,12 +43,17 @@ from agenthub.ports import (
     Timer,
     Upstream,
 )
+from agenthub.till import Bill
 
 log = logging.getLogger(__name__)
 
 # An attribute of an Enum class costs more than a global name, and these stand on the hot path.
 _SEND, _WAIT, _END = Step.SEND, Step.WAIT, Step.END
 
+USED = "llm/used"
+"""A notification that is for the till: tokens of output that a model has written so far."""
+DRAIN: Nanoseconds = 5 * SECOND
+"""How long a model whose client has gone may go on, so that its bill is known exactly."""
 QUESTIONS_MAX = 32  # of one call that may be open at a time
 TOO_MANY = b'{"code":-32603,"message":"Too many questions wait for this client already"}'
 FAILED = b'{"code":-32603,"message":"The question could not be put to the client"}'
@@ -61,6 +67,8 @@ class Answer(Struct, frozen=True):
     served_by: str
     """The server that was asked last; empty when none was."""
     attempts: int
+    cost: NanoUsd | None = None
+    """What the call cost; None: nothing, or there is no price for it."""
 
 
 class Receiver(Protocol):
@@ -103,6 +111,10 @@ class House(Protocol):
         """Its time goes on: its deadline is to be kept again."""
         ...
 
+    def may_drain(self) -> bool:
+        """Whether one more call may go on without its client."""
+        ...
+
     def leave(self, passage: "Passage") -> None: ...
     def seat(self, passage: "Passage") -> None: ...
 
@@ -126,11 +138,32 @@ class Passage(Struct, eq=False):
     _open: set[int | str] | None = None
     """Ids of the questions that the client has not answered; None: none was ever asked."""
     _parked_until: Nanoseconds = 0
+    bill: Bill | None = None
+    """Of a call that may cost money."""
+    _refusal: HubError | None = None
+    """Why a model was cut off."""
+    draining: bool = False
+    """Whether its client has gone, and it goes on for a while for the sake of its bill."""
 
     def begin(self) -> None:
         self._start(self.started)
 
     def _start(self, now: Nanoseconds) -> None:
+        if self.bill is None:
+            self._go(now)
+        else:
+            self.bill.open(self._held)
+
+    def _held(self, refusal: HubError | None) -> None:
+        """The money is held, or is not to be had."""
+        if self._over:
+            return
+        if refusal is None:
+            self._go(self._house.clock.now())
+        else:
+            self._fail(refusal)
+
+    def _go(self, now: Nanoseconds) -> None:
         journey = self._journey
         journey.waiter = self
         self._do(journey.start(now, self._house.clock.chance()))
@@ -139,6 +172,10 @@ class Passage(Struct, eq=False):
         """End it: the upstream is told, the receiver hears the outcome. Idempotent."""
         if self._over or self._cause is not None:
             return
+        if cause is not Cause.CLIENT or not (self.draining or self._drain()):
+            self._stop(cause)
+
+    def _stop(self, cause: Cause) -> None:
         self._unpark()
         self._cause = cause
         if self._attempt is not None:
@@ -147,6 +184,21 @@ class Passage(Struct, eq=False):
         if self._timer is not None:
             self._timer.cancel()
         self._do(self._journey.gave_up(cause))
+
+    def _drain(self) -> bool:
+        """Whether it goes on without its client: a model that was asked is paid for anyway."""
+        if self.bill is None or self._attempt is None:
+            return False
+        if not self._house.may_drain():
+            return False
+        self.draining = self._journey.committed = True  # It is not asked again.
+        self._attempt.resume()
+        self._timer = self._house.clock.after(DRAIN, self._drained)
+        return True
+
+    def _drained(self) -> None:
+        self._timer = None
+        self._stop(Cause.CLIENT)
 
     def pause(self) -> None:
         """The client does not keep up: stop reading the upstream."""
@@ -221,7 +273,9 @@ class Passage(Struct, eq=False):
     # ------------------------------------------------------------ from the upstream
 
     def notified(self, method: str, params: bytes) -> None:
-        if self._cause is None:
+        if method == USED and self.bill is not None:
+            self.bill.flowed(int(params), self._cut)
+        elif self._cause is None:
             self._journey.committed = True
             try:
                 self._receiver.notified(method, params)
@@ -234,6 +288,8 @@ class Passage(Struct, eq=False):
             self._unpark()  # it did not wait for the answer
         clock, journey = self._house.clock, self._journey
         self._attempt = None
+        if self.bill is not None:
+            self.bill.attempted(journey.hop, reply)
         step = journey.answered(reply, self._cause, clock.now(), clock.chance())
         if journey.hung:
             self._house.catalog.suspect(journey.hop.lane.endpoint.name)
@@ -280,21 +336,43 @@ class Passage(Struct, eq=False):
 
     def _send(self) -> None:
         call, hop = self.call, self._journey.hop
+        if self.bill is not None:
+            self.bill.sent(hop)
         upstream: Upstream = hop.upstream  # pyright: ignore[reportAssignmentType]
         self._attempt = upstream.send(
             Outgoing(
                 call.method, hop.name, call.params, call.meta, call.deadline,
                 call.capabilities, call.client_info, call.era, hop.headers, call.caller.id,
                 call.caller.subject,
+                call.content,
             ),
             self,
         )  # fmt: skip
+
+    def _cut(self, refusal: HubError) -> None:
+        """No budget has room for what the model writes on."""
+        if not self._over and self._cause is None:
+            self._refusal = refusal
+            self.cancel(Cause.BUDGET)
 
     def _end(self, answer: Answer) -> None:
         if self._over:
             return
         self._over = True
+        if self.bill is None:
+            self._close(answer)
+            return
+        if self._refusal is not None and answer.error is not None:
+            answer = structs.replace(answer, error=self._about(self._refusal))
+        answer = structs.replace(answer, cost=self.bill.cost)
+        # What it cost is durable before the caller hears the end. Should it not be, then the hold
+        # is, and counts as spent.
+        self.bill.close(lambda _: self._close(answer))
+
+    def _close(self, answer: Answer) -> None:
         house = self._house
+        if self.draining and self._timer is not None:
+            self._timer.cancel()
         house.leave(self)
         self._note(answer)
         if self._entry is not None:

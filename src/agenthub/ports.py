@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from agenthub.domain.call import Era
 from agenthub.domain.caller import KeyTerms
+from agenthub.domain.content import Content
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import HubError
 from agenthub.domain.events import Event
@@ -49,6 +50,8 @@ class Outgoing(Struct, frozen=True):
     sessions are never shared between callers. Empty: a question of the hub's own."""
     subject: Subject | None = None
     """The access token that the caller came in with; it is never sent to a server."""
+    content: Content | None = None
+    """For a language model: sent instead of params; `name` is the model's, at this provider."""
 
 
 class Question(Struct, frozen=True):
@@ -128,6 +131,8 @@ class UpstreamState(Struct, frozen=True):
     """What to do about it."""
     stderr: tuple[str, ...] = ()
     """The last lines of a child's stderr, at most 50."""
+    models: tuple[str, ...] = ()
+    """What a provider of models said that it has."""
 
 
 class UpstreamWatcher(Protocol):

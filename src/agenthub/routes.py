@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 
 from agenthub.domain.call import ANSWERS, Call
 from agenthub.domain.caller import Reach
+from agenthub.domain.content import Content
 from agenthub.domain.endpoint import ToolPolicy
 from agenthub.domain.errors import InvalidParams, ToolChanged, UnknownTarget
 from agenthub.domain.journey import Hop
@@ -55,6 +56,8 @@ class Routes:
             ToolChanged: The tool is not what was approved.
             InvalidParams: The arguments do not fit the tool's schema (A33).
         """
+        if call.content is not None:
+            return self._to_models(call, call.content)
         server, reach = self.check(call), call.caller.reach
         route = self._served(server, call)
         if reach is not None:
@@ -74,7 +77,7 @@ class Routes:
         whatever the door. What it may not touch does not exist for it (A18). Raises UnknownTarget.
         """
         server = self._servers.get(call.endpoint)
-        if server is None or server.hidden or not call.caller.sees(call.endpoint):
+        if server is None or not server.is_mcp or not call.caller.sees(call.endpoint):
             raise UnknownTarget(
                 f"Unknown server: {call.endpoint[:64]}", tool=call.name[:128], request_id=call.id
             )
@@ -85,6 +88,18 @@ class Routes:
             if not reach.admits(_full_name(call), reads=reads):
                 raise _unknown(call)
         return server
+
+    def _to_models(self, call: Call, content: Content) -> Route:
+        """A model's answer changes nothing, so any of the targets may be asked again (money)."""
+        hops: list[Hop] = []
+        for target in content.targets:
+            server = self._servers.get(target.endpoint)
+            if server is None or server.endpoint.llm is None or not server.endpoint.enabled:
+                continue
+            hops.append(server.model_hop(target.model))
+        if not hops:
+            raise UnknownTarget(f"No provider serves the model {call.name[:64]!r} any more")
+        return Route(tuple(hops))
 
     def _served(self, server: Server, call: Call) -> Route:
         if call.method != TOOL_CALL:

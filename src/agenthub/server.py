@@ -83,6 +83,11 @@ class Server:
         return self.endpoint.name
 
     @property
+    def is_mcp(self) -> bool:
+        """Whether clients of MCP see it."""
+        return not self.hidden and self.endpoint.llm is None
+
+    @property
     def state(self) -> UpstreamState:
         """What the connection says of itself."""
         return self._upstream.state
@@ -100,6 +105,10 @@ class Server:
             replay_safe=replay_safe(policy, trusted, heard),
             read_only=read_only(policy, trusted, heard),
         )  # fmt: skip
+
+    def model_hop(self, model: str) -> Hop:
+        """As `hop`, of a provider: asking a model again changes nothing but the bill."""
+        return Hop(self.lane, model, self._upstream, replay_safe=True, read_only=True)
 
     def changes_nothing(self, tool: str) -> bool:
         """Whether a caller that may only read may call it."""

@@ -21,7 +21,7 @@ def names(settings, *kept):
 
 
 def test_a_hub_without_servers_has_them():
-    assert names(Settings()) == NAMES == {"calculator", "calculator-twin", "flaky"}
+    assert names(Settings()) == NAMES == {"calculator", "calculator-twin", "flaky", "demo"}
 
 
 def test_a_hub_with_any_server_has_them_not():
@@ -37,11 +37,11 @@ def test_a_hub_that_is_told_not_to_has_them_not():
 def test_a_change_of_one_of_them_is_kept_and_the_others_stay():
     off = Endpoint("flaky", command=("x",), enabled=False)
     assert {e.name: e.enabled for e in with_demo([off])} == {
-        "calculator": True, "calculator-twin": True, "flaky": False,
+        "calculator": True, "calculator-twin": True, "flaky": False, "demo": True,
     }  # fmt: skip
 
 
 def test_they_are_good_records_and_run_by_this_python():
     for endpoint in demo_endpoints():
         check_endpoint(endpoint)
-        assert endpoint.command[0] == sys.executable
+        assert endpoint.llm or endpoint.command[0] == sys.executable

@@ -60,7 +60,7 @@ async def test_only_those_that_are_needed_are_started(home):
     async with offline(home, ["flaky", "unknown"]) as door:
         _, views = await ask(door, "GET", "/api/endpoints")
         assert {v["name"]: v["connected"] for v in views["endpoints"]} == {
-            "calculator": False, "calculator-twin": False, "flaky": True,
+            "calculator": False, "calculator-twin": False, "flaky": True, "demo": False,
         }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def hub_error(code, message, data):
 
 def plain(hub):
     return PlainGateway(
-        hub.catalog, hub.clock, hub.rows, hub.claims, hub.events, hub.metrics, 10
+        hub.catalog, hub.clock, hub.rows, hub.claims, hub.till, hub.events, hub.metrics, 10
     )  # fmt: skip
 
 

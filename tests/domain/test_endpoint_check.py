@@ -16,10 +16,15 @@ from agenthub.domain.endpoint_check import (
     is_safe,
 )
 from agenthub.domain.errors import BadSetting
+from agenthub.domain.provider import Llm
 
 
 def http(**more) -> Endpoint:
     return Endpoint(more.pop("name", "web"), url=more.pop("url", "https://example.org/mcp"), **more)
+
+
+def model(**more) -> Endpoint:
+    return http(url="https://models.example.org/v1", llm=Llm(wires=("chat",)), **more)
 
 
 def stdio(**more) -> Endpoint:
@@ -279,7 +284,7 @@ def test_a_header_that_comes_from_a_reference_is_checked_by_itself():
 HOLDERS = {
     Endpoint: lambda part: part,
     RateLimit: lambda part: http(rate_limit=part),
-    Timeouts: lambda part: http(timeouts=part),
+    Timeouts: lambda part: model(timeouts=part),
     BreakerConfig: lambda part: http(breaker=part),
     ToolPolicy: lambda part: http(tools={"t": part}),
 }

@@ -587,7 +587,8 @@ def test_leaving_a_seat_hands_it_to_who_waits():
 def test_what_was_cancelled_is_not_repeated(cause):
     a, b = Server("a", reads=True), Server("b", reads=True)
     trip = Trip(a, b).start(Reply(Ending.CANCELLED), took=SECOND, cause=cause)
-    assert (trip.path, trip.outcome) == ("a", "outcome_unknown")
+    told = "budget_exceeded" if cause is Cause.BUDGET else "outcome_unknown"
+    assert (trip.path, trip.outcome) == ("a", told)
     assert trip.at_rest
 
 

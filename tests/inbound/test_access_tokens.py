@@ -139,7 +139,12 @@ async def test_a_client_without_a_token_is_told_whom_to_ask():
             "resource": f"{HUB}/mcp/git",
             "resource_name": "AgentHub",
             "authorization_servers": [work.url],
-            "scopes_supported": ["agenthub:admin", "agenthub:read", "agenthub:tools"],
+            "scopes_supported": [
+                "agenthub:admin",
+                "agenthub:llm",
+                "agenthub:read",
+                "agenthub:tools",
+            ],
             "bearer_methods_supported": ["header"],
         }
         root = await ask(house, None, "GET /.well-known/oauth-protected-resource HTTP/1.1")

@@ -118,7 +118,12 @@ async def rest_routes(house):
     answer = await house.ask(house.head("GET /openapi.json HTTP/1.1"))
     paths = json.loads(answer.body)["paths"]
     return [
-        (method.upper(), path.replace("{name}", "calculator").replace("{key_id}", "k0"))
+        (
+            method.upper(),
+            path.replace("{name}", "calculator")
+            .replace("{key_id}", "k0")
+            .replace("{group}", "key"),
+        )
         for path, operations in paths.items()
         for method in operations
     ]

@@ -325,13 +325,16 @@ async def test_a_revoked_or_expired_key_is_nobody(lab):
 # ---------------------------------------------------------------- addresses and scopes
 
 SHOULD = {
-    # address: who comes in, of: nobody, no scope, tools, read, admin
-    "/healthz": "nobody none tools read admin",
-    "/readyz": "nobody none tools read admin",
-    "/.well-known/x": "nobody none tools read admin",
-    "/client-metadata.json": "nobody none tools read admin",
-    "/oauth/callback": "nobody none tools read admin",
-    "/oauth/sign-in": "nobody none tools read admin",
+    # address: who comes in, of: nobody, no scope, tools, llm, read, admin
+    "/v1/x": "llm admin",
+    "/v1beta/x": "llm admin",
+    "/v1beta/models/gemini-3:generateContent": "llm admin",
+    "/healthz": "nobody none tools llm read admin",
+    "/readyz": "nobody none tools llm read admin",
+    "/.well-known/x": "nobody none tools llm read admin",
+    "/client-metadata.json": "nobody none tools llm read admin",
+    "/oauth/callback": "nobody none tools llm read admin",
+    "/oauth/sign-in": "nobody none tools llm read admin",
     "/oauth/x": "",
     "/metrics": "read admin",
     "/openapi.json": "read admin",
@@ -341,8 +344,8 @@ SHOULD = {
     "/messages": "tools admin",
     "/sse": "tools admin",
     "/sse/x": "tools admin",
-    "/api/x": "none tools read admin",
-    "/api/x/y/z": "none tools read admin",
+    "/api/x": "none tools llm read admin",
+    "/api/x/y/z": "none tools llm read admin",
     "/nothing": "",
     "/": "",
 }
@@ -352,7 +355,12 @@ SHOULD = {
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "TRACE"])
 async def test_each_address_lets_in_who_it_should(lab, path, method):
     keys = {"nobody": None, "admin": ADMIN_KEY}
-    for name, scopes in (("none", ()), ("tools", (Scope.TOOLS,)), ("read", (Scope.READ,))):
+    for name, scopes in (
+        ("none", ()),
+        ("tools", (Scope.TOOLS,)),
+        ("llm", (Scope.LLM,)),
+        ("read", (Scope.READ,)),
+    ):
         _, keys[name] = await lab.key(*scopes)
     verdicts = {
         name: lab(method=method, target=path.encode(), key=key) for name, key in keys.items()

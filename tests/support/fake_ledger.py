@@ -56,12 +56,29 @@ class FakeLedger:
         """An error that every write is told."""
         self.writes = []
         """The name of each that was handed over."""
+        self._held_back = None
+        """Who is told later, while nothing is told."""
+
+    def hold_back(self):
+        """Tell nobody of what is written from now on, until `go_on`."""
+        self._held_back = []
+
+    def go_on(self):
+        waiting, self._held_back = self._held_back, None
+        for tell in waiting:
+            tell()
+
+    def _tell(self, told, said):
+        if self._held_back is None:
+            told(said)
+        else:
+            self._held_back.append(lambda: told(said))
 
     # ------------------------------------------------------------ calls
 
     def reserve(self, hold, told):
         self.writes.append("reserve")
-        told(self.broken or self._reserve(hold))
+        self._tell(told, self.broken or self._reserve(hold))
 
     def _reserve(self, hold):
         if hold.amount < 0:
@@ -75,7 +92,7 @@ class FakeLedger:
 
     def top_up(self, id_, hold, told):
         self.writes.append("top_up")
-        told(self.broken or self._top_up(id_, hold))
+        self._tell(told, self.broken or self._top_up(id_, hold))
 
     def _top_up(self, id_, hold):
         row = self.rows.get(id_)
@@ -93,7 +110,7 @@ class FakeLedger:
             problem = StorageFailed("A value does not fit into the database.")
         if not problem:
             self._settle(settlement)
-        told(problem)
+        self._tell(told, problem)
 
     def _settle(self, settlement):
         row = self.rows.get(settlement.id)
@@ -109,7 +126,7 @@ class FakeLedger:
         row = None if self.broken else self.rows.get(id_)
         if row and self._turn(row, row.charge.release()):
             row.attempts = attempts
-        told(self.broken)
+        self._tell(told, self.broken)
 
     def _turn(self, row, after, adjustment=None):
         before, row.charge = row.charge, after

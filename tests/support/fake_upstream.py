@@ -32,6 +32,8 @@ class Act(msgspec.Struct, frozen=True):
     """Notifications before it: (method, params)."""
     questions: tuple = ()
     """It asks the client these at once (ports.Question)."""
+    cut: object = None
+    """What a model had been seen to use when it was cut off."""
     after_answers: int = 0
     """It ends with OK a moment after so many answers; 0: when `reply` says."""
 
@@ -238,7 +240,8 @@ class _Attempt:
     def cancel(self, cause):
         if not self.over:
             written = Written.ALL if self.act.arrives else Written.NONE
-            reply = Reply(Ending.CANCELLED, written, detail=cause.value)
+            seen = self.act.cut
+            reply = Reply(Ending.CANCELLED, written, seen=seen, detail=cause.value)
             self.server.clock.after(0, lambda: self.end(reply))
 
     def ask(self, question):

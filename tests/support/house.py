@@ -18,11 +18,14 @@ from contextlib import asynccontextmanager
 import msgspec
 from msgspec import Raw
 from support.fake_claims import FakeClaims
+from support.fake_ledger import FakeLedger
+from support.fake_prices import FakePrices
 from support.fake_store import FakeStore
 from support.fake_upstream import FakeUpstream
 from support.virtual_time import LoopClock, settled
 
 from agenthub.catalog import Catalog
+from agenthub.domain.budget import DEFAULT
 from agenthub.domain.call import Call
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.endpoint import Endpoint
@@ -31,6 +34,7 @@ from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.gateway import Gateway
 from agenthub.metrics import Metrics
 from agenthub.tasks import Tasks
+from agenthub.till import Till
 
 ANNA = Caller("anna", frozenset({Scope.TOOLS, Scope.READ}))
 BERT = Caller("bert", frozenset({Scope.TOOLS, Scope.READ}))
@@ -103,8 +107,12 @@ class House:
         self.prepare = {}
         """By name: what to do with a fake server before it starts."""
         self.catalog = Catalog(self.clock, self.events, self.store, self.tasks, self._connect)
+        self.ledger = FakeLedger(lambda: self.clock.wall() // SECOND)
+        self.prices = FakePrices()
+        self.till = Till(self.ledger, self.prices, self.clock, self.tasks, "boot")
+        self.till.take([DEFAULT])
         self.gateway = Gateway(
-            self.catalog, self.clock, self.rows, self.claims, self.events, self.metrics,
+            self.catalog, self.clock, self.rows, self.claims, self.till, self.events, self.metrics,
             calls_in_flight,
         )  # fmt: skip
 

@@ -7,10 +7,14 @@ from contextlib import asynccontextmanager
 import httpx2
 import msgspec
 from msgspec import Raw, structs
+from support.fake_ledger import FakeLedger
+from support.fake_prices import FakePrices
 from support.fake_store import FakeStore
 
 from agenthub.admission import SignOut
+from agenthub.budgets import Budgets
 from agenthub.bus import Counts, EventBus
+from agenthub.domain.budget import DEFAULT
 from agenthub.domain.call import Era
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.circuit_breaker import CircuitBreaker
@@ -25,6 +29,8 @@ from agenthub.metrics import Metrics
 from agenthub.offer import OfferedTool
 from agenthub.ports import CallPage, KeyRow, UpstreamState
 from agenthub.settings import Settings
+from agenthub.tasks import Tasks
+from agenthub.till import Till
 from agenthub.views import Views
 from agenthub.wire.suspicion import suspicions
 
@@ -265,6 +271,10 @@ class RestHub:
         self.metrics = Metrics()
         self.health = RestHealth()
         self.keys = RestKeys()
+        self.usage = ledger = FakeLedger(lambda: self.clock.wall() // SECOND)
+        till = Till(ledger, FakePrices(), self.clock, Tasks(), "boot")
+        self.budgets = Budgets(ledger, ledger, till, self.clock)
+        self.budgets._all = {DEFAULT.id: DEFAULT}
         for name in ("calculator", "other"):
             endpoint = Endpoint(name=name, url=f"http://{name}.test/mcp")
             tool = msgspec.json.encode({"name": "add", "inputSchema": {"type": "object"}})

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Iterable
 
 from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.endpoint_fill import completed
 from agenthub.domain.pinning import ALLOW
+from agenthub.domain.provider import DEMO, Llm
 
-CALCULATOR, TWIN, FLAKY = "calculator", "calculator-twin", "flaky"
-NAMES = frozenset({CALCULATOR, TWIN, FLAKY})
+CALCULATOR, TWIN, FLAKY, MODEL = "calculator", "calculator-twin", "flaky", "demo"
+NAMES = frozenset({CALCULATOR, TWIN, FLAKY, MODEL})
 
 
 def demo_endpoints() -> tuple[Endpoint, ...]:
@@ -23,6 +25,7 @@ def demo_endpoints() -> tuple[Endpoint, ...]:
         ),
         Endpoint(TWIN, command=_module("calculator"), trust=True, pinning=ALLOW),
         Endpoint(FLAKY, command=_module("flaky"), pinning=ALLOW),
+        completed(Endpoint(MODEL, llm=Llm(preset=DEMO))),
     )
 
 

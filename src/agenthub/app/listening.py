@@ -25,6 +25,7 @@ from agenthub.app.wiring import open_hub, take_settings
 from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.hub import Hub
 from agenthub.inbound.listener import Listener
+from agenthub.inbound.llm.door import LlmHttp
 from agenthub.inbound.mcp.transport.streamable_http import McpHttp
 from agenthub.settings import Options, Settings
 
@@ -53,8 +54,8 @@ async def open_listening(options: Options, stop: Stop) -> AsyncGenerator[Listeni
     watch = ConfigWatch(options)
     async with open_hub(options) as opened:
         hub, settings = opened.hub, opened.hub.settings
-        mcp = McpHttp(hub)
-        listener = Listener(hub, mcp.hot)
+        mcp, llm = McpHttp(hub), LlmHttp(hub)
+        listener = Listener(hub, lambda path: mcp.hot(path) or llm.hot(path))
         port = await listener.start()
         try:
             url = url_of(settings.server.host, port)

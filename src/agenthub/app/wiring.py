@@ -2,6 +2,8 @@
 
 import logging
 import os
+import secrets
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -11,10 +13,13 @@ from agenthub.app.admin_token import admin_token
 from agenthub.app.demo import with_demo
 from agenthub.app.request_id import request_ids
 from agenthub.app.vault_key import vault_key
+from agenthub.budgets import Budgets
 from agenthub.bus import Counts, EventBus
 from agenthub.catalog import Catalog
+from agenthub.demo.model import DemoModel
 from agenthub.domain.circuit_breaker import State
 from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.provider import Llm
 from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.domain.strain import Strain
 from agenthub.domain.target import without_gone
@@ -22,11 +27,14 @@ from agenthub.gateway import Gateway
 from agenthub.health import Health
 from agenthub.hub import Hub
 from agenthub.keys import KeyRing
+from agenthub.ledger import Ledger, UsageStorage
 from agenthub.metrics import Gauge, Metrics
 from agenthub.outbound.asking import NOBODY
 from agenthub.outbound.clock import LoopClock
 from agenthub.outbound.http_connection import HttpLimits
 from agenthub.outbound.issuer import Issuer
+from agenthub.outbound.ledger import DatabaseLedger
+from agenthub.outbound.llm_http import LlmUpstream
 from agenthub.outbound.logins import Logins
 from agenthub.outbound.mcp_http import HttpUpstream
 from agenthub.outbound.mcp_sse import SseUpstream
@@ -35,15 +43,19 @@ from agenthub.outbound.mcp_url import Found, UrlUpstream
 from agenthub.outbound.nursery import Nursery
 from agenthub.outbound.oauth_tokens import TokenSource
 from agenthub.outbound.per_caller import PerCaller
+from agenthub.outbound.prices import CatalogPrices
 from agenthub.outbound.private_sessions import PrivateSessions
 from agenthub.outbound.store import DatabaseStore, open_store
 from agenthub.outbound.telemetry import log_event
+from agenthub.outbound.usage import DatabaseUsage
 from agenthub.outbound.vault import Vault
 from agenthub.ports import CallLog, ClaimLog, Clock, Store, Stored, Upstream, UpstreamWatcher
 from agenthub.settings import Options, Settings
 from agenthub.settings.issuers import terms_of
+from agenthub.settings.prices import overrides_of
 from agenthub.settings.references import resolve
 from agenthub.tasks import Tasks
+from agenthub.till import Till
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +66,8 @@ class Memory(Struct, frozen=True):
     store: Store
     call_log: CallLog
     claim_log: ClaimLog
+    ledger: Callable[[Clock], Ledger]
+    usage: UsageStorage
     stored: Stored
     problem: Callable[[], str]
     """Why nothing can be written now; empty when it can."""
@@ -88,6 +102,8 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
             store,
             store.call_log,
             store.claim_log,
+            lambda clock: DatabaseLedger(store.process, clock),
+            DatabaseUsage(store.process),
             stored,
             lambda: store.problem,
             token,
@@ -95,6 +111,7 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
         )
         async with open_house(settings, memory) as hub:
             _show_log(hub.metrics, store)
+            await hub.budgets.open()
             hub.catalog.load(_standing(added(settings, stored), settings.endpoints), stored)
             await take_settings(hub, settings, options)
             hub.sign_ins.keep_only({server.name for server in hub.catalog.all_servers()})
@@ -106,6 +123,7 @@ async def take_settings(hub: Hub, settings: Settings, options: Options) -> None:
     file = str(options.file)
     await hub.catalog.reload(tuple(settings.endpoints.values()), file)
     await hub.catalog.views.reload(settings.views, file)
+    hub.catalog.models.reload(settings.models)
 
 
 @asynccontextmanager
@@ -121,12 +139,15 @@ async def open_house(
     bus = EventBus(clock, lambda: Counts(*metrics.totals(), len(gateway.in_flight)))
     vault = Vault(memory.stored.secrets, memory.store, memory.vault_key)
     logins = Logins(vault, clock, tasks)
-    connect = connector(settings, clock, tasks, nursery, logins)
+    prices = CatalogPrices(overrides_of(settings.prices))
+    connect = connector(settings, clock, tasks, nursery, logins, prices)
     catalog = Catalog(
         clock, bus, memory.store, tasks, lambda endpoint, server: wrapped(connect(endpoint, server))
     )
+    ledger = memory.ledger(clock)
+    till = Till(ledger, prices, clock, tasks, secrets.token_hex(8))
     gateway = gateway_of(
-        catalog, clock, memory.call_log, memory.claim_log, bus, metrics,
+        catalog, clock, memory.call_log, memory.claim_log, till, bus, metrics,
         settings.limits.calls_in_flight,
     )  # fmt: skip
     gateway.listening = bus.listening
@@ -139,7 +160,7 @@ async def open_house(
         for name, one in settings.auth.issuers.items()
     ]  # fmt: skip
     strain = Strain(settings.limits.calls_in_flight)
-    secrets, rows = memory.stored.secrets, memory.stored.keys
+    known, rows = memory.stored.secrets, memory.stored.keys
     hub = Hub(
         settings=settings,
         clock=clock,
@@ -151,9 +172,11 @@ async def open_house(
         metrics=metrics,
         health=Health(catalog, clock, lambda: _problems(memory, strain, issuers)),
         strain=strain,
-        keys=KeyRing(rows, secrets["key-hmac"], memory.admin_token, memory.store, clock, issuers),
+        keys=KeyRing(rows, known["key-hmac"], memory.admin_token, memory.store, clock, issuers),
         tasks=tasks,
-        session_secret=secrets["session"],
+        session_secret=known["session"],
+        usage=memory.usage,
+        budgets=Budgets(ledger, memory.usage, till, clock),
         sign_ins=logins,
     )
     hub.keys.views = catalog.views.all
@@ -208,14 +231,39 @@ def _standing(kept: tuple[Endpoint, ...], filed: Iterable[str]) -> tuple[Endpoin
 
 
 def connector(
-    settings: Settings, clock: Clock, tasks: Tasks, nursery: Nursery, logins: Logins
+    settings: Settings,
+    clock: Clock,
+    tasks: Tasks,
+    nursery: Nursery,
+    logins: Logins,
+    prices: CatalogPrices,
 ) -> Callable[[Endpoint, UpstreamWatcher], Upstream]:
     """Makes connections. Secrets are filled in here, and are in no record."""
     limits = settings.limits
     bounds = HttpLimits(limits.response_bytes, limits.event_bytes, limits.stream_bytes)
+    to_server = server_connector(settings, clock, tasks, nursery, logins, bounds)
 
     def connect(endpoint: Endpoint, watcher: UpstreamWatcher) -> Upstream:
         filled = resolve(endpoint, os.environ)
+        if filled.llm is not None:
+            return provider(filled, filled.llm, watcher, clock, tasks, bounds, prices)
+        return to_server(filled, watcher)
+
+    return connect
+
+
+def server_connector(
+    settings: Settings,
+    clock: Clock,
+    tasks: Tasks,
+    nursery: Nursery,
+    logins: Logins,
+    bounds: HttpLimits,
+) -> Callable[[Endpoint, UpstreamWatcher], Upstream]:
+    """As `connector`, of MCP servers; references are filled in already."""
+    limits = settings.limits
+
+    def connect(filled: Endpoint, watcher: UpstreamWatcher) -> Upstream:
         tokens = logins.source_of(filled)
         if tokens is None or filled.oauth is None or not filled.oauth.is_per_caller:
             return sessions(filled, watcher, tokens)
@@ -254,6 +302,23 @@ def connector(
         return PrivateSessions(make, watcher, clock, tasks, filled.sessions_max)
 
     return connect
+
+
+def provider(  # noqa: PLR0913, PLR0917 - what a connection is made of
+    filled: Endpoint,
+    llm: Llm,
+    watcher: UpstreamWatcher,
+    clock: Clock,
+    tasks: Tasks,
+    bounds: HttpLimits,
+    prices: CatalogPrices,
+) -> Upstream:
+    """A provider of language models."""
+    if filled.url is None:
+        return DemoModel(watcher, clock)
+    if not llm.is_free:
+        threading.Thread(target=prices.load, daemon=True, name="prices").start()
+    return LlmUpstream(filled, watcher, clock, tasks, bounds)
 
 
 def patient(endpoint: Endpoint) -> Endpoint:

@@ -7,6 +7,7 @@ from enum import Enum
 from msgspec import Raw, Struct
 
 from agenthub.domain.caller import Caller
+from agenthub.domain.content import Content
 from agenthub.domain.span import Nanoseconds
 
 ANSWERS = frozenset({"inputResponses", "requestState"})
@@ -66,6 +67,8 @@ class Call(Struct, frozen=True):
     has the task that this is about; empty: any."""
     tool: str = ""
     """Of a task: the tool that began it; `name` is the task's id there."""
+    content: Content | None = None
+    """Of a call of a language model, instead of params; `name` is the model that was asked for."""
 
     def digest(self) -> bytes:
         """SHA-256 of what is asked for: equal requests have equal ones, in every round (MRTR)."""
@@ -73,4 +76,6 @@ class Call(Struct, frozen=True):
         asked = sorted(self.params.keys() - (() if self.tool else ANSWERS))
         parts = [self.endpoint.encode(), self.method.encode(), self.name.encode()]
         parts += [key.encode() + b":" + bytes(self.params[key]) for key in asked]
+        if self.content is not None:
+            parts.append(self.content.body)
         return hashlib.sha256(b"\0".join(parts)).digest()

@@ -1,15 +1,20 @@
 """Who asks: the principal behind a key, and what it may touch."""
 
-from collections.abc import Mapping
+import fnmatch
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import Final
 
 from msgspec import Struct, structs
 
 from agenthub.domain import alias
+from agenthub.domain.content import Target
 from agenthub.domain.errors import BadSetting
 from agenthub.domain.subject import Subject
 from agenthub.domain.tool_set import EVERYTHING, ToolSet, check_globs
 from agenthub.domain.view import SEARCH, View, check_search
+
+TEAM_MAX: Final = 64
 
 
 class Scope(Enum):
@@ -17,6 +22,8 @@ class Scope(Enum):
 
     TOOLS = "tools"
     """List and call tools, resources and prompts."""
+    LLM = "llm"
+    """Ask language models, which costs money."""
     READ = "read"
     """See servers, breakers, calls and metrics."""
     ADMIN = "admin"
@@ -33,6 +40,11 @@ class KeyTerms(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """`on`: `search_tools` and `call_tool` instead of the list of tools; `auto`: if it is long."""
     names: str = alias.SAFE
     """How long names are: `safe` (64 of A-Z a-z 0-9 _ -) or `spec` (128, and dots)."""
+    models: tuple[str, ...] | None = None
+    """Names, or patterns with `*`, of the models that it may ask, as it names them or as
+    `endpoint/model`; null: all."""
+    team: str = ""
+    """Whose budget it shares with other keys of this team."""
 
 
 class Reach(Struct, frozen=True):
@@ -69,6 +81,10 @@ class Caller(Struct, frozen=True):
     """As in `KeyTerms`."""
     names: str = alias.SAFE
     """As in `KeyTerms`."""
+    models: tuple[str, ...] | None = None
+    """As in `KeyTerms`."""
+    team: str = ""
+    """As in `KeyTerms`."""
     subject: Subject | None = None
     """The access token that it came in with; None: it came with a key of the hub's, or without."""
 
@@ -86,6 +102,13 @@ class Caller(Struct, frozen=True):
         """Whether it may touch what `/mcp` calls so; see `Reach`."""
         return self.reach is None or self.reach.admits(name, reads=reads)
 
+    def may_ask(self, model: str, targets: Sequence[Target]) -> bool:
+        """Whether it may ask this model, as it named it or as each of the targets is named."""
+        return self.models is None or any(
+            _fits(model, glob) or all(_fits(f"{one.endpoint}/{one.model}", glob) for one in targets)
+            for glob in self.models
+        )
+
     def sees_view(self, name: str) -> bool:
         return self.reach is None or self.reach.views is None or name in self.reach.views
 
@@ -101,11 +124,19 @@ class Caller(Struct, frozen=True):
         return structs.replace(self, reach=Reach(tools, {view.name: view.tools}), search=search)
 
 
+def _fits(name: str, glob: str) -> bool:
+    return fnmatch.fnmatchcase(name, glob)
+
+
 def check_terms(terms: KeyTerms) -> None:
     """Raises BadSetting."""
     check_globs("tools.allow", terms.tools.allow)
     check_globs("tools.deny", terms.tools.deny)
     check_search(terms.search)
+    if terms.models is not None:
+        check_globs("models", terms.models)
+    if len(terms.team) > TEAM_MAX or not terms.team.isprintable():
+        raise BadSetting(f"team: expected at most {TEAM_MAX} characters, got {terms.team[:64]!r}")
     if terms.names not in alias.STYLES:
         raise BadSetting(f"names: expected `safe` or `spec`, got {terms.names[:64]!r}")
 

@@ -1,8 +1,9 @@
-"""An endpoint: the hub's record of one upstream server, as the operator wrote it. It is data."""
+"""An endpoint: the hub's record of one upstream, as the operator wrote it. It is data."""
 
 from msgspec import Struct, field
 
 from agenthub.domain.circuit_breaker import BreakerConfig
+from agenthub.domain.provider import Llm
 
 
 class RateLimit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,9 +72,9 @@ class OAuth(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One server: where it is, how far it is trusted, and its limits.
+    """One MCP server or LLM provider: where it is, how far it is trusted, and its limits.
 
-    Exactly one of `url` and `command` is given.
+    Exactly one of `url` and `command` is given; none for the model that ships with the hub.
     """
 
     name: str
@@ -90,6 +91,8 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     cwd: str | None = None
     headers: dict[str, str] = field(default_factory=dict[str, str])
     """Sent with each request; `${NAME}` as above."""
+    llm: Llm | None = None
+    """That it is a provider of language models, and how it is spoken to; null: an MCP server."""
     oauth: OAuth | None = None
     """How the hub gets tokens for it; null: what is needed stands in `headers`."""
     fallbacks: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from msgspec import Struct
 from agenthub.domain.circuit_breaker import BreakerConfig
 from agenthub.domain.endpoint import Endpoint, OAuth, RateLimit, Timeouts, ToolPolicy
 from agenthub.domain.errors import BadSetting
+from agenthub.domain.provider import CALL_MS, DEMO, Llm, check_llm
 
 
 class Bounds(Struct, frozen=True):
@@ -36,14 +37,14 @@ class Bounds(Struct, frozen=True):
 MILLION: Final = 1_000_000
 HOUR_MS: Final = 3_600_000
 CAP_MS: Final = 300_000
-"""No call takes longer (R40)."""
+"""No call takes longer (R40), but one of a language model (`provider.CALL_MS`)."""
 
 BOUNDS: Final[Mapping[tuple[type, str], Bounds]] = {
     (RateLimit, "rps"): Bounds(0, MILLION, above=True),
     (RateLimit, "burst"): Bounds(1, MILLION),
     (Timeouts, "connect_ms"): Bounds(10, CAP_MS),
     (Timeouts, "idle_ms"): Bounds(10, CAP_MS),
-    (Timeouts, "call_ms"): Bounds(10, CAP_MS),
+    (Timeouts, "call_ms"): Bounds(10, CALL_MS),
     (ToolPolicy, "timeout_ms"): Bounds(10, CAP_MS),
     (Endpoint, "concurrency"): Bounds(1, 10_000),
     (Endpoint, "private_sessions"): Bounds(0, 1_000),
@@ -138,8 +139,10 @@ def check_endpoint(endpoint: Endpoint) -> None:
 
 def _check_place(endpoint: Endpoint) -> None:
     """Where it is, and what is spoken there."""
-    if bool(endpoint.command) == (endpoint.url is not None):
-        raise BadSetting("url: expected exactly one of `url` and `command`")
+    if endpoint.llm is not None:
+        _check_provider(endpoint, endpoint.llm)
+    else:
+        _check_server(endpoint)
     if endpoint.url is not None:
         check_url("url", endpoint.url)
     if endpoint.transport not in TRANSPORTS:
@@ -227,6 +230,26 @@ def _check_host(key: str, url: str) -> None:
         raise BadSetting(f"{key}: expected host or host:port, the port from 1 to 65535") from None
     if not host or port == 0:
         raise BadSetting(f"{key}: expected a host, and a port from 1 to 65535 if any")
+
+
+def _check_server(endpoint: Endpoint) -> None:
+    if bool(endpoint.command) == (endpoint.url is not None):
+        raise BadSetting("url: expected exactly one of `url` and `command`")
+    if endpoint.timeouts.call_ms > CAP_MS:
+        raise BadSetting(
+            f"timeouts.call_ms: expected a number {Bounds(10, CAP_MS)},"
+            f" got {endpoint.timeouts.call_ms}"
+        )
+
+
+def _check_provider(endpoint: Endpoint, llm: Llm) -> None:
+    check_llm(llm)
+    if endpoint.command or endpoint.oauth is not None or endpoint.fallback_url is not None:
+        raise BadSetting("llm: a provider has no `command`, `oauth` or `fallback_url`")
+    if endpoint.fallbacks:
+        raise BadSetting("llm: a model's fallbacks are named by an alias; see `models`")
+    if (endpoint.url is None) != (llm.preset == DEMO):
+        raise BadSetting("url: expected the address that the wires are below, or a preset")
 
 
 def _check_process(endpoint: Endpoint) -> None:

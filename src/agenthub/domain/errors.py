@@ -4,11 +4,13 @@ Codes stand outside -32768…-32000, as revision 2026-07-28 asks of everyone but
 Source: rule set §4.9.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct
 
 from agenthub.domain.span import Nanoseconds, milliseconds
+
+MONEY: Final = ("scope", "budget", "used", "reserved", "limit", "resets_at")
 
 
 class Refusal(Struct, frozen=True):
@@ -81,6 +83,22 @@ class BudgetExceeded(HubError):
     """The budget is used up."""
 
     slug, code, status = "budget_exceeded", -31003, 403
+
+    def __init__(self, message: str = "", **facts: Any) -> None:
+        """Beside those of every error: `scope`, `budget`, `used`, `reserved`, `limit` (decimal
+        texts, US dollars) and `resets_at` (seconds since 1970).
+        """
+        self._money = {key: facts.pop(key) for key in MONEY if key in facts}
+        super().__init__(message, **facts)
+
+    def data(self) -> dict[str, object]:
+        return {**super().data(), **self._money}
+
+
+class Unpriced(HubError):
+    """There is no price for this model, and a budget applies."""
+
+    slug, code, status = "unpriced", -31003, 403
 
 
 class DeadlineExceeded(HubError):
@@ -194,7 +212,7 @@ class StorageFailed(HubError):
 BY_SLUG: dict[str, type[HubError]] = {
     kind.slug: kind
     for kind in (
-        CircuitOpen, RateLimited, BudgetExceeded, DeadlineExceeded, Overloaded,
+        CircuitOpen, RateLimited, BudgetExceeded, Unpriced, DeadlineExceeded, Overloaded,
         UpstreamUnavailable, OutcomeUnknown, UpstreamProtocol, ResponseTooLarge, ToolChanged,
         Forbidden, ThrottledUpstream, UpstreamExhausted, UnknownTarget, InvalidParams,
         IdempotencyConflict, Interactive, Poisoned, Conflict, BadSetting, StorageFailed,

@@ -104,6 +104,7 @@ _BY_CAUSE: Final = {
     Cause.CLIENT: Verdict(Certainty.UNKNOWN, _IGNORE, _IGNORE, "outcome_unknown"),
     Cause.SHUTDOWN: Verdict(Certainty.UNKNOWN, _IGNORE, _IGNORE, "outcome_unknown"),
     Cause.SHED: Verdict(Certainty.UNKNOWN, _IGNORE, _IGNORE, "outcome_unknown"),
+    Cause.BUDGET: Verdict(Certainty.UNKNOWN, _IGNORE, _IGNORE, "budget_exceeded"),
     Cause.DEADLINE: BROKEN_TOOL,
 }
 _UNSENT_SLUG: Final = {
@@ -112,6 +113,7 @@ _UNSENT_SLUG: Final = {
     Cause.DEADLINE: "deadline_exceeded",
     Cause.SHUTDOWN: "overloaded",
     Cause.SHED: "overloaded",
+    Cause.BUDGET: "budget_exceeded",
 }
 
 
@@ -165,6 +167,8 @@ def _by_result(reply: Reply) -> Verdict:
 
 def _by_error(reply: Reply) -> Verdict:
     """A JSON-RPC error: its code, unless the status around it says more."""
+    if reply.exhausted:
+        return EXHAUSTED
     if reply.status in ABOVE_CODES:
         return _BY_STATUS[reply.status]
     if reply.code in REFUSED_CODES:

@@ -8,6 +8,7 @@ Source: execution certainty is Jepsen's ok / fail / info; the table is rule set 
 """
 
 from enum import Enum, IntEnum
+from typing import Any
 
 from msgspec import Raw, Struct, field
 
@@ -48,6 +49,8 @@ class Cause(Enum):
     DEADLINE = "deadline"
     SHUTDOWN = "shutdown"
     SHED = "shed"
+    BUDGET = "budget"
+    """It costs more than was held, and there is no more."""
 
 
 NOTHING = Raw()
@@ -86,6 +89,12 @@ class Reply(Struct, frozen=True):
     """`result.resultType`; an older server sends none, which means `complete`."""
     retry_after_ms: int | None = None
     """From `Retry-After` or `retry-after-ms`; None when absent or garbled."""
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+    """Headers of a provider's answer, for the client."""
+    seen: Any = None
+    """What was read of a model's answer (wire/llm): above all, what it used."""
+    exhausted: bool = False
+    """Whether a 429 says that the account has no credit left: waiting will not help (F31)."""
     loss: int = 0
     """Names the connection or process that was lost: equal numbers are one loss (R6)."""
     detail: str = ""

@@ -34,6 +34,7 @@ class Need(Enum):
     KEY = "key"
     """Any key: the routes behind it check the scope themselves."""
     TOOLS = "tools"
+    LLM = "llm"
     READ = "read"
     NOBODY = "nobody"
     """There is no such address; said only to those with a key."""
@@ -53,17 +54,21 @@ NEEDS: Final[Mapping[str, Need]] = {
     "/messages": Need.TOOLS,
     "/sse": Need.TOOLS,
     "/sse/": Need.TOOLS,
+    "/v1/": Need.LLM,
+    "/v1beta/": Need.LLM,
     "/api/": Need.KEY,
 }
 """Every address of the hub. One that ends in `/` stands for what is below it, not for itself."""
 
 ANONYMOUS: Final = Caller("anonymous", frozenset({Scope.TOOLS, Scope.READ}))
 NOBODY: Final = Caller("nobody", frozenset())
-_SCOPES: Final = {Need.TOOLS: Scope.TOOLS, Need.READ: Scope.READ}
+_SCOPES: Final = {Need.TOOLS: Scope.TOOLS, Need.LLM: Scope.LLM, Need.READ: Scope.READ}
 
-_CANONICAL = re.compile(rb"(?:/\.well-known)?(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+|/")
+_CANONICAL = re.compile(
+    rb"(?:/\.well-known)?(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+(?::[A-Za-z]{1,32})?|/"
+)
 """A path that has no second spelling: no `%`, `;`, `\\`, empty segment, nor dot at its start (but
-of the well-known one)."""
+of the well-known one). `:` stands before a verb, where Gemini's addresses have one."""
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?")
 _HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::([0-9]{1,5}))?")
 _TOKEN = re.compile(rb"(?i:Bearer) +([\x21-\x7e]+)")
@@ -71,8 +76,9 @@ _JSON = re.compile(rb"(?i:application/json)[ \t]*(?:;.*)?")
 _ADDRESSES_KEPT = 1_024
 
 _AUTHORIZATION, _EXTENSION = b"authorization", b"x-extension-token"
+_SDK_KEYS = (b"x-api-key", b"x-goog-api-key")
 _GUARDED = frozenset({
-    b"host", _AUTHORIZATION, _EXTENSION, b"origin", b"content-type", b"content-length",
+    b"host", _AUTHORIZATION, _EXTENSION, *_SDK_KEYS, b"origin", b"content-type", b"content-length",
     b"content-encoding", b"transfer-encoding", b"expect", b"sec-fetch-site", b"sec-fetch-mode",
     b"sec-fetch-dest", b"access-control-request-method",
 })  # fmt: skip
@@ -142,7 +148,7 @@ class Gate:
         )
         if refusal is not None:
             return refusal
-        token = _token(fields)
+        token = _token(fields, address.need)
         try:
             caller = self._caller(address, token, headers, peer)
         except NotYet:
@@ -283,9 +289,13 @@ def _wrong_framing(fields: Fields) -> Rejection | None:
     return None
 
 
-def _token(fields: Fields) -> bytes | None:
+def _token(fields: Fields, need: Need) -> bytes | None:
     """The key that is shown, if any; empty, which no key is, for what cannot be one."""
     bearer, extension = fields.get(_AUTHORIZATION), fields.get(_EXTENSION)
+    if need is Need.LLM:
+        # SDKs show their key as their provider wants it.
+        shown = [fields[name] for name in _SDK_KEYS if name in fields]
+        extension = shown[0] if len(shown) == 1 else b"" if shown else extension
     if bearer is None:
         return extension
     # A wrong key is not taken for no key, and of two keys none is chosen.
@@ -294,7 +304,7 @@ def _token(fields: Fields) -> bytes | None:
 
 
 def _twice(name: bytes) -> Rejection:
-    return no.UNAUTHORIZED if name in {_AUTHORIZATION, _EXTENSION} else no.TWICE
+    return no.UNAUTHORIZED if name in {_AUTHORIZATION, _EXTENSION, *_SDK_KEYS} else no.TWICE
 
 
 def _bare(host: bytes) -> bytes:

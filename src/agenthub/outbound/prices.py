@@ -18,8 +18,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from agenthub.domain.money import NanoUsd
-from agenthub.domain.price import PLAIN, Extra, Override, Rates, Tariff, nano_usd, overriding
+from agenthub.domain.money import USD, NanoUsd
+from agenthub.domain.price import (
+    ANY,
+    PLAIN,
+    Extra,
+    Override,
+    Rates,
+    Tariff,
+    nano_usd,
+    overriding,
+)
 from agenthub.domain.usage import Usage
 from agenthub.ledger import Priced
 
@@ -48,13 +57,17 @@ BESIDE: Final = frozenset({"storage_searches_kcount", "cache_audio_read_mtok"})
 COUNTED: Final = {*BY_FIELD.values(), *EACH.values(), *BESIDE}
 
 
+DEMO: Final = Override(
+    "demo", "demo", ANY, Tariff((Rates(input=USD, output=5 * USD, cache_read=USD // 10),))
+)
+"""Of the model that ships with the hub: as a real one's, so that a budget can be lived through."""
+
+
 class CatalogPrices:
     """Prices of models by provider; the provider's id is the catalog's, as `openai`, `x-ai`."""
 
-    def __init__(self, overrides: Sequence[Override], trusted: frozenset[str]) -> None:
-        """`trusted`: providers whose own word on what a call cost is taken, as OpenRouter's."""
-        self._overrides = tuple(overrides)
-        self._trusted = trusted
+    def __init__(self, overrides: Sequence[Override]) -> None:
+        self._overrides = (*overrides, DEMO)
         self._known: dict[tuple[str, str, str, int], Tariff | None] = {}
 
     def load(self) -> None:
@@ -92,7 +105,7 @@ class CatalogPrices:
             override = overriding(self._overrides, provider, model, at_s)
             if override is not None:
                 return _priced(override.tariff, usage, extra, f"override:{override.id}")
-        if reported is not None and provider in self._trusted:
+        if reported is not None:
             return Priced(reported, "provider", b"")
         for model in models:
             tariff = self._tariff(provider, model, extra.service, at_s)

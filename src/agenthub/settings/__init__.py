@@ -14,6 +14,7 @@ from typing import Final
 
 from msgspec import Struct, field, structs
 
+from agenthub.domain.content import targets_of
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.endpoint_check import (
     BOUNDS,
@@ -23,9 +24,12 @@ from agenthub.domain.endpoint_check import (
     check_endpoint,
     is_safe,
 )
+from agenthub.domain.endpoint_fill import completed
 from agenthub.domain.errors import BadSetting
+from agenthub.domain.period import zone
 from agenthub.domain.view import View, check_view
 from agenthub.settings.issuers import IssuerSettings, wrong_with
+from agenthub.settings.prices import Price, overrides_of
 from agenthub.settings.strict_yaml import Node, Scalar, Table, read
 from agenthub.settings.typed import PREFIX, build, where
 
@@ -87,6 +91,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Servers written in the file. They win over those added at run time of the same name."""
     views: dict[str, View] = field(default_factory=dict[str, View])
     """Virtual servers written in the file. They win over those added at run time."""
+    models: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Names for models: each stands for one or more `endpoint/model`, asked in this order."""
+    timezone: str = "UTC"
+    """In which days and months of usage are counted, as `Asia/Seoul`."""
+    prices: tuple[Price, ...] = ()
+    """What models cost where the catalog does not know, or knows otherwise."""
     demo: bool = True
     """Register the demo servers when nothing else is configured."""
 
@@ -172,7 +182,16 @@ def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
     _check_issuers(settings, tree)
     for name, endpoint in settings.endpoints.items():
         with _placed("endpoints", name, tree):
-            check_endpoint(endpoint)
+            settings.endpoints[name] = completed(endpoint)
+            check_endpoint(settings.endpoints[name])
+    _check_prices(settings, tree)
+    try:
+        zone(settings.timezone)
+    except BadSetting as error:
+        raise BadSetting(f"{where(tree, ('timezone',))}: timezone: {error}") from None
+    for name, written in settings.models.items():
+        with _placed("models", name, tree):
+            targets_of(name, written)
     for name, view in settings.views.items():
         with _placed("views", name, tree):
             check_view(view)
@@ -233,6 +252,13 @@ def _check_server(server: ServerSettings, tree: Node) -> None:
     if wrong:
         key, what = wrong
         raise BadSetting(f"{where(tree, ('server', key))}: server.{key}: expected {what}")
+
+
+def _check_prices(settings: Settings, tree: Node) -> None:
+    try:
+        overrides_of(settings.prices)
+    except BadSetting as error:
+        raise BadSetting(f"{where(tree, ('prices',))}: {error}") from None
 
 
 def _check_issuers(settings: Settings, tree: Node) -> None:

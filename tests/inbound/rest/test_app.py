@@ -46,10 +46,31 @@ ROUTES = [
     ("GET", "/api/views/view0", "read"),
     ("PUT", "/api/views/view0", "admin"),
     ("DELETE", "/api/views/view0", "admin"),
+    ("GET", "/api/usage/summary", "read"),
+    ("GET", "/api/usage/by-model", "read"),
+    ("GET", "/api/usage/calls", "read"),
+    ("GET", "/api/usage/calls/c0", "read"),
+    ("GET", "/api/usage/reconcile", "admin"),
+    ("POST", "/api/usage/reconcile/c0", "admin"),
+    ("GET", "/api/usage/entries", "admin"),
+    ("POST", "/api/usage/rebuild", "admin"),
+    ("GET", "/api/usage/budget", "read"),
+    ("PUT", "/api/usage/budget", "admin"),
+    ("GET", "/api/usage/budgets", "read"),
+    ("POST", "/api/usage/budgets", "admin"),
+    ("GET", "/api/usage/budgets/b0", "read"),
+    ("PUT", "/api/usage/budgets/b0", "admin"),
+    ("DELETE", "/api/usage/budgets/b0", "admin"),
+    ("POST", "/api/usage/budgets/b0/suspend", "admin"),
+    ("POST", "/api/usage/budgets/b0/credit", "admin"),
     ("GET", "/api/check", "read"),
     ("GET", "/metrics", "read"),
 ]
-BODIES = [route for route in ROUTES if route[0] in {"POST", "PUT"} and "/test" not in route[1]]
+BODIES = [
+    route
+    for route in ROUTES
+    if route[0] in {"POST", "PUT"} and not route[1].endswith(("/test", "/rebuild"))
+]
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
@@ -105,7 +126,8 @@ async def test_the_list_of_routes_is_whole(rest):
     described = {(m.upper(), p) for p, operations in paths.items() for m in operations}
     known = {
         (m, p.replace("/calculator", "/{name}").replace("/k0", "/{key_id}")
-              .replace("/view0", "/{name}"))
+              .replace("/view0", "/{name}").replace("/c0", "/{name}").replace("/b0", "/{name}")
+              .replace("/by-model", "/by-{group}"))
         for m, p, _ in ROUTES
     }  # fmt: skip
     assert described == known

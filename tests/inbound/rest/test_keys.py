@@ -10,7 +10,7 @@ async def test_a_key_is_made_shown_once_listed_and_revoked(rest):
     assert made.json() == {
         "id": "k0",
         "name": "laptop",
-        "scopes": ["tools", "read"],
+        "scopes": ["tools", "llm", "read"],
         "endpoints": ["calculator"],
         "created_at": 1_700_000_000,
         "expires_at": 1_700_000_060,

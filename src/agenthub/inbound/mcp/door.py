@@ -134,7 +134,7 @@ class McpDoor:
         passed_on = _passed_on(said.passed_on, context, call_id)
         if key is not None or said.idempotency_key is not None:
             key = _idempotency_key(said.idempotency_key, key)
-        server = hub.catalog.find(endpoint, context.caller)
+        server = hub.catalog.find_mcp(endpoint, context.caller)
         if server is None:
             raise unknown(message.method, name)
         params, span = message.params, _span(server, bare, said.deadline)

@@ -38,7 +38,7 @@ class Faces:
         one = server_of(context.endpoint)
         if one is None:
             return self._hub.catalog.servers(context.caller)
-        server = self._hub.catalog.find(one, context.caller)
+        server = self._hub.catalog.find_mcp(one, context.caller)
         return [server] if server is not None else []
 
     def view(self, context: Context) -> View | None:

@@ -12,19 +12,21 @@ from agenthub.inbound.rest import (
     answer,
     approval,
     breakers,
+    budgets,
     calls,
     endpoints,
     events,
     keys,
     overview,
     tools,
+    usage,
     views,
 )
 from agenthub.inbound.rest.describe import describe
 from agenthub.inbound.rest.needs import RestHub
 from agenthub.inbound.rest.request import known_parameters
 
-SUMMARY = "Servers, tools, circuit breakers, calls and keys of one hub."
+SUMMARY = "Servers, tools, circuit breakers, calls, usage, budgets and keys of one hub."
 
 
 def create(hub: RestHub) -> FastAPI:
@@ -38,7 +40,19 @@ def create(hub: RestHub) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.hub = hub
-    for part in (endpoints, views, tools, approval, breakers, calls, events, keys, overview):
+    for part in (
+        endpoints,
+        views,
+        tools,
+        approval,
+        breakers,
+        calls,
+        budgets,
+        usage,
+        events,
+        keys,
+        overview,
+    ):
         app.include_router(part.router)
     app.add_exception_handler(HubError, answer.on_hub_error)
     app.add_exception_handler(RequestValidationError, answer.on_validation_error)

@@ -11,6 +11,7 @@ from agenthub.inbound.rest.describe import described
 from agenthub.inbound.rest.needs import RestHub
 from agenthub.inbound.rest.request import TheCaller, TheHub, find, needs, read_body, whole_hub
 from agenthub.inbound.rest.view import KeyList, KeyView, NewKey, key_view
+from agenthub.keys import DEFAULT_SCOPES
 
 NAME_MAX = 100
 TTL_MAX_S = 10 * 366 * 86_400
@@ -25,7 +26,7 @@ router = APIRouter(
 class WantedKey(Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     """For people; from 1 to 100 characters."""
-    scopes: tuple[Scope, ...] = (Scope.TOOLS, Scope.READ)
+    scopes: tuple[Scope, ...] = DEFAULT_SCOPES
     endpoints: tuple[str, ...] | None = None
     """The servers that exist for this key; null: all."""
     ttl_s: int | None = None

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from agenthub.admission import SignIns
+from agenthub.budgets import Budgets
 from agenthub.bus import EventBus
 from agenthub.domain.breaker_config import BreakerConfig
 from agenthub.domain.call import Call
@@ -14,6 +15,7 @@ from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.outcome import Reply
 from agenthub.domain.pinning import Standing
 from agenthub.domain.view import View
+from agenthub.ledger import UsageStorage
 from agenthub.metrics import Metrics
 from agenthub.offer import OfferedTool, PendingTool
 from agenthub.ports import Clock, KeyRow, Store, UpstreamState
@@ -184,5 +186,9 @@ class RestHub(Protocol):
     def keys(self) -> RestKeys: ...
     @property
     def sign_ins(self) -> SignIns: ...
+    @property
+    def usage(self) -> UsageStorage: ...
+    @property
+    def budgets(self) -> Budgets: ...
     @property
     def settings(self) -> Settings: ...

@@ -57,6 +57,16 @@ class StreamReader:
         passed = self._events(text)
         return passed if self._strip else data
 
+    @property
+    def error(self) -> bytes:
+        """Raw JSON of an error event, if one came; else empty."""
+        return self._tally.error
+
+    @property
+    def counted(self) -> int:
+        """Bytes of text that the model has written so far."""
+        return self._tally.counted
+
     def end(self) -> Seen:
         """What was seen, once no more will come."""
         last = bytes(self._held)

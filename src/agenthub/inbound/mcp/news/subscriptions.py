@@ -120,7 +120,7 @@ class Subscriptions:
                 task = self._door.task(text, context)
             except HubError:
                 continue
-            if self.hub.catalog.find(task.endpoint, context.caller) is not None:
+            if self.hub.catalog.find_mcp(task.endpoint, context.caller) is not None:
                 tasks[task.server, task.id] = Followed(task, text)
         return tasks
 
@@ -132,7 +132,7 @@ class Subscriptions:
         """Server and its own URI, if this caller may be told of it."""
         endpoint, caller = server_of(context.endpoint), context.caller
         place = (endpoint, uri) if endpoint else target.split_uri(uri)
-        server = self.hub.catalog.find(place[0], caller) if place else None
+        server = self.hub.catalog.find_mcp(place[0], caller) if place else None
         if place is None or server is None or not can_subscribe(declared_by(server)):
             return None
         return place if caller.admits(target.join_uri(*place), reads=True) else None
@@ -243,7 +243,7 @@ class Subscriptions:
         endpoint, view = context.endpoint, view_of(context.endpoint)
         if view is not None:
             return self.hub.catalog.views.enter(view, context.caller) is None
-        return endpoint is not None and self.hub.catalog.find(endpoint, context.caller) is None
+        return endpoint is not None and self.hub.catalog.find_mcp(endpoint, context.caller) is None
 
     def forget(self, subscription: Subscription) -> None:
         self._open.pop(subscription, None)

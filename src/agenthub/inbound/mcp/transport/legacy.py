@@ -47,7 +47,7 @@ class LegacyDoor:
         if view is not None:
             inside = catalog.views.enter(view, caller)
         else:
-            is_there = endpoint is None or catalog.find(endpoint, caller) is not None
+            is_there = endpoint is None or catalog.find_mcp(endpoint, caller) is not None
             inside = caller if is_there else None
         if inside is None:
             raise UnknownTarget("There is no server or view of this name")

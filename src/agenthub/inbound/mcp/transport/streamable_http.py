@@ -119,7 +119,7 @@ class Face:
 
     def __init__(self, house: McpHttp, endpoint: str | None) -> None:
         self._hub = house.hub
-        self._find = house.hub.catalog.find
+        self._find = house.hub.catalog.find_mcp
         self._door = house.door
         self._pulse = house.pulse
         self._subscriptions = house.subscriptions

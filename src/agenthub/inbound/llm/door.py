@@ -1,0 +1,136 @@
+"""Which address is which wire, and how a request to a model becomes a call.
+
+    POST /v1/chat/completions · /v1/responses · /v1/messages · /v1/messages/count_tokens
+         /v1/embeddings · /v1beta/models/MODEL:generateContent (and its kin)
+    GET  /v1/models · /v1/models/MODEL · /v1beta/models
+
+Source: money decisions §2; attacks A41, A43, A57, A58.
+"""
+
+import re
+from functools import partial
+from typing import Final
+
+from msgspec import Struct
+
+from agenthub.domain.call import Call
+from agenthub.domain.content import Content
+from agenthub.domain.errors import HubError, InvalidParams, UnknownTarget
+from agenthub.domain.provider import CALL_MS, CHAT, EMBEDDINGS, GEMINI, MESSAGES, RESPONSES
+from agenthub.domain.span import MILLISECOND
+from agenthub.hub import Hub
+from agenthub.inbound.exchange import Exchange, HotDoor
+from agenthub.inbound.llm.listing import ModelList
+from agenthub.inbound.llm.replies import LlmReplies, refuse
+from agenthub.wire.llm.dialect import Dialect
+from agenthub.wire.llm.request import read_request
+
+
+class Address(Struct, frozen=True):
+    """What is asked for at a path."""
+
+    wire: str
+    path: str
+    """Below the provider's address, where the wire usually is."""
+    model: str = ""
+    """Where the path names it."""
+    stream: bool = False
+    """Where the path says it."""
+    is_free: bool = False
+    """Whether providers take no money for it."""
+
+
+ADDRESSES: Final = {
+    "/v1/chat/completions": Address(CHAT, "/chat/completions"),
+    "/v1/responses": Address(RESPONSES, "/responses"),
+    "/v1/messages": Address(MESSAGES, "/messages"),
+    "/v1/messages/count_tokens": Address(MESSAGES, "/messages/count_tokens", is_free=True),
+    "/v1/embeddings": Address(EMBEDDINGS, "/embeddings"),
+}
+_GEMINI = re.compile(
+    r"/v1beta/models/(.+):(generateContent|streamGenerateContent|countTokens|embedContent)"
+)
+_PASSED_QUERY: Final = re.compile(r"alt=sse|beta=true|api-version=[A-Za-z0-9-]{1,32}")
+SESSION_MAX: Final = 128
+HOPS: Final = b"x-agenthub-hops"
+HOPS_MAX: Final = 8
+"""So often a request may come through hubs: one that comes back to itself is a loop (A43)."""
+SESSIONS: Final = (b"x-agenthub-session", b"x-claude-code-session-id", b"session-id")
+
+
+class LlmHttp:
+    """All addresses of models."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._models = ModelList(hub)
+        self._buffer_bytes = hub.settings.limits.client_buffer_bytes
+
+    def hot(self, path: str) -> HotDoor | None:
+        """The door at this path, if it is one of the models'."""
+        if not path.startswith(("/v1/", "/v1beta/")):
+            return None
+        address = ADDRESSES.get(path) or _gemini(path)
+        if address is not None:
+            return partial(self._call, address)
+        if path in {"/v1/models", "/v1beta/models"} or path.startswith("/v1/models/"):
+            return self._models.answer
+        return None
+
+    def _call(self, address: Address, exchange: Exchange) -> None:
+        hub, request = self._hub, exchange.request
+        if request.method != "POST":
+            exchange.answer(405, b"", ((b"allow", b"POST"),))
+            return
+        try:
+            call = self._read(address, exchange)
+            replies = LlmReplies(exchange, call, self._buffer_bytes)
+            replies.attend(hub.gateway.start(call, replies))
+        except HubError as error:
+            error.request_id = error.request_id or hub.ids()
+            refuse(exchange, address.wire, error)
+
+    def _read(self, address: Address, exchange: Exchange) -> Call:
+        """Raises BadJson, InvalidParams, UnknownTarget."""
+        hub, request = self._hub, exchange.request
+        hops = request.header(HOPS) or b"0"
+        if not hops.isdigit() or int(hops[:3]) >= HOPS_MAX:
+            raise InvalidParams("The request came through this hub too often: it is a loop")
+        asked = read_request(
+            Dialect(address.wire), request.body, address.model, stream=address.stream
+        )
+        targets = hub.catalog.models.resolve(address.wire, asked.model, exchange.caller)
+        if not exchange.caller.may_ask(asked.model, targets):
+            raise UnknownTarget(f"Unknown model: {asked.model[:64]!r}")
+        query = "&".join(_PASSED_QUERY.findall(request.query.decode("latin-1")))
+        most = None if asked.max_output is None else asked.max_output * asked.n
+        content = Content(
+            address.wire, address.path, query, request.body, tuple(request.headers), asked.stream,
+            most, address.is_free, targets, int(hops[:3]), _session(exchange), asked,
+        )  # fmt: skip
+        span = max(hub.catalog.get(target.endpoint).endpoint.timeouts.call_ms for target in targets)
+        return Call(
+            id=hub.ids(), caller=exchange.caller, door="llm", endpoint=targets[0].endpoint,
+            method=f"llm/{address.wire}", name=asked.model, params={}, meta={},
+            deadline=hub.clock.now() + min(span, CALL_MS) * MILLISECOND,
+            size_bytes=len(request.body), content=content,
+        )  # fmt: skip
+
+
+def _session(exchange: Exchange) -> str:
+    for name in SESSIONS:
+        value = exchange.request.header(name)
+        if value is not None and len(value) <= SESSION_MAX:
+            return value.decode("latin-1")
+    return ""
+
+
+def _gemini(path: str) -> Address | None:
+    match = _GEMINI.fullmatch(path)
+    if match is None:
+        return None
+    model, verb = match[1], match[2]
+    return Address(
+        GEMINI, f"/models/{{model}}:{verb}", model, verb == "streamGenerateContent",
+        is_free=verb == "countTokens",
+    )  # fmt: skip

@@ -1,0 +1,265 @@
+"""One request to an LLM provider and its answer: passed on as it comes, read for what it used.
+
+    head ─► 4xx, 5xx ──────────► the provider's own error, whole
+         ─► JSON ──────────────► the body, whole
+         ─► event stream ──────► held until it brings something ─► head, chunks … ─► end
+
+A stream that begins with an error event was an error: nothing of it is passed on, and another
+provider can still be asked. After the first byte nobody else is.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from msgspec import structs
+
+from agenthub.domain.outcome import Cause, Ending, Reply
+from agenthub.domain.provider import Llm
+from agenthub.outbound.http_answer import media_type, retry_after_ms
+from agenthub.outbound.http_exchange import Exchange, ExchangeOwner
+from agenthub.outbound.llm_request import LlmHead, passed_on
+from agenthub.ports import AttemptReceiver, Outgoing
+from agenthub.wire.llm.answer import read_answer
+from agenthub.wire.llm.dialect import Dialect
+from agenthub.wire.llm.request import LlmRequest, send_as
+from agenthub.wire.llm.seen import Seen, guessed_output
+from agenthub.wire.llm.stream import StreamReader
+
+HEAD, CHUNK, USED = "llm/head", "llm/chunk", "llm/used"
+"""What a receiver is notified of: header lines of the answer, its bytes, tokens written so far."""
+USED_STEP: Final = 256
+STREAMS: Final = frozenset({b"text/event-stream"})
+EXHAUSTED: Final = (
+    b"insufficient_quota", b"billing_not_active", b"credit balance is too low",
+    b"billing_hard_limit", b"exceeded your current quota", b"spend limit",
+)  # fmt: skip
+"""In the body of a 429 or 400: there is no money left at the provider (F31)."""
+REFUSAL_BYTES: Final = 256 * 1024
+
+
+class LlmOwner(ExchangeOwner, Protocol):
+    """What an attempt needs of its provider."""
+
+    llm: Llm
+    head: LlmHead
+
+    def heard(self, status: int, headers: Mapping[bytes, bytes]) -> None: ...
+    def let_go(self, exchange: Exchange) -> None: ...
+
+
+class LlmAttempt(Exchange):
+    """Implements `ports.Attempt`."""
+
+    _provider: LlmOwner
+    outgoing: Outgoing
+    receiver: AttemptReceiver
+    _reader: StreamReader | None = None
+    _begun: bool = False
+    """Whether anything was passed on."""
+    _told_used: int = 0
+
+    # ---------------------------------------------------------------- the port
+
+    def cancel(self, cause: Cause) -> None:
+        if self.done:
+            return
+        written = self.written
+        self._provider.let_go(self)
+        if self.connection is not None:
+            self.connection.drop()
+        self.finish(
+            Reply(
+                Ending.CANCELLED, written, status=self.status, seen=self._seen(),
+                detail=f"cancelled: {cause.value}",
+            )
+        )  # fmt: skip
+
+    def answer(self, question_id: int | str, result: bytes, error: bytes = b"") -> None:
+        """A model asks nobody."""
+
+    def pause(self) -> None:
+        self._paused = True
+        if self.connection is not None and not self.done:
+            self.connection.pause()
+
+    def resume(self) -> None:
+        self._paused = False
+        if self.connection is not None and not self.done:
+            self.connection.resume()
+
+    # ---------------------------------------------------------------- the exchange
+
+    def request(self) -> bytes:
+        outgoing, llm = self.outgoing, self._provider.llm
+        content = outgoing.content
+        assert content is not None, "an attempt has a content"
+        body = send_as(content.request, outgoing.name, include_usage=llm.counts_streams)
+        return self._provider.head.post(llm, content, outgoing.name, body)
+
+    def _tell(self, reply: Reply) -> None:
+        self.receiver.finished(reply)
+
+    def answered(self, headers: Mapping[bytes, bytes], body: bytes) -> None:
+        self.status, self.headers = 200, headers
+        self._provider.heard(200, headers)
+        self.finish(self._whole(body))
+
+    def headed(self, status: int, headers: dict[bytes, bytes]) -> None:
+        self._provider.heard(status, headers)
+        super().headed(status, headers)
+        content = self.outgoing.content
+        assert content is not None, "an attempt has a content"
+        self._sse = None  # Its bytes are passed on; nobody needs them as events.
+        is_stream = media_type(headers) in STREAMS or content.stream
+        if status < 300 and is_stream and self.reply is None:
+            self._reader = StreamReader(
+                Dialect(content.wire),
+                strip_usage=adds_usage(content.request, self._provider.llm),
+            )
+
+    def fed(self, data: bytes) -> None:
+        if self.reply is not None:
+            return
+        if self._reader is None:
+            super().fed(data)
+            return
+        self._size += len(data)
+        if self._size > self._owner.limits.stream_bytes:
+            limit = self._owner.limits.stream_bytes
+            self._decide(Ending.TOO_LARGE, f"the answer's stream is over {limit:,} bytes")
+            return
+        piece = self._reader.feed(data)
+        self._tell_used(self._reader)
+        if self._reader.error and not self._begun:
+            self.reply = self._failed(self._reader.error)
+        elif piece:
+            self._pass(piece)
+
+    def _tell_used(self, reader: StreamReader) -> None:
+        """Let the till hear now and then how much was written."""
+        written = guessed_output(reader.counted)
+        if written >= self._told_used + USED_STEP:
+            self._told_used = written
+            self.receiver.notified(USED, b"%d" % written)
+
+    def _pass(self, piece: bytes) -> None:
+        if not self._begun:
+            self._begun = True
+            lines = b"".join(b"%b: %b\r\n" % field for field in self._fields())
+            self.receiver.notified(HEAD, lines)
+        self.receiver.notified(CHUNK, piece)
+
+    def _decide_by_status(self) -> None:
+        body = b"".join(self._parts)[:REFUSAL_BYTES]
+        self.reply = self._refused(self.status, body)
+
+    def _read_whole(self) -> Reply:
+        body = b"".join(self._parts)
+        if self.status >= 300:
+            return self._refused(self.status, body)
+        reader = self._reader
+        if reader is None:
+            return self._whole(body)
+        seen = reader.end()
+        if seen.rest:
+            self._pass(seen.rest)
+        if not seen.complete and not seen.error:
+            detail = "the stream ended before its end"
+            return Reply(
+                Ending.LOST, status=self.status, loss=self._owner.mint_loss(), seen=seen,
+                detail=detail,
+            )  # fmt: skip
+        if seen.error:
+            return Reply(
+                Ending.ERROR, status=529, error=seen.error, seen=seen, fields=self._fields(),
+                detail="the provider broke its stream off with an error",
+            )  # fmt: skip
+        return Reply(Ending.RESULT, status=self.status, seen=seen, fields=self._fields())
+
+    def finish(self, reply: Reply) -> None:
+        if reply.seen is None and self._reader is not None:
+            reply = structs.replace(reply, seen=self._reader.end())
+        super().finish(reply)
+
+    # ---------------------------------------------------------------- what it says
+
+    def _whole(self, body: bytes) -> Reply:
+        content = self.outgoing.content
+        assert content is not None, "an attempt has a content"
+        return Reply(
+            Ending.RESULT, result=body, status=self.status, fields=self._fields(),
+            seen=read_answer(Dialect(content.wire), body),
+        )  # fmt: skip
+
+    def _refused(self, status: int, body: bytes) -> Reply:
+        spent = status in {400, 402, 403, 429} and any(word in body for word in EXHAUSTED)
+        return Reply(
+            Ending.ERROR, error=body, status=status, fields=self._fields(), exhausted=spent,
+            retry_after_ms=retry_after_ms(self.headers, self._owner.clock.wall()),
+            detail=f"the provider answered with HTTP {status}",
+        )  # fmt: skip
+
+    def _failed(self, error: bytes) -> Reply:
+        """A stream that was an error from its first event on; nothing of it was passed on."""
+        return Reply(
+            Ending.ERROR, error=error, status=529, fields=self._fields(),
+            detail="the provider's stream began with an error",
+        )  # fmt: skip
+
+    def _fields(self) -> tuple[tuple[bytes, bytes], ...]:
+        return passed_on(tuple(self.headers.items()))
+
+    def _seen(self) -> Seen | None:
+        return self._reader.end() if self._reader is not None else None
+
+
+class LlmQuestion(Exchange):
+    """What the hub itself asks a provider: its models. Implements `ports.Attempt`."""
+
+    _provider: LlmOwner
+    _on_reply: Callable[[Reply], None]
+    _known: bool
+    """Whether it is a question that a provider has an answer to at all."""
+
+    def request(self) -> bytes:
+        return self._provider.head.models()
+
+    def cancel(self, cause: Cause) -> None:
+        if not self.done:
+            self._provider.let_go(self)
+            if self.connection is not None:
+                self.connection.drop()
+            self.finish(Reply(Ending.CANCELLED, detail=f"cancelled: {cause.value}"))
+
+    def answer(self, question_id: int | str, result: bytes, error: bytes = b"") -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def answered(self, headers: Mapping[bytes, bytes], body: bytes) -> None:
+        self._provider.heard(200, headers)
+        self.finish(Reply(Ending.RESULT, result=body, status=200))
+
+    def headed(self, status: int, headers: dict[bytes, bytes]) -> None:
+        self._provider.heard(status, headers)
+        super().headed(status, headers)
+        self._sse = None
+
+    def _read_whole(self) -> Reply:
+        if self.status < 300:
+            return Reply(Ending.RESULT, result=b"".join(self._parts), status=self.status)
+        # Whatever it says of this question, it is alive; but trouble of its own is trouble.
+        alive = self.status < 500
+        return Reply(
+            Ending.ERROR, code=-32601 if alive else 0, status=404 if alive else self.status
+        )
+
+    def _tell(self, reply: Reply) -> None:
+        self._on_reply(reply if self._known else Reply(Ending.ERROR, code=-32601, status=404))
+
+
+def adds_usage(request: LlmRequest, llm: Llm) -> bool:
+    """Whether the hub alone asks for the usage of this stream, and so keeps it to itself."""
+    is_chat = request.dialect is Dialect.CHAT
+    return is_chat and request.stream and not request.tells_usage and llm.counts_streams

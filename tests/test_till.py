@@ -1,0 +1,475 @@
+"""Money on the way of a call: held before it is spent, booked before the caller hears the end."""
+
+import asyncio
+
+import msgspec
+import pytest
+from msgspec import structs
+from support.fake_upstream import BUSY, REFUSED, Act, error, lost, status
+from support.house import ANNA, BERT, house, server
+from support.model_calls import ask, provider, saw, says_nothing, used
+from support.virtual_time import settled, virtual_time
+
+from agenthub.domain.account import State
+from agenthub.domain.budget import Budget, Subject
+from agenthub.domain.errors import BudgetExceeded, StorageFailed, Unpriced
+from agenthub.domain.money import USD
+from agenthub.domain.outcome import Cause, Ending, Reply
+from agenthub.domain.period import Period
+from agenthub.domain.span import MILLISECOND, SECOND
+from agenthub.domain.usage import Basis, Usage
+from agenthub.passage import USED
+from agenthub.till import SLICE, WHOLE
+
+EXACT = 100 * 1_000 + 10 * 5_000
+"""What `used()` costs of the small model."""
+
+
+def limit(hub, amount, **more):
+    """The only budget: blocks at its limit exactly."""
+    budget = Budget("b", amount, period=Period("lifetime"), blocked=100, **more)
+    hub.ledger.kept = {budget.id: budget}
+    hub.till.take([budget])
+    return budget
+
+
+def only(hub):
+    (row,) = hub.ledger.rows.values()
+    return row
+
+
+@virtual_time()
+async def test_a_free_call_never_touches_the_ledger():
+    async with house("calculator") as hub:
+        await hub.result("calculator", "add")
+        assert hub.ledger.writes == []
+
+
+@virtual_time()
+async def test_money_is_held_before_the_first_byte_and_booked_before_the_caller_hears_the_end():
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = used()
+        hub.ledger.hold_back()
+        heard, _ = ask(hub, "p/small")
+        await settled()
+        assert hub["p"].arrived("small") == 0
+        hub.ledger.go_on()
+        hub.ledger.hold_back()
+        await asyncio.sleep(1)
+        assert hub["p"].arrived("small") == 1
+        assert heard.answers == []
+        hub.ledger.go_on()
+        assert heard.answer.reply.ending is Ending.RESULT
+        assert heard.answer.cost == EXACT
+        row = only(hub)
+        assert (row.charge.state, row.charge.cost) == (State.SETTLED, EXACT)
+        assert row.charge.basis is Basis.PROVIDER
+        assert row.hold.amount == 115 * 1_000 + WHOLE * 5_000
+        assert row.settlement.usage == Usage(input_tokens=100, output_tokens=10)
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_whom_it_is_booked_on_stands_in_the_hold():
+    caller = structs.replace(ANNA, team="ops")
+    async with house(provider("p", prices="openai")) as hub:
+        hub["p"].answers["small"] = used()
+        ask(hub, "p/small", caller=caller)
+        await asyncio.sleep(1)
+        facts = only(hub).hold.facts
+        told = (facts.key, facts.team, facts.provider, facts.endpoint, facts.model, facts.door)
+        assert told == ("anna", "ops", "openai", "p", "small", "llm")
+
+
+@virtual_time()
+async def test_what_asks_for_less_output_holds_less():
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = used()
+        ask(hub, "p/small", most=10)
+        ask(hub, "p/small", stream=True)
+        await asyncio.sleep(1)
+        held = sorted(row.hold.amount for row in hub.ledger.rows.values())
+        assert held == [115_000 + 10 * 5_000, 115_000 + SLICE * 5_000]
+
+
+@virtual_time()
+async def test_a_budget_that_is_used_up_stops_a_call_before_it_is_sent():
+    async with house(provider("p")) as hub:
+        limit(hub, 1_000)
+        heard, _ = ask(hub, "p/small")
+        await settled()
+        refusal = heard.answer.error
+        assert isinstance(refusal, BudgetExceeded)
+        said = refusal.data()
+        assert (said["scope"], said["budget"], said["limit"]) == ("all", "b", "0.000001")
+        assert said["executed"] == "no"
+        assert not said["retryable"]
+        assert hub["p"].arrived("small") == 0
+        assert hub.ledger.rows == {}
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_budget_of_a_key_stops_that_key_only():
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = used()
+        limit(hub, 1_000, subject=Subject("key", "bert"))
+        anna, _ = ask(hub, "p/small")
+        bert, _ = ask(hub, "p/small", caller=BERT)
+        await asyncio.sleep(1)
+        assert anna.answer.error is None
+        assert bert.answer.error.data()["scope"] == "key:bert"
+
+
+@virtual_time()
+async def test_without_a_ledger_nothing_that_costs_money_is_sent():
+    async with house(provider("p")) as hub:
+        hub.ledger.broken = StorageFailed("The disk is full.")
+        heard, _ = ask(hub, "p/small")
+        await settled()
+        assert isinstance(heard.answer.error, StorageFailed)
+        assert heard.answer.error.server == "p"
+        assert hub["p"].arrived("small") == 0
+
+
+@virtual_time()
+async def test_an_answer_is_not_kept_back_when_its_booking_fails_for_the_hold_counts_then():
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = used()
+        heard, _ = ask(hub, "p/small")
+        hub.ledger.broken = StorageFailed("The disk is full.")
+        await asyncio.sleep(1)
+        assert heard.answer.reply.ending is Ending.RESULT
+        assert only(hub).charge.state is State.RESERVED
+
+
+@virtual_time()
+async def test_a_call_that_is_repeated_has_one_hold_and_one_cost():
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = [status(503), used()]
+        heard, _ = ask(hub, "p/small")
+        await asyncio.sleep(10)
+        assert heard.answer.attempts == 2
+        assert hub.ledger.writes == ["reserve", "settle"]
+        first, second = only(hub).attempts
+        assert (first.no, first.status, first.cost) == (1, 503, None)
+        assert (second.no, second.outcome, second.cost) == (2, "ok", EXACT)
+        assert only(hub).charge.cost == EXACT
+
+
+@virtual_time()
+async def test_the_next_provider_is_asked_where_the_first_is_busy():
+    async with house(provider("p", attempts=1), provider("q")) as hub:
+        hub["p"].answers["small"] = BUSY
+        hub["q"].answers["large"] = used()
+        heard, _ = ask(hub, "p/small", "q/large")
+        await asyncio.sleep(10)
+        assert heard.answer.served_by == "q"
+        assert only(hub).hold.amount == 115 * 10_000 + WHOLE * 50_000, "the dearest of both"
+        assert only(hub).charge.cost == 10 * EXACT
+
+
+@virtual_time()
+async def test_what_surely_cost_nothing_gives_its_hold_back():
+    async with house(provider("p", attempts=1)) as hub:
+        hub["p"].answers["small"] = error(0, status=400, runs=False)
+        heard, _ = ask(hub, "p/small")
+        hub["p"].answers["large"] = REFUSED
+        gone, _ = ask(hub, "p/large")
+        await asyncio.sleep(10)
+        assert heard.answer.reply.status == 400
+        assert gone.answer.error is not None
+        states = {row.charge.state for row in hub.ledger.rows.values()}
+        assert states == {State.RELEASED}
+
+
+@virtual_time()
+async def test_what_may_have_been_billed_is_booked_as_an_estimate():
+    async with house(provider("p", attempts=1)) as hub:
+        hub["p"].answers["small"] = lost()
+        heard, _ = ask(hub, "p/small", most=20)
+        await asyncio.sleep(10)
+        assert heard.answer.error.executed == "unknown"
+        charge = only(hub).charge
+        assert (charge.cost, charge.basis) == (115_000 + 20 * 5_000, Basis.ESTIMATED)
+
+
+@virtual_time()
+async def test_a_provider_that_says_nothing_of_usage_is_estimated_by_what_was_seen():
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = says_nothing()
+        heard, _ = ask(hub, "p/small")
+        await asyncio.sleep(1)
+        charge = only(hub).charge
+        assert (charge.cost, charge.basis) == (115_000 + 7 * 5_000, Basis.ESTIMATED)
+        assert heard.answer.cost == charge.cost
+
+
+@virtual_time()
+async def test_the_model_that_answered_is_priced_before_the_one_that_was_asked():
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = used(model="large")
+        ask(hub, "p/small")
+        await asyncio.sleep(1)
+        assert only(hub).charge.cost == 10 * EXACT
+        assert only(hub).settlement.model == "large"
+
+
+@virtual_time()
+async def test_a_cost_of_the_providers_own_counts_only_where_it_is_trusted():
+    async with house(provider("p", llm={"trusts_cost": True}), provider("q")) as hub:
+        for name in "pq":
+            hub[name].answers["small"] = used(reported=42)
+            ask(hub, f"{name}/small")
+        await asyncio.sleep(1)
+        assert sorted(row.charge.cost for row in hub.ledger.rows.values()) == [42, EXACT]
+
+
+# ------------------------------------------------------------ without a price
+
+
+@virtual_time()
+async def test_a_model_without_a_price_is_refused_where_a_budget_wants_to_know_prices():
+    async with house(provider("p")) as hub:
+        with pytest.raises(Unpriced, match="no price for odd"):
+            ask(hub, "p/odd")
+        assert hub["p"].arrived("small") == 0
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_model_without_a_price_is_unpriced_and_never_free_where_it_is_allowed():
+    async with house(provider("p")) as hub:
+        limit(hub, USD, on_unpriced="allow")
+        hub["p"].answers["odd"] = used()
+        heard, _ = ask(hub, "p/odd")
+        await asyncio.sleep(1)
+        assert heard.answer.cost is None
+        assert only(hub).charge.basis is Basis.UNPRICED
+
+
+@virtual_time()
+async def test_a_budgets_own_price_stands_for_a_missing_one():
+    async with house(provider("p")) as hub:
+        limit(hub, USD, on_unpriced=1_000)
+        hub["p"].answers["odd"] = used()
+        ask(hub, "p/odd")
+        await asyncio.sleep(1)
+        assert only(hub).hold.amount == 1_000
+        assert (only(hub).charge.cost, only(hub).settlement.price_ref) == (1_000, "fallback")
+
+
+@virtual_time()
+async def test_a_model_of_ones_own_goes_on_when_all_budgets_are_used_up_and_is_written_down():
+    async with house(provider("p", llm={"is_free": True})) as hub:
+        limit(hub, 0)
+        hub["p"].answers["odd"] = used()
+        heard, _ = ask(hub, "p/odd")
+        await asyncio.sleep(1)
+        assert heard.answer.cost == 0
+        assert hub.ledger.writes == []
+        assert only(hub).settlement.usage.output_tokens == 10
+        hub.ledger.broken = StorageFailed("The disk is full.")
+        heard, _ = ask(hub, "p/odd")
+        await asyncio.sleep(1)
+        assert heard.answer.error is None
+
+
+@virtual_time()
+async def test_a_model_of_ones_own_that_is_not_there_costs_nothing():
+    async with house(provider("p", attempts=1, llm={"is_free": True})) as hub:
+        hub["p"].answers["odd"] = REFUSED
+        heard, _ = ask(hub, "p/odd")
+        await asyncio.sleep(1)
+        assert heard.answer.error is not None
+        assert hub.ledger.writes == []
+
+
+@virtual_time()
+async def test_what_providers_do_for_nothing_holds_nothing():
+    async with house(provider("p")) as hub:
+        limit(hub, 0)
+        hub["p"].answers["small"] = used()
+        heard, _ = ask(hub, "p/small", free=True)
+        await asyncio.sleep(1)
+        assert heard.answer.error is None
+        assert hub.ledger.writes == []
+
+
+@virtual_time()
+async def test_a_dear_provider_behind_a_free_one_is_held_for():
+    async with house(provider("own", llm={"is_free": True}, attempts=1), provider("p")) as hub:
+        hub["own"].answers["small"] = REFUSED
+        hub["p"].answers["small"] = used()
+        heard, _ = ask(hub, "own/small", "p/small")
+        await asyncio.sleep(5)
+        assert (heard.answer.served_by, heard.answer.cost) == ("p", EXACT)
+
+
+# ------------------------------------------------------------ clients that go, streams that flow
+
+
+@virtual_time()
+async def test_a_client_that_hangs_up_is_billed_exactly_if_the_model_ends_soon():
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = used(after=3 * SECOND)
+        heard, passage = ask(hub, "p/small", stream=True)
+        await asyncio.sleep(1)
+        passage.cancel(Cause.CLIENT)
+        passage.cancel(Cause.CLIENT)
+        await asyncio.sleep(10)
+        assert only(hub).charge.basis is Basis.PROVIDER
+        assert len(heard.answers) == 1
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_model_that_writes_on_without_its_client_is_cut_and_billed_for_what_was_seen():
+    cut = saw(complete=False, tokens=50)
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = Act(None, cut=cut)
+        _, passage = ask(hub, "p/small", stream=True)
+        await asyncio.sleep(1)
+        passage.cancel(Cause.CLIENT)
+        await asyncio.sleep(4)
+        assert only(hub).charge.state is State.RESERVED
+        await asyncio.sleep(2)
+        charge = only(hub).charge
+        assert (charge.cost, charge.basis) == (115_000 + 50 * 5_000, Basis.PARTIAL)
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_call_without_its_client_is_not_repeated():
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = structs.replace(status(503), after=SECOND)
+        _, passage = ask(hub, "p/small")
+        await settled()
+        passage.cancel(Cause.CLIENT)
+        await asyncio.sleep(20)
+        assert hub["p"].arrived("small") == 1
+        assert only(hub).charge.state is State.RELEASED
+
+
+@virtual_time()
+async def test_only_so_many_go_on_without_their_clients(monkeypatch):
+    monkeypatch.setattr("agenthub.gateway.DRAINS_MAX", 1)
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = Act(None, cut=saw(complete=False, tokens=1))
+        passages = [ask(hub, "p/small")[1] for _ in range(2)]
+        await settled()
+        for passage in passages:
+            passage.cancel(Cause.CLIENT)
+        await asyncio.sleep(1)
+        assert len(hub.gateway.in_flight) == 1
+        await asyncio.sleep(9)
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_client_that_goes_while_money_is_held_gets_it_back():
+    async with house(provider("p")) as hub:
+        hub.ledger.hold_back()
+        heard, passage = ask(hub, "p/small")
+        await settled()
+        passage.cancel(Cause.CLIENT)
+        assert heard.answers == []
+        hub.ledger.go_on()
+        await settled()
+        assert len(heard.answers) == 1
+        assert hub["p"].arrived("small") == 0
+        assert only(hub).charge.state is State.RELEASED
+        assert hub.at_rest()
+
+
+def flow(*tokens, then=None, cut=None):
+    """A stream: so many tokens of output, one word of it after the other."""
+    notes = tuple((USED, b"%d" % count) for count in tokens)
+    return Act(then, after=SECOND, notes=notes, cut=cut)
+
+
+@virtual_time()
+async def test_a_stream_that_writes_more_than_it_held_holds_more():
+    usage = Usage(input_tokens=100, output_tokens=9_000)
+    end = Reply(Ending.RESULT, status=200, seen=saw(usage))
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = flow(10, 3_500, 3_600, 7_900, 12_000, then=end)
+        heard, _ = ask(hub, "p/small", stream=True)
+        await asyncio.sleep(0.5)
+        assert only(hub).charge.hold == 115_000 + 4 * SLICE * 5_000 - SLICE * 5_000 + SLICE * 5_000
+        await asyncio.sleep(1)
+        assert heard.notes == []
+        assert hub.ledger.writes.count("top_up") == 3
+        assert heard.answer.cost == 100 * 1_000 + 9_000 * 5_000
+
+
+@virtual_time()
+async def test_a_stream_is_cut_where_no_budget_has_room_for_more():
+    cut = saw(complete=False, tokens=3_500)
+    async with house(provider("p")) as hub:
+        limit(hub, 115_000 + SLICE * 5_000)
+        hub["p"].answers["small"] = flow(3_500, cut=cut)
+        heard, _ = ask(hub, "p/small", stream=True)
+        await asyncio.sleep(1)
+        assert isinstance(heard.answer.error, BudgetExceeded)
+        assert heard.answer.error.data()["budget"] == "b"
+        charge = only(hub).charge
+        assert (charge.cost, charge.basis) == (115_000 + 3_500 * 5_000, Basis.PARTIAL)
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_stream_goes_on_when_the_ledger_cannot_say():
+    end = Reply(Ending.RESULT, status=200, seen=saw(Usage(output_tokens=5_000)))
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = flow(3_500, then=end)
+        heard, _ = ask(hub, "p/small", stream=True)
+        await settled()
+        hub.ledger.broken = StorageFailed("The disk is full.")
+        await asyncio.sleep(0.5)
+        hub.ledger.broken = None
+        await asyncio.sleep(1)
+        assert heard.answer.error is None
+
+
+# ------------------------------------------------------------ all together
+
+
+@virtual_time(seeds=200)
+async def test_a_hundred_at_the_last_cent_never_pass_the_wall_and_nothing_stays_held():
+    async with house(provider("p", concurrency=100)) as hub:
+        budget = limit(hub, 10 * (115_000 + 50 * 5_000))
+        hub["p"].answers["small"] = used(after=MILLISECOND)
+        heard = [ask(hub, "p/small", most=50)[0] for _ in range(100)]
+        reserved, settled_, _ = structs.astuple(hub.ledger._standing(budget.hold_on(None, 0)))
+        assert reserved + settled_ <= budget.wall
+        await asyncio.sleep(5)
+        passed = sum(one.answer.error is None for one in heard)
+        assert passed == 10
+        reserved, settled_, _ = structs.astuple(hub.ledger._standing(budget.hold_on(None, 0)))
+        assert (reserved, settled_) == (0, 10 * EXACT)
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_budget_of_a_tools_server_says_nothing_of_models():
+    async with house(server("calculator"), provider("p")) as hub:
+        hub["p"].answers["small"] = used()
+        limit(hub, 0, subject=Subject("endpoint", "calculator"))
+        heard, _ = ask(hub, "p/small")
+        await asyncio.sleep(1)
+        assert heard.answer.error is None
+        assert msgspec.json.decode(await hub.result("calculator", "add"))
+
+
+@virtual_time()
+async def test_a_repeated_key_is_not_paid_twice():
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = used()
+        ask(hub, "p/small", key="k")
+        await asyncio.sleep(1)
+        again, _ = ask(hub, "p/small", key="k")
+        await asyncio.sleep(1)
+        assert again.answer.reply.ending is Ending.RESULT
+        assert hub["p"].arrived("small") == 1
+        assert len(hub.ledger.rows) == 1
