@@ -504,3 +504,24 @@ class TestHome:
         async with open_store(home) as store:
             assert len((await store.load()).endpoints) == 1
         assert (home / "agenthub.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "has_it"),
+    [
+        ("3.6.23", False), ("3.40.1", True), ("3.44.5", True), ("3.44.6", False), ("3.45.0", True),
+        ("3.50.6", True), ("3.50.7", False), ("3.51.0", True), ("3.51.2", True), ("3.51.3", False),
+        ("3.53.0", False),
+    ],
+)  # fmt: skip
+def test_it_is_known_which_sqlite_resets_its_wal(version, has_it):
+    assert database_process.resets_wal(version) is has_it
+
+
+async def test_an_sqlite_that_resets_its_wal_is_told_at_the_start_once(home, caplog, monkeypatch):
+    monkeypatch.setattr(database_process, "resets_wal", lambda _: True)
+    caplog.set_level("INFO")
+    async with open_store(home) as store:
+        os.kill(store.process.pid, signal.SIGKILL)
+        await store.load()
+    assert caplog.text.count("no other program should") == 1

@@ -237,7 +237,13 @@ class DatabaseProcess:
         answers[message[0]](*message[1:])
 
     def _greeted(self, last: int, created: bool, version: str) -> None:  # noqa: FBT001 - wire
-        del version
+        if not self._opened and resets_wal(version):
+            # No warning: the hub itself does not do it, and has no better SQLite to offer.
+            log.info(
+                "This SQLite may damage a database that two programs write at once; the hub writes"
+                " it from one place, and no other program should",
+                extra={"sqlite": version, "file": str(self._keeping.file)},
+            )
         if not self._opened:
             self._opened, self.last_sent, self.created = True, last, created
         self.problem = ""
@@ -353,3 +359,10 @@ class DatabaseProcess:
             raise StorageFailed(self.problem or "The database does not answer.") from None
         finally:
             self._asked.pop(number, None)
+
+
+def resets_wal(version: str) -> bool:
+    """Whether SQLite has the WAL-reset bug. Source: sqlite.org/wal.html, "The WAL-Reset Bug"."""
+    number = tuple(map(int, version.split(".")))
+    mended = (3, 44, 6) <= number < (3, 45) or (3, 50, 7) <= number < (3, 51)
+    return (3, 7, 0) <= number < (3, 51, 3) and not mended
