@@ -50,7 +50,7 @@ async def open_relay(
     face = "/mcp" if view is None else f"/mcp/{FACE}{view}"
     none = Stored((), (), (), {}, {}, {"key-hmac": b"", "session": b""})
     nowhere, free = Nowhere(), NoMoney()
-    memory = Memory(nowhere, nowhere, nowhere, lambda _: free, free, none, lambda: "", token, bytes)
+    memory = Memory(nowhere, nowhere, nowhere, free, free, none, lambda: "", token, bytes)
     async with open_house(settings, memory, PlainGateway, Muffled) as hub:
         hub.catalog.load((_way(url + face, token),), none)
         hub.catalog.get(NAME).lane.restore(_unbreakable(hub.clock.now()))

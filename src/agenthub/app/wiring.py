@@ -33,7 +33,6 @@ from agenthub.outbound.asking import NOBODY
 from agenthub.outbound.clock import LoopClock
 from agenthub.outbound.http_connection import HttpLimits
 from agenthub.outbound.issuer import Issuer
-from agenthub.outbound.ledger import DatabaseLedger
 from agenthub.outbound.llm_http import LlmUpstream
 from agenthub.outbound.logins import Logins
 from agenthub.outbound.mcp_http import HttpUpstream
@@ -47,7 +46,6 @@ from agenthub.outbound.prices import CatalogPrices
 from agenthub.outbound.private_sessions import PrivateSessions
 from agenthub.outbound.store import DatabaseStore, open_store
 from agenthub.outbound.telemetry import log_event
-from agenthub.outbound.usage import DatabaseUsage
 from agenthub.outbound.vault import Vault
 from agenthub.ports import CallLog, ClaimLog, Clock, Store, Stored, Upstream, UpstreamWatcher
 from agenthub.settings import Options, Settings
@@ -66,7 +64,7 @@ class Memory(Struct, frozen=True):
     store: Store
     call_log: CallLog
     claim_log: ClaimLog
-    ledger: Callable[[Clock], Ledger]
+    ledger: Ledger
     usage: UsageStorage
     stored: Stored
     problem: Callable[[], str]
@@ -102,8 +100,8 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
             store,
             store.call_log,
             store.claim_log,
-            lambda clock: DatabaseLedger(store.process, clock),
-            DatabaseUsage(store.process),
+            store.ledger,
+            store.usage,
             stored,
             lambda: store.problem,
             token,
@@ -144,8 +142,7 @@ async def open_house(
     catalog = Catalog(
         clock, bus, memory.store, tasks, lambda endpoint, server: wrapped(connect(endpoint, server))
     )
-    ledger = memory.ledger(clock)
-    till = Till(ledger, prices, clock, tasks, secrets.token_hex(8))
+    till = Till(memory.ledger, prices, clock, tasks, secrets.token_hex(8))
     gateway = gateway_of(
         catalog, clock, memory.call_log, memory.claim_log, till, bus, metrics,
         settings.limits.calls_in_flight,
@@ -176,7 +173,7 @@ async def open_house(
         tasks=tasks,
         session_secret=known["session"],
         usage=memory.usage,
-        budgets=Budgets(ledger, memory.usage, till, clock),
+        budgets=Budgets(memory.ledger, memory.usage, till, clock),
         sign_ins=logins,
     )
     hub.keys.views = catalog.views.all
