@@ -143,24 +143,27 @@ class DemoAttempt:
         reader = self._reader
         assert reader is not None, "a stream has a reader"
         if not self._left:
-            self._end(self._last(reader))
+            self._end(self._last(reader, b""))
             return
         if not self._begun:
             self._begun = True
             self._receiver.notified(HEAD, b"content-type: text/event-stream; charset=utf-8\r\n")
         piece = reader.feed(self._left.pop())
+        if reader.complete:
+            self._end(self._last(reader, piece))
+            return
         if piece:
             self._receiver.notified(CHUNK, piece)
         self._receiver.notified(USED, b"%d" % guessed_output(reader.counted))
         if not self._over:
             self._next()
 
-    def _last(self, reader: StreamReader) -> Reply:
+    def _last(self, reader: StreamReader, piece: bytes) -> Reply:
         seen = reader.end()
-        if seen.rest:
-            self._receiver.notified(CHUNK, seen.rest)
         if seen.complete:
-            return Reply(Ending.RESULT, status=200, seen=seen, fields=STREAM)
+            # The last bytes go with the reply, as from any provider (outbound/llm_attempt.py).
+            last = piece + seen.rest
+            return Reply(Ending.RESULT, result=last, status=200, seen=seen, fields=STREAM)
         return Reply(Ending.LOST, status=200, loss=1, seen=seen, detail="the demo cut it off")
 
     def _end(self, reply: Reply) -> None:

@@ -28,7 +28,6 @@ from agenthub.wire.llm.stream import StreamReader
 HEAD, CHUNK, USED = "llm/head", "llm/chunk", "llm/used"
 """What a receiver is notified of: header lines of the answer, its bytes, tokens written so far."""
 USED_STEP: Final = 256
-STREAMS: Final = frozenset({b"text/event-stream"})
 EXHAUSTED: Final = (
     b"insufficient_quota", b"billing_not_active", b"credit balance is too low",
     b"billing_hard_limit", b"exceeded your current quota", b"spend limit",
@@ -110,7 +109,9 @@ class LlmAttempt(Exchange):
         content = self.outgoing.content
         assert content is not None, "an attempt has a content"
         self._sse = None  # Its bytes are passed on; nobody needs them as events.
-        is_stream = media_type(headers) in STREAMS or content.stream
+        # Gemini streams one JSON array, unless it is asked for events.
+        is_array = content.stream and content.wire == Dialect.GEMINI.value
+        is_stream = is_array or media_type(headers) == b"text/event-stream"
         if status < 300 and is_stream and self.reply is None:
             self._reader = StreamReader(
                 Dialect(content.wire),
@@ -132,8 +133,18 @@ class LlmAttempt(Exchange):
         self._tell_used(self._reader)
         if self._reader.error and not self._begun:
             self.reply = self._failed(self._reader.error)
+        elif self._reader.complete and not self._is_open_ended:
+            self._begin()
+            self.reply = self._ended(self._reader, piece)
         elif piece:
-            self._pass(piece)
+            self._begin()
+            self.receiver.notified(CHUNK, piece)
+
+    @property
+    def _is_open_ended(self) -> bool:
+        """Whether something may follow what looks like the end, as with Gemini."""
+        content = self.outgoing.content
+        return content is not None and content.wire == Dialect.GEMINI.value
 
     def _tell_used(self, reader: StreamReader) -> None:
         """Let the till hear now and then how much was written."""
@@ -142,12 +153,12 @@ class LlmAttempt(Exchange):
             self._told_used = written
             self.receiver.notified(USED, b"%d" % written)
 
-    def _pass(self, piece: bytes) -> None:
+    def _begin(self) -> None:
+        """From here on something is passed on, and nobody else is asked."""
         if not self._begun:
             self._begun = True
             lines = b"".join(b"%b: %b\r\n" % field for field in self._fields())
             self.receiver.notified(HEAD, lines)
-        self.receiver.notified(CHUNK, piece)
 
     def _decide_by_status(self) -> None:
         body = b"".join(self._parts)[:REFUSAL_BYTES]
@@ -160,21 +171,28 @@ class LlmAttempt(Exchange):
         reader = self._reader
         if reader is None:
             return self._whole(body)
-        seen = reader.end()
-        if seen.rest:
-            self._pass(seen.rest)
-        if not seen.complete and not seen.error:
-            detail = "the stream ended before its end"
+        if not reader.complete and not reader.error:
             return Reply(
-                Ending.LOST, status=self.status, loss=self._owner.mint_loss(), seen=seen,
-                detail=detail,
+                Ending.LOST, status=self.status, loss=self._owner.mint_loss(), seen=reader.end(),
+                detail="the stream ended before its end",
             )  # fmt: skip
+        self._begin()
+        return self._ended(reader, b"")
+
+    def _ended(self, reader: StreamReader, last: bytes) -> Reply:
+        """The stream is whole. Its last bytes go with the reply: to the client once what it cost
+        is booked (L2).
+        """
+        seen = reader.end()
+        last += seen.rest
         if seen.error:
             return Reply(
-                Ending.ERROR, status=529, error=seen.error, seen=seen, fields=self._fields(),
-                detail="the provider broke its stream off with an error",
+                Ending.ERROR, result=last, status=529, error=seen.error, seen=seen,
+                fields=self._fields(), detail="the provider broke its stream off with an error",
             )  # fmt: skip
-        return Reply(Ending.RESULT, status=self.status, seen=seen, fields=self._fields())
+        return Reply(
+            Ending.RESULT, result=last, status=self.status, seen=seen, fields=self._fields()
+        )
 
     def finish(self, reply: Reply) -> None:
         if reply.seen is None and self._reader is not None:

@@ -64,7 +64,7 @@ class LlmUpstream:
             size=max(CONNECTIONS, endpoint.concurrency or 0) + SPARE, patience=self.patience,
         )  # fmt: skip
         self._diagnosis = Diagnosis("")
-        self._reached = self._closed = False
+        self._reached = self._closed = self._looking = False
         self._failures = 0
         self._timer: Timer | None = None
         self._models: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class LlmUpstream:
         )
 
     def start(self) -> None:
-        if self._timer is None and not self._reached:
+        if self._timer is None and not self._reached and not self._looking:
             self._look()
 
     def send(self, outgoing: Outgoing, receiver: AttemptReceiver) -> LlmAttempt | LlmQuestion:
@@ -142,13 +142,14 @@ class LlmUpstream:
     # ---------------------------------------------------------------- whether it is there
 
     def _look(self) -> None:
-        self._timer = None
+        self._timer, self._looking = None, True
         question = LlmQuestion(
             self, self._looked, True, id=self.mint(), patience=self.patience, _owner=self
         )
         self.ask(question)
 
     def _looked(self, reply: Reply) -> None:
+        self._looking = False
         if reply.ending is Ending.RESULT:
             self._models = read_models(reply.result)
         elif reply.ending not in {Ending.ERROR, Ending.CANCELLED} and not self._reached:

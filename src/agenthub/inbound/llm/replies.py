@@ -68,6 +68,8 @@ class LlmReplies:
                 self._exchange.write(
                     error_event(self._wire, error.status, error.slug, str(error), facts(error))
                 )
+            elif answer.reply is not None and answer.reply.result:
+                self._exchange.write(answer.reply.result)
             self._exchange.end()
         elif answer.error is not None:
             refuse(self._exchange, self._wire, answer.error)

@@ -63,6 +63,11 @@ class StreamReader:
         return self._tally.error
 
     @property
+    def complete(self) -> bool:
+        """Whether the proper end has come."""
+        return self._tally.complete
+
+    @property
     def counted(self) -> int:
         """Bytes of text that the model has written so far."""
         return self._tally.counted
