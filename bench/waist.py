@@ -18,6 +18,7 @@ from pathlib import Path
 
 from msgspec import Raw
 
+from agenthub.app.no_money import NoMoney
 from agenthub.catalog import Catalog
 from agenthub.domain.call import Call
 from agenthub.domain.caller import Caller, Scope
@@ -28,9 +29,11 @@ from agenthub.gateway import Gateway
 from agenthub.listing import Listing
 from agenthub.metrics import Metrics
 from agenthub.outbound.clock import LoopClock
+from agenthub.outbound.prices import CatalogPrices
 from agenthub.passage import Answer
 from agenthub.ports import AttemptReceiver, CallRow, Outgoing, Stored, UpstreamState
 from agenthub.tasks import Tasks
+from agenthub.till import Till
 
 GOAL_US = 8.0
 ROUNDS = 7
@@ -89,7 +92,10 @@ def build() -> tuple[Gateway, Rows, Upstream]:
     )
     catalog.load([endpoint], Stored((), (), (), {}, {}, {}))
     catalog.get("echo").restore(Listing(tools=[TOOL]), {})
-    return Gateway(catalog, clock, rows, Nobody(), Nobody(), metrics, 1_000), rows, upstream
+    return Gateway(
+        catalog, clock, rows, Nobody(), Till(NoMoney(), CatalogPrices(()), clock, Tasks(), "boot"),
+        Nobody(), metrics, 1_000,
+    ), rows, upstream  # fmt: skip
 
 
 def calls(gateway: Gateway, count: int) -> list[Call]:

@@ -80,7 +80,7 @@ class TestStart:
             status, endpoints = hub.ask("GET", "/api/endpoints", token=key)
             assert status == 200
             assert [e["name"] for e in endpoints["endpoints"]] == [
-                "calculator", "calculator-twin", "flaky",
+                "calculator", "calculator-twin", "demo", "flaky",
             ]  # fmt: skip
             hub.until_well("calculator", "calculator-twin", "flaky")
             commands = [line.strip() for line in shown.partition("To try it")[2].splitlines()[1::2]]

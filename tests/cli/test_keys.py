@@ -8,7 +8,7 @@ def test_a_key_is_shown_once_and_alone_so_that_a_script_can_take_it(cli, hub):
     made = cli("key", "create", "laptop")
     assert made.out == "ah_k0_the-secret\n"
     assert "Key k0 for laptop; it is shown this once." in made.err
-    assert hub.keys.rows["k0"].scopes == ("tools", "read")
+    assert hub.keys.rows["k0"].scopes == ("tools", "llm", "read")
 
 
 def test_json_has_the_key_first(cli, hub):
@@ -31,11 +31,12 @@ def test_keys_are_listed_without_their_secrets(cli):
     assert "secret" not in shown
     lines = [line.split() for line in shown.splitlines()]
     assert lines[0] == ["ID", "NAME", "SCOPES", "SERVERS", "LIMITS", "CREATED", "EXPIRES"]
-    assert lines[1] == ["k0", "one", "tools", "read", "all", "none", "2023-11-14", "never"]
+    assert lines[1] == ["k0", "one", "tools", "llm", "read", "all", "none", "2023-11-14", "never"]
     assert lines[2] == [
         "k1",
         "two",
         "tools",
+        "llm",
         "read",
         "calculator",
         "other",

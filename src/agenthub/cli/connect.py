@@ -137,7 +137,7 @@ def _by_url(hub: HubAccess, wish: Wish, home: Path, *, write: bool) -> Entry:
     url = f"{door}/{wish.face}" if wish.face else door
     token, key_id = (_kept_token(hub, wish) if write else ""), ""
     if not token:
-        wanted: Json = {"name": wish.key_name}
+        wanted: Json = {"name": wish.key_name, "scopes": ["tools", "read"]}
         if wish.face:
             wanted["endpoints"] = [wish.face]
         made = hub.create_key(wanted)

@@ -62,8 +62,8 @@ def terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(["tools", "read", "admin"]),
-    help="What it opens; may be repeated. Without: tools and read.",
+    type=click.Choice(["tools", "llm", "read", "admin"]),
+    help="What it opens; may be repeated. Without: tools, llm (models) and read.",
 )
 @click.option(
     "--endpoint",
