@@ -12,7 +12,7 @@ of their own (renewal.py), and everyone else is shown the last-known-good ones. 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from agenthub.domain.alias import SAFE
 from agenthub.domain.caching import Caching
@@ -239,6 +239,8 @@ class Server:
         if listing is None:
             return Caching() if is_on else None
         said = listing.said().get(kind) if is_on else None
+        if said is not None and self.endpoint.is_per_caller:
+            said = structs.replace(said, public=False)
         if said is None or (listing.tells(kind) and self.state.connected):
             return said
         return Caching(self._renewal.left(said), said.public)

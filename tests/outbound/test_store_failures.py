@@ -159,6 +159,7 @@ from support.store_rows import call_row
 
 async def main():
     stop = asyncio.Event()
+    signal.alarm(60)  # Who waits for this may have been killed.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with open_store(Path(sys.argv[1])) as store:
         n = 0

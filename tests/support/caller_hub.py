@@ -27,6 +27,7 @@ META = "io.modelcontextprotocol/"
 EXCHANGE = {"grant": "token_exchange", "client_id": "hub", "client_secret": "${HUB_SECRET}"}
 SIGNED_IN = {"grant": "authorization_code", "per": "caller"}
 URL_MODE = {"elicitation": {"url": {}}}
+SHARED = {"resultType": "complete", "ttlMs": 60_000, "cacheScope": "public"}
 TOOLS = [{"name": "whoami", "inputSchema": {"type": "object"}}]
 
 
@@ -55,7 +56,10 @@ class CallerHub:
         elif request.method == "server/discover":
             await peer.result(request, DISCOVERED)
         elif request.method == "tools/list":
-            await peer.result(request, {"resultType": "complete", "tools": TOOLS})
+            await peer.result(request, {**SHARED, "tools": TOOLS})
+        elif request.method == "resources/read":
+            words = [{"uri": "notes://mine", "text": self.accepted[token]}]
+            await peer.result(request, {**SHARED, "contents": words})
         else:
             words = [{"type": "text", "text": self.accepted[token]}]
             await peer.result(request, {"resultType": "complete", "content": words})

@@ -262,7 +262,7 @@ def server_connector(
 
     def connect(filled: Endpoint, watcher: UpstreamWatcher) -> Upstream:
         tokens = logins.source_of(filled)
-        if tokens is None or filled.oauth is None or not filled.oauth.is_per_caller:
+        if tokens is None or not filled.is_per_caller:
             return sessions(filled, watcher, tokens)
         return PerCaller(
             lambda hears, shown: sessions(filled, hears, shown),

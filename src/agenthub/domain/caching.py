@@ -3,7 +3,8 @@
     each server's own word ─► where many meet: the shortest, and public only if all are public
 
 What a server does not say, or says in the wrong shape, counts as 0 and private. Nothing is public
-where what is seen depends on who asks: that is known to the doors (`KeyRing.alike`).
+where what is seen depends on who asks: the doors know that of keys (`KeyRing.alike`), and a
+server's settings of tokens that are each caller's own (`Endpoint.is_per_caller`).
 
 Source: MCP specification 2026-07-28, "Server, Utilities, Caching" (SEP-2549).
 """

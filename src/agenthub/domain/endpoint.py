@@ -134,6 +134,11 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         return "stdio" if self.command else "http"
 
     @property
+    def is_per_caller(self) -> bool:
+        """Whether each caller's calls go with a token of its own, so that no answer is shared."""
+        return self.oauth is not None and self.oauth.is_per_caller
+
+    @property
     def sessions_max(self) -> int:
         """`private_sessions`, as a number: each is a process, or two connections."""
         if self.private_sessions is None:

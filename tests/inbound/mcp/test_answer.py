@@ -49,7 +49,8 @@ class Said:
     def pages(self, receiver, data, served_by):
         self.input_required(receiver, bytes(data), served_by)
 
-    def may_share(self):
+    def may_share(self, server):
+        assert server == "files"
         return self._shares
 
     @property

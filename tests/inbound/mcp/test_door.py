@@ -4,13 +4,13 @@ import msgspec
 import pytest
 from msgspec import Raw
 from support.exchange import CAPABILITIES, initialize, legacy, modern
-from support.fake_upstream import tool
+from support.fake_upstream import result, tool
 from support.house import BERT, server
 from support.mcp_hub import doors
 from support.virtual_time import passes, virtual_time
 
 from agenthub.domain.caller import Caller, KeyTerms, Scope
-from agenthub.domain.endpoint import Timeouts, ToolPolicy
+from agenthub.domain.endpoint import OAuth, Timeouts, ToolPolicy
 from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.domain.view import View
 
@@ -111,6 +111,26 @@ async def test_a_list_is_private_as_soon_as_one_key_is_shown_another():
         assert await kept(hub) == (300_000, "public")
         row, _ = await hub.keys.create("searches", terms=KeyTerms(search="on"))
         assert await kept(hub) == (300_000, "private")
+
+
+@pytest.mark.parametrize("oauth", [{"per": "caller"}, {"grant": "token_exchange"}])
+@virtual_time()
+async def test_nothing_is_public_of_a_server_that_each_caller_has_a_token_of_its_own_for(oauth):
+    """Not its lists, nor where many servers meet; what is read only if another one answered."""
+    own = OAuth(**oauth, client_id="hub", client_secret="s", issuer="https://as.example.com")
+    public = says(300_000, "public")
+    read = {"resultType": "complete", "contents": [], "ttlMs": 5, "cacheScope": "public"}
+
+    def prepare(fake):
+        public(fake)
+        fake.answers["x:y"] = result(msgspec.json.encode(read))
+
+    mine, other = server("mine", url="https://mine.example.com", oauth=own), server("other")
+    async with doors(mine, other, prepare={"mine": prepare, "other": prepare}) as hub:
+        for path, scope in (("/mcp/mine", "private"), ("/mcp/other", "public")):
+            assert (await kept(hub, path))[1] == scope
+            assert await kept(hub, path, "resources/read", params={"uri": "x:y"}) == (5, scope)
+        assert (await kept(hub))[1] == "private"
 
 
 @virtual_time()

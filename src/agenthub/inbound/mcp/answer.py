@@ -79,8 +79,8 @@ class Dialogue(Protocol):
 
     tasks: TaskIds
 
-    def may_share(self) -> bool:
-        """Whether everybody is answered the same."""
+    def may_share(self, server: str) -> bool:
+        """Whether everybody is answered the same by this server."""
         ...
 
     def asked(self, receiver: "CallReceiver", question: Question, passage: Passage) -> None: ...
@@ -177,7 +177,7 @@ class CallReceiver(Struct, eq=False):
     def _result(self, reply: Reply, served_by: str) -> bytes:
         result = reply.result
         head = reply.head or _head(result)
-        if self._is_plain(head, result):
+        if self._is_plain(head, result, served_by):
             return b"".join((memoryview(result)[:-1], self._tail(served_by)))
         members = _members(result)
         if self.call.tool or head.result_type == "task":
@@ -185,13 +185,13 @@ class CallReceiver(Struct, eq=False):
         if self.call.era is _LEGACY:
             _make_legacy(members, head)
         else:
-            self._make_modern(members, head)
+            self._make_modern(members, head, served_by)
         if self.face:
             put_prefixes(members, self.call.method, self.face)
         members["_meta"] = self._meta(head, served_by)
         return _encode(members)
 
-    def _is_plain(self, head: ResultHead, result: bytes) -> bool:
+    def _is_plain(self, head: ResultHead, result: bytes, served_by: str) -> bool:
         """Whether it can stay as it is, but for a member at its end."""
         call = self.call
         reads = call.method == READ
@@ -202,22 +202,21 @@ class CallReceiver(Struct, eq=False):
         if call.era is _LEGACY:
             empty = b'"' not in result[:64]
             return not (empty or head.result_type or head.ttl or head.scope or _is_odd(head))
-        return bool(
-            head.result_type and (not reads or self._caching(head) == (head.ttl, head.scope))
-        )
+        kept = (head.ttl, head.scope)
+        return bool(head.result_type and (not reads or self._caching(head, served_by) == kept))
 
-    def _make_modern(self, members: dict[str, Raw], head: ResultHead) -> None:
+    def _make_modern(self, members: dict[str, Raw], head: ResultHead, served_by: str) -> None:
         if not head.result_type:
             members["resultType"] = Raw(b'"complete"')
         if self.call.method == READ:
-            members["ttlMs"], members["cacheScope"] = self._caching(head)
+            members["ttlMs"], members["cacheScope"] = self._caching(head, served_by)
 
-    def _caching(self, head: ResultHead) -> tuple[Raw, Raw]:
+    def _caching(self, head: ResultHead, served_by: str) -> tuple[Raw, Raw]:
         """`ttlMs` and `cacheScope` of a resource: public only if its server says so, and if no
         caller could be answered otherwise (§1.6).
         """
         ttl = Raw(b"0") if ttl_of(head.ttl) is None else head.ttl
-        public = bytes(head.scope) == PUBLIC and self._dialogue.may_share()
+        public = bytes(head.scope) == PUBLIC and self._dialogue.may_share(served_by)
         return ttl, Raw(PUBLIC if public else PRIVATE)
 
     def _meta(self, head: ResultHead, served_by: str) -> Raw:

@@ -428,6 +428,23 @@ async def test_a_call_of_a_server_that_is_removed_waits_for_nobody():
 
 
 @virtual_time()
+async def test_a_call_at_a_view_that_is_removed_waits_for_nobody_and_those_elsewhere_go_on():
+    """Its state is good at that address only, so nobody could come back to it."""
+    merged, views = {**ADD, "name": "calc__add"}, ("one", "two")
+    async with hub_with(asks_live(NAME), asks_live(NAME), asks_live(NAME)) as hub:
+        for name in views:
+            await hub.catalog.views.add(View(name, allow=("calc__*",)))
+        places = ("/mcp", "/mcp/v/one", "/mcp/v/two")
+        asked = {place: await hub(call(merged, path=place)) for place in places}
+        await hub.catalog.views.remove("one")
+        await asyncio.sleep(2)
+        assert len(hub["calc"].flying) == 2
+        for place in ("/mcp", "/mcp/v/two"):
+            assert not is_question(await hub(again(asked[place], merged, path=place)))
+        assert hub.at_rest()
+
+
+@virtual_time()
 async def test_a_key_that_may_not_call_a_tool_any_more_does_not_go_on_with_it():
     async with hub_with(asks_live(NAME)) as hub:
         row, token = await hub.keys.create("k")

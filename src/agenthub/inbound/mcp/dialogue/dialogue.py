@@ -20,8 +20,9 @@ from msgspec import Raw, Struct, structs
 from agenthub.domain.call import Call, Era
 from agenthub.domain.caller import Caller
 from agenthub.domain.errors import HubError, InvalidParams, UpstreamProtocol
-from agenthub.domain.events import Event, ServerChanged
+from agenthub.domain.events import Event, ServerChanged, ViewChanged
 from agenthub.domain.outcome import Cause
+from agenthub.domain.view import view_of
 from agenthub.hub import Hub
 from agenthub.inbound.mcp.answer import CallReceiver
 from agenthub.inbound.mcp.asking import check_declared, name_asker
@@ -172,15 +173,23 @@ class Dialogue:
                 parked.leave(Cause.CLIENT)
 
     def _event(self, event: Event) -> None:
-        """Nobody comes back to a call of a server that was removed."""
-        if isinstance(event, ServerChanged) and event.state == "removed":
-            for parked in list(self.parking.kept):
-                if parked.endpoint == event.endpoint:
-                    parked.leave(Cause.CLIENT)
+        """Nobody comes back to a call of a server that was removed, nor at a view that was."""
+        if not isinstance(event, ServerChanged | ViewChanged) or event.state != "removed":
+            return
+        for parked in list(self.parking.kept):
+            if isinstance(event, ServerChanged):
+                is_gone = parked.endpoint == event.endpoint
+            else:
+                is_gone = view_of(parked.address) == event.view
+            if is_gone:
+                parked.leave(Cause.CLIENT)
 
-    def may_share(self) -> bool:
-        """Whether everybody is answered the same."""
-        return self._hub.keys.alike
+    def may_share(self, server: str) -> bool:
+        """Whether everybody is answered the same by this server; not if it is gone meanwhile."""
+        every = self._hub.catalog.all_servers()
+        return self._hub.keys.alike and any(
+            one.name == server and not one.endpoint.is_per_caller for one in every
+        )
 
     def release(self, nonce: str) -> None:
         """The round that this state began did surely not take place."""

@@ -102,7 +102,7 @@ class Parked:
         self._client: Replies | None = receiver.replies
         """Whose round is open."""
         call = receiver.call
-        self.caller, self.endpoint = call.caller, call.endpoint
+        self.caller, self.endpoint, self.address = call.caller, call.endpoint, receiver.address
         self._bound = (call.caller.id, receiver.address, call.digest())
         self._progress_token = call.meta.get("progressToken")
         self._open: dict[str, Question] = {}
