@@ -48,6 +48,15 @@ class Caller:
         return answer.json()
 
 
+def add(hub: RealHub, name: str, **more: Any) -> None:
+    """A server with room: one caller may park nine sixteenths of it."""
+    record = {"name": name, "rate_limit": None, "concurrency": 100, **more}
+    token = (hub.home / "admin-token").read_text().strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = httpx2.post(f"{hub.url}/api/endpoints", json=record, headers=headers)
+    assert answer.status_code == 201, answer.text
+
+
 def places() -> list[tuple[str, str]]:
     return [("oldhttp", one) for one in OVER_HTTP] + [("oldpipe", one) for one in OVER_STDIO]
 
@@ -106,10 +115,8 @@ def test_what_a_killed_hub_leaves_is_told_truly_and_run_once(tmp_path):
     try:
         wait_for(lambda: listens(port), PATIENCE_S)
         with RealHub(home, environment(), **loopback) as hub:
-            room = ("--no-limit", "--concurrency", "100")
-            hub.command("add", "oldhttp", *room, "--url", f"http://127.0.0.1:{port}/mcp")
-            command = (*PROGRAM, "oldpipe", str(tmp_path), "stdio")
-            hub.command("add", "oldpipe", *room, "--", *command)
+            add(hub, "oldhttp", url=f"http://127.0.0.1:{port}/mcp", private_sessions=100)
+            add(hub, "oldpipe", command=[*PROGRAM, "oldpipe", str(tmp_path), "stdio"])
             hub.ready("oldhttp", "oldpipe", seconds=PATIENCE_S)
             parked, below = asyncio.run(until_killed(hub, log))
         assert len(below) >= 1 + len(OVER_STDIO)
