@@ -1,6 +1,6 @@
 """What each route takes from a request: the hub, the caller, the server, and a strict body."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
@@ -44,10 +44,17 @@ def whole_hub(request: Request) -> None:
 
 def known_parameters(request: Request) -> None:
     """A dependency: refuse what the route does not read, for it would be silently ignored."""
-    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    known = set(_parameters(request.scope["route"].dependant))
     for name in request.query_params:
         if name not in known:
             raise InvalidParams(f"{name[:64]!r}: unknown query parameter")
+
+
+def _parameters(dependant: Any) -> Iterator[str]:
+    """Those of a route, and of what it depends on."""
+    yield from (field.alias for field in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _parameters(inner)
 
 
 def find(hub: RestHub, caller: Caller, name: str) -> RestServer:
