@@ -91,6 +91,9 @@ def test_only_commands_that_set_up_make_a_home(cli, module, monkeypatch, tmp_pat
             "x" for argument in command.params
             if isinstance(argument, click.Argument) and argument.required
         ]  # fmt: skip
+        for option in command.params:
+            if isinstance(option, click.Option) and option.required:
+                words += [option.opts[0], "x"]
         if name not in NEW:
             refused = cli(*name.split(), *words)
             assert (refused.code, "There is no hub in" in refused.err) == (1, True), name

@@ -119,3 +119,26 @@ def test_one_fallback_may_be_an_address():
     assert record(Wanted("a", ["x"], fallback_url="http://f/"))["fallback_url"] == "http://f/"
     with pytest.raises(click.UsageError, match="Only one fallback"):
         record(Wanted("a", ["x"], fallbacks=["http://f/"], fallback_url="http://g/"))
+
+
+def test_a_provider_of_models_is_a_preset_or_an_address_and_what_it_speaks():
+    assert record(Wanted("o", llm="openai")) == {"name": "o", "llm": {"preset": "openai"}}
+    own = Wanted("mine", url="http://x/v1", wires=["chat", "chat"], models=["llama-*"], free=True)
+    assert record(own) == {
+        "name": "mine", "url": "http://x/v1",
+        "llm": {"wires": ["chat"], "models": ["llama-*"], "is_free": True},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Wanted("a", ["uvx"], llm="openai"),
+        Wanted("a", url="http://x/", models=["m"]),
+        Wanted("a", url="http://x/", free=True),
+        Wanted("a", llm="openai", transport="sse"),
+    ],
+)
+def test_what_is_of_a_provider_is_of_no_server(wanted):
+    with pytest.raises(click.UsageError):
+        record(wanted)

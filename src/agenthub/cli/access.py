@@ -147,6 +147,39 @@ class HubAccess:
     def delete_view(self, name: str) -> None:
         self._ask(Request("DELETE", _path("/api/views", name)))
 
+    def usage(self, by: str | None, asked: Mapping[str, str | None]) -> Json:
+        """The sums of a range, or what they are made of."""
+        path = f"/api/usage/by-{by}" if by else "/api/usage/summary"
+        without = {"group_by"} if by else set[str]()
+        named = {key: value for key, value in asked.items() if value and key not in without}
+        return self._get(f"{path}?{urlencode(named)}")
+
+    def budgets(self) -> list[Json]:
+        return self._get("/api/usage/budgets")["budgets"]
+
+    def budget(self, budget_id: str) -> Json:
+        return self._get(_path("api", "usage", "budgets", budget_id))
+
+    def set_monthly_budget(self, amount: str) -> None:
+        self._ask(Request("PUT", "/api/usage/budget", {"monthly_budget_usd": amount}))
+
+    def add_budget(self, wanted: Json) -> Json:
+        return self._ask(Request("POST", "/api/usage/budgets", wanted))
+
+    def replace_budget(self, wanted: Json) -> Json:
+        return self._ask(Request("PUT", _path("api", "usage", "budgets", wanted["id"]), wanted))
+
+    def suspend_budget(self, budget_id: str, seconds: int, reason: str) -> Json:
+        path = _path("api", "usage", "budgets", budget_id, "suspend")
+        return self._ask(Request("POST", path, {"seconds": seconds, "reason": reason}))
+
+    def credit_budget(self, budget_id: str, amount: str, reason: str) -> Json:
+        path = _path("api", "usage", "budgets", budget_id, "credit")
+        return self._ask(Request("POST", path, {"amount_usd": amount, "reason": reason}))
+
+    def delete_budget(self, budget_id: str) -> None:
+        self._ask(Request("DELETE", _path("api", "usage", "budgets", budget_id)))
+
     def revoke_key(self, key_id: str) -> None:
         self._ask(Request("DELETE", _path("/api/keys", key_id)))
 

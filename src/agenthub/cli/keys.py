@@ -40,6 +40,11 @@ def terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=None,
             help="Only tools that are known to change nothing.",
         ),
+        click.option("--team", metavar="NAME", help="Whose budget it shares with other keys."),
+        click.option(
+            "--model", "models", multiple=True, metavar="GLOB",
+            help="The only models that it may ask, as 'gpt-*' or 'groq/*'; may be repeated.",
+        ),
         click.option(
             "--view", "views", multiple=True, metavar="NAME",
             help="The only views that it sees, and all that it sees; may be repeated.",
@@ -158,7 +163,9 @@ def _with_terms(before: dict[str, Any], options: dict[str, Any]) -> dict[str, An
         tools["read_only"] = options["read_only"]
     if options["views"]:
         terms["views"] = list(dict.fromkeys(options["views"]))
-    for name in ("search", "names"):
+    if options["models"]:
+        terms["models"] = list(dict.fromkeys(options["models"]))
+    for name in ("search", "names", "team"):
         if options[name] is not None:
             terms[name] = options[name]
     return {**terms, "tools": tools} if tools else terms
@@ -198,6 +205,8 @@ def _limits(row: dict[str, Any]) -> str:
         *(f"not {glob}" for glob in tools.get("deny", ())),
         *(["read-only"] if tools.get("read_only") else ()),
         *(f"view {name}" for name in terms.get("views") or ()),
+        *(f"model {name}" for name in terms.get("models") or ()),
+        *([f"team {terms['team']}"] if terms.get("team") else ()),
         *(["search"] if terms.get("search", "off") != "off" else ()),
     ]
     return ", ".join(said) or "none"

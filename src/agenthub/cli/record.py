@@ -32,21 +32,15 @@ class Wanted(NamedTuple):
     client_secret: str | None = None
     issuer: str | None = None
     per_caller: bool = False
+    llm: str | None = None
+    wires: Sequence[str] = ()
+    models: Sequence[str] = ()
+    free: bool = False
 
 
 def record(wanted: Wanted) -> dict[str, Any]:
     """The record; what was not said is left out. Raises click.UsageError."""
-    if bool(wanted.command) == (wanted.url is not None):
-        raise click.UsageError("Give either --url URL or a command after `--`.")
-    made: dict[str, Any] = {"name": wanted.name}
-    if wanted.url is not None:
-        made["url"] = wanted.url
-        if wanted.transport is not None:
-            made["transport"] = wanted.transport
-    elif wanted.transport is not None:
-        raise click.UsageError("--transport is of a server with --url.")
-    else:
-        made["command"] = [_program(wanted.command[0]), *wanted.command[1:]]
+    made: dict[str, Any] = {"name": wanted.name, **_place(wanted)}
     if wanted.env:
         made["env"] = _pairs(map(_reference, wanted.env), "=", "--env", "NAME=VALUE or NAME")
     if wanted.headers:
@@ -59,6 +53,42 @@ def record(wanted: Wanted) -> dict[str, Any]:
     if wanted.pinning is not None:
         made["pinning"] = wanted.pinning
     return made
+
+
+def _place(wanted: Wanted) -> dict[str, Any]:
+    """Where it is, and what is spoken there."""
+    made = _llm(wanted)
+    if made and wanted.command:
+        raise click.UsageError("--llm is of a provider of models, which has no command.")
+    if not made and bool(wanted.command) == (wanted.url is not None):
+        raise click.UsageError("Give either --url URL or a command after `--`.")
+    if wanted.transport is not None and wanted.url is None:
+        raise click.UsageError("--transport is of a server with --url.")
+    if wanted.url is not None:
+        made["url"] = wanted.url
+    if wanted.transport is not None:
+        made["transport"] = wanted.transport
+    if wanted.command:
+        made["command"] = [_program(wanted.command[0]), *wanted.command[1:]]
+    return made
+
+
+def _llm(wanted: Wanted) -> dict[str, Any]:
+    """That it is a provider of language models, and how it is spoken to."""
+    if wanted.llm is None and not wanted.wires:
+        if wanted.models or wanted.free:
+            raise click.UsageError("--model and --free are of a provider: give --llm or --wire.")
+        return {}
+    made: dict[str, Any] = {}
+    if wanted.llm is not None:
+        made["preset"] = wanted.llm
+    if wanted.wires:
+        made["wires"] = list(dict.fromkeys(wanted.wires))
+    if wanted.models:
+        made["models"] = list(dict.fromkeys(wanted.models))
+    if wanted.free:
+        made["is_free"] = True
+    return {"llm": made}
 
 
 def _oauth(wanted: Wanted) -> dict[str, Any]:

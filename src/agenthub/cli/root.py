@@ -23,6 +23,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("check:doctor", "Find out why a server is sick, and what to do."),
     "connect": ("connect:connect", "Print or write the entry that connects a client."),
     "key": ("keys:key", "Make, show, limit and revoke client keys."),
+    "usage": ("usage:usage", "Show what language models and priced tools cost."),
+    "budget": ("budgets:budget", "Show and set how much may be spent."),
     "view": ("views:view", "Make, show and remove views: virtual servers of chosen tools."),
     "breaker": ("breakers:breaker", "Show circuit breakers; open, close or reset one."),
 }

@@ -24,6 +24,7 @@ PROBE_S = 2
 Examples:
   agenthub add docs --url https://docs.example.org/mcp --header 'Authorization: Bearer ${TOKEN}'
   agenthub add git -- uvx mcp-server-git --repository ~/src/project
+  agenthub add openai --llm openai          with the key in OPENAI_API_KEY of the hub
 A value with ${NAME} or ${file:/path} in it is filled in when the server is connected, from the
 hub's environment, and is kept nowhere."""
 )
@@ -35,6 +36,27 @@ hub's environment, and is kept nowhere."""
     type=click.Choice(["auto", "streamable-http", "sse"]),
     help="What is spoken at the address, if it is not to be found out (auto).",
 )
+@click.option(
+    "--llm",
+    metavar="PRESET",
+    help="A provider of language models that the hub knows: openai, anthropic, gemini, openrouter,"
+    " groq, mistral, deepseek, xai, ollama, vllm, llama.cpp, demo.",
+)
+@click.option(
+    "--wire",
+    "wires",
+    multiple=True,
+    type=click.Choice(["chat", "responses", "messages", "embeddings", "gemini"]),
+    help="What a provider at --url speaks, if it is none of these; may be repeated.",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="GLOB",
+    help="Models that are asked there when their provider is not named, as 'llama-*'.",
+)
+@click.option("--free", is_flag=True, help="Its models cost nothing: no budget blocks them.")
 @click.option(
     "--env", multiple=True, metavar="K=V", help="A variable for the command; K: the hub's own K."
 )
@@ -78,7 +100,7 @@ hub's environment, and is kept nowhere."""
 @json_option
 @new_home_option
 def add(home: Path, *, replace: bool, as_json: bool, **options: Any) -> None:
-    """Add a server: NAME --url URL, or NAME -- COMMAND and its arguments.
+    """Add a server: NAME --url URL, NAME -- COMMAND and its arguments, or NAME --llm PRESET.
 
     It is saved first, then looked at for two seconds; a server that is sick is kept.
     """  # fmt: skip
@@ -147,12 +169,13 @@ def _row(view: dict[str, Any], *, runs: bool) -> list[str]:
     health = view["health"] if runs else "not running"
     if not config.get("enabled", True):
         health = "off"
-    listed = view.get("listed_at_s") is not None
-    place = config.get("url") or " ".join(config.get("command") or ())
+    is_model = config.get("llm") is not None
+    listed = view.get("listed_at_s") is not None and not is_model
+    place = config.get("url") or " ".join(config.get("command") or ()) or "in the hub"
     reason = (view.get("reason") or sign_in(view)) if runs else ""
     return [
         view["name"],
-        view["transport"],
+        "models" if is_model else view["transport"],
         health,
         str(view["tools_count"]) if listed else "-",
         view.get("era") or "-",

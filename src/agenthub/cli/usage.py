@@ -1,0 +1,78 @@
+"""`usage`: what was spent, in the hub's time zone or another."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from agenthub.cli.access import hub_at
+from agenthub.cli.options import home_option, json_option
+from agenthub.cli.output import show_json
+from agenthub.cli.table import show_table
+from agenthub.cli.terminal import note
+
+GROUPS: Final = ("model", "provider", "key", "team", "endpoint", "tool", "source", "session")
+
+
+@click.command()
+@click.option(
+    "--period",
+    type=click.Choice(["hour", "day", "week", "month"]),
+    default="month",
+    help="The present one (month).",
+)
+@click.option("--by", type=click.Choice(GROUPS), help="Broken down by it, the dearest first.")
+@click.option(
+    "--each",
+    type=click.Choice(["hour", "day", "week", "month"]),
+    help="Broken down by time: each hour, day …",
+)
+@click.option("--tz", metavar="ZONE", help="As Asia/Seoul; without: `timezone` of the settings.")
+@json_option
+@home_option
+def usage(
+    home: Path, period: str, by: str | None, each: str | None, tz: str | None, *, as_json: bool
+) -> None:
+    """Show what language models and priced tools cost.
+
+    --json: as GET /api/usage/summary gives it; with --by as GET /api/usage/by-….
+    """
+    if by and each:
+        raise click.UsageError("--by and --each: expected one of them")
+    with hub_at(home) as hub:
+        found = hub.usage(by, {"period": period, "tz": tz, "group_by": each or None})
+    if as_json:
+        show_json(found)
+        return
+    if by:
+        rows = [_row(one["name"] or "-", one) for one in found["groups"]]
+    elif each:
+        rows = [_row(_time(one["starts_at"], each, found["timezone"]), one) for one in
+                found["spans"] if one["calls"]]  # fmt: skip
+    else:
+        rows = []
+    rows.append(_row("all", found["total"]))
+    show_table([by or each or period, "cost", "calls", "input", "cached", "output"], rows)
+    _notes(found)
+
+
+def _row(name: str, one: dict[str, Any]) -> list[str]:
+    counts = (one["calls"], one["input_tokens"], one["cache_read_tokens"], one["output_tokens"])
+    return [name, f"${one['cost_usd']}", *(f"{count:,}" for count in counts)]
+
+
+def _time(at_s: int, each: str, zone: str) -> str:
+    from datetime import datetime  # noqa: PLC0415 - only here
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
+    at = datetime.fromtimestamp(at_s, ZoneInfo(zone))
+    return at.strftime("%Y-%m-%d %H:%M" if each == "hour" else "%Y-%m-%d")
+
+
+def _notes(found: dict[str, Any]) -> None:
+    total = found["total"]
+    note(f"Times are in {found['timezone']}.")
+    if total["unpriced_calls"]:
+        note(f"{total['unpriced_calls']} calls have no price and are not in the sum; see `prices`.")
+    if total["estimated_calls"]:
+        note(f"{total['estimated_calls']} calls are the hub's own estimate.")
