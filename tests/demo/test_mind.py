@@ -37,6 +37,25 @@ def test_it_calls_the_tool_that_fits_with_what_its_schema_requires():
     assert think(Asked("adds", is_result=False, tools=(ADD,))).arguments["a"] == 0
 
 
+@pytest.mark.parametrize(
+    ("schema", "text", "arguments"),
+    [
+        ({"required": ["a", 5, []], "properties": {"a": {"type": ["integer", "null"]}}}, "x",
+         {"a": "x"}),
+        ({"required": ["a"], "properties": {"a": {"type": "integer"}}}, "9" * 400,
+         {"a": int("9" * 15)}),
+        ({"required": ["a"], "properties": {"a": {"type": "integer", "enum": 5}}}, "²",
+         {"a": 0}),
+        ({"required": "a", "properties": []}, "x", {}),
+    ],
+)  # fmt: skip
+def test_a_schema_or_a_number_that_is_odd_is_no_trouble(schema, text, arguments):
+    tool = Tool("say", "", schema)
+    assert think(Asked(f"say {text}", is_result=False, tools=(tool,))).arguments in (
+        arguments, {"a": f"say {text}"},
+    )  # fmt: skip
+
+
 def test_a_tool_without_a_schema_is_called_with_nothing():
     bare = Tool("ping", "", {"required": "x"})
     assert think(Asked("ping", is_result=False, tools=(bare,))).arguments == {}

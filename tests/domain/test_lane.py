@@ -13,6 +13,7 @@ from agenthub.domain.errors import Refusal
 from agenthub.domain.judge import judge
 from agenthub.domain.lane import TOOLS_MAX, Lane, Pass
 from agenthub.domain.outcome import Cause, Ending, Reply, Written
+from agenthub.domain.provider import Llm
 from agenthub.domain.span import MILLISECOND, SECOND
 
 MIDDLE = 0.5
@@ -146,7 +147,13 @@ def test_a_token_can_be_given_back():
 
 @pytest.mark.parametrize(
     ("settings", "seats"),
-    [({}, 32), ({"url": None, "command": ("x",)}, 8), ({"concurrency": 3}, 3)],
+    [
+        ({}, 32),
+        ({"url": None, "command": ("x",)}, 8),
+        ({"concurrency": 3}, 3),
+        ({"llm": Llm()}, 1_000),
+        ({"llm": Llm(), "concurrency": 3}, 3),
+    ],
 )
 def test_a_lane_has_seats_and_as_many_may_wait(settings, seats):
     bench = Bench(**settings)

@@ -328,6 +328,7 @@ SHOULD = {
     # address: who comes in, of: nobody, no scope, tools, llm, read, admin
     "/v1/x": "llm admin",
     "/v1beta/x": "llm admin",
+    "/v1/models/groq%2Fllama-3.3": "llm admin",
     "/v1beta/models/gemini-3:generateContent": "llm admin",
     "/healthz": "nobody none tools llm read admin",
     "/readyz": "nobody none tools llm read admin",

@@ -237,6 +237,43 @@ async def test_a_stream_that_begins_with_an_error_is_an_error_and_nobody_heard_o
         reply, heard = await at.ask(content(stream=True))
         assert (reply.ending, reply.status, heard.notes) == (Ending.ERROR, 529, [])
         assert b"overloaded" in reply.error
+        assert b"content-type" not in dict(reply.fields), "its body is no stream any more"
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+async def test_an_error_that_comes_in_pieces_is_still_the_first_event(end):
+    error = b'data: {"error":{"message":"the server failed"}}\n' + end
+    async with lab(streaming(error[:20], error[20:])) as at:
+        reply, heard = await at.ask(content(stream=True))
+        chunks = [piece for name, piece in heard.notes if name == "llm/chunk"]
+        assert (reply.status, chunks) == (500, [])
+
+
+async def test_a_first_event_that_comes_in_pieces_is_passed_on_once_it_is_whole():
+    first = EVENTS[0]
+    async with lab(streaming(first[:9], first[9:], *EVENTS[1:])) as at:
+        reply, heard = await at.ask(content(stream=True, stream_options={"include_usage": True}))
+        chunks = [piece for name, piece in heard.notes if name == "llm/chunk"]
+        assert chunks[0] == first
+        assert b"".join(chunks) + reply.result == b"".join(EVENTS)
+
+
+async def test_a_first_event_that_is_large_is_not_held():
+    large = b"data: " + b"x" * 5_000
+    async with lab(streaming(large, then=lambda request, peer: peer.reader.read(1))) as at:
+        attempt, heard = at.send(content(stream=True, stream_options={"include_usage": True}))
+        await until(lambda: ("llm/chunk", large) in heard.notes)
+        attempt.cancel(Cause.CLIENT)
+
+
+async def test_a_stream_that_is_cut_off_by_the_till_tells_nothing_more():
+    word = {"model": "m", "choices": [{"delta": {"content": "x" * 3_000}}]}
+    event = b"data: %b\n\n" % json.dumps(word).encode()
+    async with lab(streaming(event, event, end=False)) as at:
+        attempt, heard = at.send(content(stream=True))
+        heard.notified = lambda name, _: name == "llm/used" and attempt.cancel(Cause.BUDGET)
+        reply = await asyncio.wait_for(heard.reply, 5)
+        assert (reply.ending, reply.seen.counted) == (Ending.CANCELLED, 3_000)
 
 
 async def test_an_error_in_the_middle_of_a_stream_is_passed_on():
@@ -271,7 +308,7 @@ async def test_a_refusal_without_end_is_cut():
     async with lab(answering(500, b"x" * 1_000_000)) as at:
         reply, _ = await at.ask()
         assert reply.ending is Ending.ERROR
-        assert len(reply.error) <= 256 * 1024
+        assert reply.error == b"", "half an error is none"
 
 
 async def test_an_answer_that_is_too_large_is_not_kept():
@@ -288,6 +325,30 @@ async def test_a_stream_that_is_too_large_is_cut():
 async def test_a_compressed_answer_was_not_asked_for():
     async with lab(answering(200, b"x", content_encoding="gzip")) as at:
         assert (await at.ask())[0].ending is Ending.PROTOCOL
+    async with lab(answering(429, b"x", content_encoding="gzip", retry_after="2")) as at:
+        reply, _ = await at.ask()
+        assert (reply.ending, reply.status, reply.error) == (Ending.ERROR, 429, b"")
+        assert reply.retry_after_ms == 2_000
+
+
+async def test_a_page_of_a_proxy_is_no_answer_of_a_model():
+    async with lab(answering(200, b"<html>Sign in</html>")) as at:
+        reply, _ = await at.ask()
+        assert (reply.ending, reply.result) == (Ending.PROTOCOL, b"")
+
+
+async def test_an_account_of_the_operators_is_not_told_to_clients():
+    async def script(request, peer):
+        await peer.json(
+            ANSWER, openai_organization="acme", openai_project="p1", openai_version="2020",
+            anthropic_organization_id="x",
+        )  # fmt: skip
+
+    async with lab(script) as at:
+        reply, _ = await at.ask()
+        assert dict(reply.fields) == {
+            b"content-type": b"application/json", b"openai-version": b"2020",
+        }  # fmt: skip
 
 
 async def test_a_provider_that_says_nothing_is_given_up():

@@ -17,7 +17,7 @@ from msgspec import Struct
 FAULTS: Final = ("!429", "!529", "!slow", "!cut")
 BYTES_PER_TOKEN: Final = 4
 _WORD = re.compile(r"[a-z0-9]+")
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 _COMMON: Final = frozenset(
     {"a", "an", "and", "for", "from", "in", "is", "it", "of", "on", "the", "to", "two", "with"}
 )
@@ -100,23 +100,25 @@ def _arguments(schema: Mapping[str, Any], text: str) -> dict[str, Any]:
     required = schema.get("required")
     names = cast("list[Any]", required) if isinstance(required, list) else []
     for name in names:
+        if not isinstance(name, str):
+            continue
         said = _object(properties.get(name))
         options = said.get("enum")
         if isinstance(options, list) and options:
-            found[str(name)] = cast("list[Any]", options)[0]
+            found[name] = cast("list[Any]", options)[0]
             continue
-        kind = said.get("type", "string")
+        kind = str(said.get("type", "string"))
         if kind in {"number", "integer"}:
             number = next(numbers, "0")
-            found[str(name)] = int(float(number)) if kind == "integer" else _number(number)
+            found[name] = int(float(number)) if kind == "integer" else _number(number)
         elif kind == "boolean":
-            found[str(name)] = True
+            found[name] = True
         elif kind == "array":
-            found[str(name)] = []
+            found[name] = []
         elif kind == "object":
-            found[str(name)] = {}
+            found[name] = {}
         else:
-            found[str(name)] = text
+            found[name] = text
     return found
 
 

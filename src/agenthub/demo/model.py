@@ -123,7 +123,7 @@ class DemoAttempt:
         self._left: list[bytes] = []
         self._reader: StreamReader | None = None
         self._pause: Nanoseconds = 0
-        self._paused = self._over = self._begun = False
+        self._paused = self._over = self._begun = self._cancelled = False
 
     def end_after(self, span: Nanoseconds, reply: Reply) -> None:
         self._timer = self._clock.after(span, lambda: self._end(reply))
@@ -155,7 +155,7 @@ class DemoAttempt:
         if piece:
             self._receiver.notified(CHUNK, piece)
         self._receiver.notified(USED, b"%d" % guessed_output(reader.counted))
-        if not self._over:
+        if not (self._over or self._cancelled):
             self._next()
 
     def _last(self, reader: StreamReader, piece: bytes) -> Reply:
@@ -174,7 +174,8 @@ class DemoAttempt:
             self._receiver.finished(reply)
 
     def cancel(self, cause: Cause) -> None:
-        if not self._over:
+        if not (self._over or self._cancelled):
+            self._cancelled = True
             seen = self._reader.end() if self._reader is not None else None
             detail = f"cancelled: {cause.value}"
             reply = Reply(Ending.CANCELLED, Written.ALL, status=200, seen=seen, detail=detail)

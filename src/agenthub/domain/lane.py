@@ -273,6 +273,8 @@ class Lane:
 
     @staticmethod
     def _seats(endpoint: Endpoint) -> int:
+        if endpoint.llm is not None:
+            return endpoint.concurrency or 1_000  # They wait for minutes, and bear it.
         return endpoint.concurrency or (8 if endpoint.command else 32)
 
 

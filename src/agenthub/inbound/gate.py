@@ -69,6 +69,8 @@ _CANONICAL = re.compile(
 )
 """A path that has no second spelling: no `%`, `;`, `\\`, empty segment, nor dot at its start (but
 of the well-known one). `:` stands before a verb, where Gemini's addresses have one."""
+_MODEL = re.compile(rb"/v1/models/[A-Za-z0-9](?:[A-Za-z0-9._~@:-]|%2F|%3A|%40)*")
+"""So SDKs ask about one model. Only here may a `/` come packed: names of models have some."""
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?")
 _HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::([0-9]{1,5}))?")
 _TOKEN = re.compile(rb"(?i:Bearer) +([\x21-\x7e]+)")
@@ -268,7 +270,7 @@ class Gate:
 
 def _need(path: bytes) -> Need:
     if not _CANONICAL.fullmatch(path):
-        return Need.NOBODY
+        return Need.LLM if _MODEL.fullmatch(path) else Need.NOBODY
     text = path.decode()
     if text.endswith("/"):
         return Need.NOBODY

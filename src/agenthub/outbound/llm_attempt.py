@@ -8,6 +8,7 @@ A stream that begins with an error event was an error: nothing of it is passed o
 provider can still be asked. After the first byte nobody else is.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -33,7 +34,11 @@ EXHAUSTED: Final = (
     b"billing_hard_limit", b"exceeded your current quota", b"spend limit",
 )  # fmt: skip
 """In the body of a 429 or 400: there is no money left at the provider (F31)."""
-REFUSAL_BYTES: Final = 256 * 1024
+BUSY: Final = (b"overloaded", b"rate_limit", b"RESOURCE_EXHAUSTED")
+"""In the error of a stream: the provider has too much to do."""
+OPENING_BYTES: Final = 4_096
+"""Of a stream, held until its first event is whole: it may be an error."""
+_BLANK = re.compile(rb"\n\r?\n")
 
 
 class LlmOwner(ExchangeOwner, Protocol):
@@ -55,6 +60,8 @@ class LlmAttempt(Exchange):
     _reader: StreamReader | None = None
     _begun: bool = False
     """Whether anything was passed on."""
+    _opening: bytes = b""
+    """Of a stream's first event, as long as it is not whole."""
     _told_used: int = 0
 
     # ---------------------------------------------------------------- the port
@@ -109,6 +116,8 @@ class LlmAttempt(Exchange):
         content = self.outgoing.content
         assert content is not None, "an attempt has a content"
         self._sse = None  # Its bytes are passed on; nobody needs them as events.
+        if status >= 300 and self.reply is not None:
+            self.reply = self._refused(status, b"")  # Packed: its status says enough.
         # Gemini streams one JSON array, unless it is asked for events.
         is_array = content.stream and content.wire == Dialect.GEMINI.value
         is_stream = is_array or media_type(headers) == b"text/event-stream"
@@ -131,14 +140,29 @@ class LlmAttempt(Exchange):
             return
         piece = self._reader.feed(data)
         self._tell_used(self._reader)
+        if self.done:
+            return  # No budget had room for what was told.
         if self._reader.error and not self._begun:
             self.reply = self._failed(self._reader.error)
         elif self._reader.complete and not self._is_open_ended:
             self._begin()
             self.reply = self._ended(self._reader, piece)
-        elif piece:
+        elif piece and (self._begun or self._opens(piece)):
             self._begin()
-            self.receiver.notified(CHUNK, piece)
+            self.receiver.notified(CHUNK, self._opened(piece))
+
+    def _opens(self, piece: bytes) -> bool:
+        """Whether enough of a stream came to be passed on; if not, the piece is kept."""
+        opening = self._opening + piece
+        if self._is_open_ended or len(opening) > OPENING_BYTES or _BLANK.search(opening):
+            return True
+        self._opening = opening
+        return False
+
+    def _opened(self, piece: bytes) -> bytes:
+        """The piece, behind what was kept."""
+        opening, self._opening = self._opening, b""
+        return opening + piece
 
     @property
     def _is_open_ended(self) -> bool:
@@ -161,8 +185,9 @@ class LlmAttempt(Exchange):
             self.receiver.notified(HEAD, lines)
 
     def _decide_by_status(self) -> None:
-        body = b"".join(self._parts)[:REFUSAL_BYTES]
-        self.reply = self._refused(self.status, body)
+        """Its words are too many to be passed on."""
+        refusal = self._refused(self.status, b"".join(self._parts))
+        self.reply = structs.replace(refusal, error=b"")
 
     def _read_whole(self) -> Reply:
         body = b"".join(self._parts)
@@ -171,9 +196,12 @@ class LlmAttempt(Exchange):
         reader = self._reader
         if reader is None:
             return self._whole(body)
-        if not reader.complete and not reader.error:
+        seen = reader.end()
+        if seen.error and not self._begun:
+            return self._failed(seen.error)
+        if not seen.complete and not seen.error:
             return Reply(
-                Ending.LOST, status=self.status, loss=self._owner.mint_loss(), seen=reader.end(),
+                Ending.LOST, status=self.status, loss=self._owner.mint_loss(), seen=seen,
                 detail="the stream ended before its end",
             )  # fmt: skip
         self._begin()
@@ -184,11 +212,12 @@ class LlmAttempt(Exchange):
         is booked (L2).
         """
         seen = reader.end()
-        last += seen.rest
+        last = self._opened(last + seen.rest)
         if seen.error:
             return Reply(
-                Ending.ERROR, result=last, status=529, error=seen.error, seen=seen,
-                fields=self._fields(), detail="the provider broke its stream off with an error",
+                Ending.ERROR, result=last, status=status_of(seen.error), error=seen.error,
+                seen=seen, fields=self._fields(),
+                detail="the provider broke its stream off with an error",
             )  # fmt: skip
         return Reply(
             Ending.RESULT, result=last, status=self.status, seen=seen, fields=self._fields()
@@ -204,6 +233,8 @@ class LlmAttempt(Exchange):
     def _whole(self, body: bytes) -> Reply:
         content = self.outgoing.content
         assert content is not None, "an attempt has a content"
+        if body.lstrip()[:1] not in {b"{", b"["}:
+            return self._no_answer()
         return Reply(
             Ending.RESULT, result=body, status=self.status, fields=self._fields(),
             seen=read_answer(Dialect(content.wire), body),
@@ -219,8 +250,10 @@ class LlmAttempt(Exchange):
 
     def _failed(self, error: bytes) -> Reply:
         """A stream that was an error from its first event on; nothing of it was passed on."""
+        # It is no stream any more: the type of the answer's head does not go with it.
+        fields = tuple(field for field in self._fields() if field[0] != b"content-type")
         return Reply(
-            Ending.ERROR, error=error, status=529, fields=self._fields(),
+            Ending.ERROR, error=error, status=status_of(error), fields=fields,
             detail="the provider's stream began with an error",
         )  # fmt: skip
 
@@ -275,6 +308,11 @@ class LlmQuestion(Exchange):
 
     def _tell(self, reply: Reply) -> None:
         self._on_reply(reply if self._known else Reply(Ending.ERROR, code=-32601, status=404))
+
+
+def status_of(error: bytes) -> int:
+    """What an error that came in a stream would have been as an answer."""
+    return 529 if any(word in error for word in BUSY) else 500
 
 
 def adds_usage(request: LlmRequest, llm: Llm) -> bool:

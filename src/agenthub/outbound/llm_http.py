@@ -11,6 +11,7 @@ pauses while it is not, and by a breaker that wants to know.
 import asyncio
 from collections.abc import Mapping
 from itertools import count
+from typing import Final
 
 from msgspec import structs
 
@@ -28,12 +29,14 @@ from agenthub.outbound.http_pool import Pool
 from agenthub.outbound.http_request import origin_of
 from agenthub.outbound.llm_attempt import LlmAttempt, LlmQuestion
 from agenthub.outbound.llm_request import LlmHead, read_models
-from agenthub.outbound.mcp_http import CONNECTIONS, SPARE
+from agenthub.outbound.mcp_http import SPARE
 from agenthub.outbound.restart import BASE, CAP
 from agenthub.ports import AttemptReceiver, Clock, Outgoing, Timer, UpstreamState, UpstreamWatcher
 from agenthub.tasks import Tasks
 
-IS_ALIVE = frozenset({"server/discover", "ping"})
+CONNECTIONS: Final = 1_024
+"""To one provider: a stream holds its own for minutes."""
+IS_ALIVE: Final = frozenset({"server/discover", "ping"})
 """What the hub asks any upstream; a provider is asked for its models instead."""
 
 

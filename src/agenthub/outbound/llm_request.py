@@ -25,9 +25,9 @@ PASSED: Final = re.compile(
 """Of a client's headers, what a provider may see."""
 RETURNED: Final = re.compile(
     rb"content-type|request-id|x-request-id|retry-after|retry-after-ms|x-should-retry"
-    rb"|(?:openai|anthropic|x-ratelimit)-[a-z0-9-]{1,64}"
+    rb"|(?:openai|anthropic|x-ratelimit)-(?!organization|project)[a-z0-9-]{1,64}"
 )
-"""Of a provider's headers, what a client may see."""
+"""Of a provider's headers, what a client may see: not whose account it is."""
 ANTHROPIC_VERSION: Final = "2023-06-01"
 """Where the client named none. Source: Anthropic's API reference, "Versions"."""
 _VISIBLE = re.compile(rb"[\x20-\x7e]{0,4096}")

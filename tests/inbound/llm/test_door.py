@@ -11,6 +11,7 @@ from support.model_calls import provider, used
 from support.virtual_time import virtual_time
 
 from agenthub.domain.budget import Budget
+from agenthub.domain.outcome import Ending
 from agenthub.domain.period import Period
 from agenthub.domain.provider import Llm
 
@@ -100,6 +101,44 @@ async def test_a_providers_own_error_passes_as_it_is():
         assert (exchange.status, exchange.body) == (400, b'{"error":{"message":"bad"}}')
 
 
+@pytest.mark.parametrize(
+    ("status", "seen", "words"),
+    [(401, 502, "refuses the key"), (302, 502, "HTTP 302"), (529, 529, "HTTP 529")],
+)
+@virtual_time()
+async def test_what_is_between_hub_and_provider_is_not_the_clients(status, seen, words):
+    """A masked key of the operator's, an address to go to: neither is told."""
+    body = b"" if status == 529 else b"sk-***"
+    reply = structs.replace(
+        used().reply, ending=Ending.ERROR, error=body, status=status, seen=None, result=b"",
+        fields=((b"content-type", b"text/html"), (b"x-should-retry", b"true")),
+        detail=f"the provider answered with HTTP {status}",
+    )  # fmt: skip
+    async with models(provider("p", attempts=1)) as hub:
+        hub["p"].answers["small"] = Act(reply, runs=False)
+        exchange = await hub(chat("p/small"))
+        assert exchange.status == seen
+        assert words in exchange.json["error"]["message"]
+        assert exchange.header(b"content-type") == b"application/json"
+        assert exchange.header(b"x-should-retry") == (b"false" if status == 401 else b"true")
+
+
+@virtual_time()
+async def test_a_provider_without_money_is_not_asked_again_by_any_sdk():
+    """F31."""
+    reply = structs.replace(
+        used().reply, ending=Ending.ERROR, error=b'{"error":{"code":"insufficient_quota"}}',
+        status=429, seen=None, result=b"", exhausted=True,
+        fields=((b"x-should-retry", b"true"),),
+    )  # fmt: skip
+    async with models(provider("p")) as hub:
+        hub["p"].answers["small"] = Act(reply, runs=False)
+        exchange = await hub(chat("p/small"))
+        assert (exchange.status, hub["p"].arrived("small")) == (429, 1)
+        retry = [value for name, value in exchange.headers if name == b"x-should-retry"]
+        assert retry == [b"false"]
+
+
 @virtual_time()
 async def test_a_provider_that_is_not_there_is_told_in_the_wires_shape():
     async with models(provider("p", attempts=1)) as hub:
@@ -173,7 +212,7 @@ async def test_a_key_that_may_ask_some_models_asks_no_others():
 async def test_a_request_that_came_through_hubs_again_and_again_is_a_loop():
     """A43."""
     async with models(DEMO) as hub:
-        for hops in (b"8", b"999999", b"x"):
+        for hops in (b"8", b"999999", b"0000", b"x"):
             exchange = await hub(chat(x_agenthub_hops=hops))
             assert (exchange.status, "loop" in exchange.json["error"]["message"]) == (400, True)
 

@@ -108,3 +108,11 @@ def test_an_error_in_a_stream_is_read_as_one_even_after_a_cut(dialect, before):
     seen = reader.end()
     assert b"budget_exceeded" in seen.error.lower()
     assert not seen.complete
+
+
+def test_openais_sdk_raises_for_an_event_of_responses_as_it_has_a_member_error():
+    event = error_event(Dialect.RESPONSES, 403, "budget_exceeded", "Used up", DATA)
+    said = json.loads(event.split(b"data: ")[1])
+    assert (said["type"], said["code"], said["message"]) == ("error", "budget_exceeded", "Used up")
+    assert said["error"]["type"] == "budget_exceeded"
+    assert said["error"]["scope"] == "key:ci"

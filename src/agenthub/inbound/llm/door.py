@@ -50,7 +50,9 @@ ADDRESSES: Final = {
 _GEMINI = re.compile(
     r"/v1beta/models/(.+):(generateContent|streamGenerateContent|countTokens|embedContent)"
 )
-_PASSED_QUERY: Final = re.compile(r"alt=sse|beta=true|api-version=[A-Za-z0-9-]{1,32}")
+_PASSED_QUERY: Final = re.compile(
+    r"(?<![^&])(?:alt=sse|beta=true|api-version=[A-Za-z0-9-]{1,32})(?![^&])"
+)
 SESSION_MAX: Final = 128
 HOPS: Final = b"x-agenthub-hops"
 HOPS_MAX: Final = 8
@@ -94,7 +96,7 @@ class LlmHttp:
         """Raises BadJson, InvalidParams, UnknownTarget."""
         hub, request = self._hub, exchange.request
         hops = request.header(HOPS) or b"0"
-        if not hops.isdigit() or int(hops[:3]) >= HOPS_MAX:
+        if not (hops.isdigit() and len(hops) <= 3 and int(hops) < HOPS_MAX):
             raise InvalidParams("The request came through this hub too often: it is a loop")
         asked = read_request(
             Dialect(address.wire), request.body, address.model, stream=address.stream
@@ -106,7 +108,7 @@ class LlmHttp:
         most = None if asked.max_output is None else asked.max_output * asked.n
         content = Content(
             address.wire, address.path, query, request.body, tuple(request.headers), asked.stream,
-            most, address.is_free, targets, int(hops[:3]), _session(exchange), asked,
+            most, address.is_free, targets, int(hops), _session(exchange), asked,
         )  # fmt: skip
         span = max(hub.catalog.get(target.endpoint).endpoint.timeouts.call_ms for target in targets)
         return Call(

@@ -21,6 +21,7 @@ from agenthub.wire.llm.refusal import error_body, error_event
 HEAD, CHUNK = "llm/head", "llm/chunk"
 """What an upstream notifies of: header lines of the answer, then its bytes."""
 JSON: Final = (b"content-type", b"application/json")
+UNAUTHORIZED: Final = 401
 
 
 class LlmReplies:
@@ -86,18 +87,26 @@ class LlmReplies:
             headers = reply.fields or (JSON,)
             self._exchange.answer(200, reply.result, (*headers, *own))
             return
-        body = reply.error
+        self._refuse(reply, own)
+
+    def _refuse(self, reply: Reply, own: Headers) -> None:
+        """The provider's error, in its own words where they are for the client."""
+        status, body, fields = reply.status, reply.error, list(reply.fields)
+        # A key that is refused is the hub's, not the client's; a redirection leads nowhere here.
+        if status == UNAUTHORIZED or not 400 <= status <= 599:
+            status, body = 502, b""
         if not body:
-            slug = "upstream_error"
-            body = error_body(self._wire, reply.status or 502, slug, reply.detail, {})
-        if reply.exhausted:
+            words = reply.detail
+            if reply.status == UNAUTHORIZED:
+                words = "The provider refuses the key that the hub has for it"
+            body = error_body(self._wire, status, "upstream_error", words, {})
+            fields = [field for field in fields if field[0] != b"content-type"]
+        if reply.exhausted or reply.status == UNAUTHORIZED:
+            fields = [field for field in fields if field[0] != b"x-should-retry"]
             own = (*own, (b"x-should-retry", b"false"))
-        fields = [
-            field for field in reply.fields if field[0] != b"x-should-retry" or not reply.exhausted
-        ]
         if not any(name == b"content-type" for name, _ in fields):
             fields.append(JSON)
-        self._exchange.answer(reply.status or 502, body, (*fields, *own))
+        self._exchange.answer(status, body, (*fields, *own))
 
     def _own(self) -> Headers:
         return ((b"x-agenthub-request-id", self._call_id.encode()),)

@@ -65,7 +65,7 @@ def error_body(
         error = {"code": status, "message": message, "status": name, "details": [detail]}
         return _encode({"error": error})
     known = _ANTHROPIC if dialect is Dialect.MESSAGES else _OPENAI
-    kind = BUDGET if slug == BUDGET else known.get(status, "api_error")
+    kind = _kind(known, status, slug)
     if dialect is Dialect.MESSAGES:
         error = {**data, "type": kind, "message": message, "code": slug}
         request_id = data.get("request_id")
@@ -86,6 +86,12 @@ def error_event(
     if dialect is Dialect.MESSAGES:
         return b"\n\nevent: error\ndata: %b\n\n" % body
     if dialect is Dialect.RESPONSES:
-        event = {"type": "error", "code": slug, "message": message, "param": None, **data}
+        # OpenAI's SDK raises for what has a member `error`, and passes on an event of this type.
+        error = {**data, "type": _kind(_OPENAI, status, slug), "code": slug, "message": message}
+        event = {"type": "error", "code": slug, "message": message, "param": None, "error": error}
         return b"\n\nevent: error\ndata: %b\n\n" % _encode(event)
     return b"\n\ndata: %b\n\n" % body
+
+
+def _kind(known: Mapping[int, str], status: int, slug: str) -> str:
+    return BUDGET if slug == BUDGET else known.get(status, "api_error")
