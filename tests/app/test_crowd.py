@@ -147,7 +147,7 @@ def test_f51_without_files_for_all_of_them_those_too_many_are_told_so(tmp_path):
 
 def test_a_hundred_calls_wait_for_their_clients_and_each_gets_its_own_answer(tmp_path):
     with (
-        a_hub(tmp_path / "home", concurrency=160, private_sessions=120) as hub,
+        a_hub(tmp_path / "home", concurrency=160, private_sessions=140) as hub,
         ExitStack() as all_,
     ):
         new, old = Wire(hub, key(hub)), Wire(hub, key(hub)).begin()

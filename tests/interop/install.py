@@ -89,6 +89,7 @@ def main() -> int:
     missing.write_text("they were never installed: run `make interop`")
     try:
         install_python("python")
+        install_python("exchange")
         install_node()
         install_npm()
     except (OSError, subprocess.TimeoutExpired) as problem:

@@ -37,12 +37,14 @@ class Verifier:
             jwt.JWTClaimsRegistry(iss={"value": ISSUER}, exp={"essential": True}).validate(claims)
         except (JoseError, ValueError):
             return None
+        audience = claims["aud"]
+        (resource,) = [audience] if isinstance(audience, str) else audience
         return AccessToken(
             token=token,
             client_id=claims["client_id"],
             scopes=claims.get("scope", "").split(),
             expires_at=claims["exp"],
-            resource=claims["aud"],
+            resource=resource,
             subject=claims.get("sub"),
         )
 

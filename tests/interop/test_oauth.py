@@ -23,7 +23,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.auth import OAuthClientMetadata
 from support.browser import sign_in
-from support.interop_clients import INSTALLED, INTEROP, PACKAGES, environment
+from support.interop_clients import INSTALLED, INTEROP, PACKAGES, program
 from support.real_hub import AGENTHUB, RealHub, wait_for
 
 LASTS = 4
@@ -47,21 +47,6 @@ def answers(url):
     with contextlib.suppress(httpx2.HTTPError):
         return httpx2.get(url).status_code < 500
     return False
-
-
-@contextlib.contextmanager
-def program(*command):
-    process = subprocess.Popen(
-        [str(word) for word in command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        env=environment(),
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 class House:

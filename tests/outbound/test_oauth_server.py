@@ -348,6 +348,8 @@ async def test_a_secret_travels_as_the_server_takes_it(methods, in_head):
         {"access_token": "a" * 16_385},
         {"token_type": "DPoP"},
         {"token_type": 7},
+        {"issued_token_type": "urn:ietf:params:oauth:token-type:refresh_token"},
+        {"issued_token_type": 7},
         {"expires_in": 0},
         {"expires_in": -1},
     ],

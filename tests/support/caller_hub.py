@@ -67,14 +67,15 @@ class CallerHub:
     def grant(self, post):
         """A token for whoever is meant, good at the server."""
         form = post.form
-        who = "the hub"
+        who, issued = "the hub", {}
         if subject := form.get("subject_token"):
             who = self.subjects[subject]
+            issued = {"issued_token_type": form["requested_token_type"]}
         elif form["grant_type"] == "authorization_code":
             who = form["code"]
         token = f"token-{len(self.login.posts)}-{who.replace(' ', '-')}"
         self.accepted[token] = who
-        answer = {"access_token": token, "token_type": "Bearer", "expires_in": 300}
+        answer = {"access_token": token, "token_type": "Bearer", "expires_in": 300, **issued}
         return 200, answer
 
     subjects: dict

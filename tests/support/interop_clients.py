@@ -6,7 +6,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,22 @@ def environment() -> dict[str, str]:
     """The machine's, with the Node, npx and servers of the interop set-up before the others."""
     path = f"{INSTALLED}/bin:{INSTALLED}/python/bin:{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "NO_COLOR": "1"}
+
+
+@contextmanager
+def program(*command: object) -> Iterator[None]:
+    """It runs, and hears of the end."""
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=environment(),
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 @dataclass

@@ -14,14 +14,13 @@ from typing import Any, Final
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.subject import Subject
 from agenthub.outbound.diagnosis import Diagnosis
-from agenthub.outbound.oauth_server import AuthorizationServer, Refused
+from agenthub.outbound.oauth_server import ACCESS_TOKEN, AuthorizationServer, Refused
 from agenthub.outbound.oauth_tokens import Kept, TokenSource
 from agenthub.outbound.vault import Vault
 from agenthub.ports import Clock
 from agenthub.tasks import Tasks
 
 EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
-ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type's name
 
 
 class Nowhere:

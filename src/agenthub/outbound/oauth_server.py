@@ -28,6 +28,7 @@ from agenthub.wire import oauth_client
 
 REVOKE_S: Final = 20
 """For all that it takes."""
+ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type's name
 _ERROR = re.compile(r"[a-z_]{1,60}")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,2000}")
@@ -178,6 +179,8 @@ async def ask(server: AuthorizationServer, client: Client, grant: Mapping[str, s
         raise Refused(f"{server.issuer} gave no token")
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise Refused(f"{server.issuer} gave a token of another kind than Bearer")
+    if said.get("issued_token_type", ACCESS_TOKEN) != ACCESS_TOKEN:
+        raise Refused(f"{server.issuer} exchanged it for something else than an access token")
     refresh, lasts, scope = (said.get(k) for k in ("refresh_token", "expires_in", "scope"))
     if isinstance(lasts, int | float) and lasts < 1:
         raise Refused(f"{server.issuer} gave a token that is over already")
