@@ -66,6 +66,29 @@ def made_key(shell):
     return json.loads(shell.run("key create mine --json").stdout)
 
 
+def test_a_cent_is_spent_as_the_tutorial_says(shell):
+    """From safe to blocked and back, in one shell as a reader would."""
+    lesson = (ROOT / "docs/tutorial.md").read_text().partition("## 5.")[2].partition("## 6.")[0]
+    steps = [body for _, body in FENCE.findall(lesson)]
+    mark = "echo ---"
+    text = f"\n{mark}\n".join(steps).replace(".venv/bin/agenthub", PROGRAM)
+    done = shell.script(text.replace("http://127.0.0.1:8787", shell.hub.url))
+    said = done.stdout.split("---\n")
+    assert said[0] == "default: $0.01, $0.00 spent: safe.\n", done.stderr
+    assert said[1].split()[:11] == ["200"] * 11
+    assert "warning" in said[1]
+    codes = said[2].split()[:3]
+    assert (codes[0], codes[-1]) == ("200", "403")
+    assert sorted(codes) == codes
+    assert '"budget_exceeded"' in said[2]
+    assert "critical" in said[2]
+    assert "demo-1" in said[2]
+    assert said[3] == "5\n"
+    assert said[5] == "200\n"
+    assert said[7].startswith("200\n")
+    assert "safe" in said[7]
+
+
 def test_the_tutorial_does_what_it_says(shell):
     said = {}
     for line in commands("docs/tutorial.md"):

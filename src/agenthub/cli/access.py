@@ -158,7 +158,7 @@ class HubAccess:
         return self._get("/api/usage/budgets")["budgets"]
 
     def budget(self, budget_id: str) -> Json:
-        return self._get(_path("api", "usage", "budgets", budget_id))
+        return self._get(_path("/api/usage/budgets", budget_id))
 
     def set_monthly_budget(self, amount: str) -> None:
         self._ask(Request("PUT", "/api/usage/budget", {"monthly_budget_usd": amount}))
@@ -167,18 +167,18 @@ class HubAccess:
         return self._ask(Request("POST", "/api/usage/budgets", wanted))
 
     def replace_budget(self, wanted: Json) -> Json:
-        return self._ask(Request("PUT", _path("api", "usage", "budgets", wanted["id"]), wanted))
+        return self._ask(Request("PUT", _path("/api/usage/budgets", wanted["id"]), wanted))
 
     def suspend_budget(self, budget_id: str, seconds: int, reason: str) -> Json:
-        path = _path("api", "usage", "budgets", budget_id, "suspend")
+        path = _path("/api/usage/budgets", budget_id, "suspend")
         return self._ask(Request("POST", path, {"seconds": seconds, "reason": reason}))
 
     def credit_budget(self, budget_id: str, amount: str, reason: str) -> Json:
-        path = _path("api", "usage", "budgets", budget_id, "credit")
+        path = _path("/api/usage/budgets", budget_id, "credit")
         return self._ask(Request("POST", path, {"amount_usd": amount, "reason": reason}))
 
     def delete_budget(self, budget_id: str) -> None:
-        self._ask(Request("DELETE", _path("api", "usage", "budgets", budget_id)))
+        self._ask(Request("DELETE", _path("/api/usage/budgets", budget_id)))
 
     def revoke_key(self, key_id: str) -> None:
         self._ask(Request("DELETE", _path("/api/keys", key_id)))
