@@ -297,6 +297,8 @@ def test_a_committed_call_is_not_repeated():
         ({"attempts": 1}, {}, [PUSHED_BACK, OK], "ab", "ok"),
         ({}, {}, [wait(61), OK], "ab", "ok"),
         ({"attempts": 1}, {}, [wait(1, 503), OK], "ab", "ok"),
+        ({}, {}, [Reply(Ending.STATUS, status=402), OK], "ab", "ok"),
+        ({}, {}, [Reply(Ending.ERROR, status=429, exhausted=True), OK], "ab", "ok"),
         ({}, {}, [INVALID], "a", "error"),
         ({}, {}, [UNAUTHORIZED], "a", "upstream_unavailable"),
         # it may have run: reading on both, or safe on both and the same data

@@ -6,6 +6,8 @@ from support.node_ids import missing, rows
 STDIO, HTTP = "outbound/test_mcp_stdio_faults.py", "outbound/test_mcp_http_faults.py"
 GATEWAY, BREAKER = "test_gateway.py", "domain/test_circuit_breaker.py"
 WHOLE = "faults/test_whole_way.py"
+MODELS, LLM_DOOR = "faults/test_models.py", "inbound/llm/test_door.py"
+LLM_HTTP = "outbound/test_llm_http.py"
 
 FAULTS = {
     "F01": rows(STDIO, "test_f01_a_killed_idle_server_is_back_within_a_second"),
@@ -85,6 +87,41 @@ FAULTS = {
     "F26": rows(GATEWAY, "test_bad_arguments_and_tools_that_fail_open_no_circuit"),
     "F27": rows(GATEWAY, "test_bad_arguments_and_tools_that_fail_open_no_circuit"),
     "F28": rows(GATEWAY, "test_f28_an_error_inside_one_tool_of_ten_opens_that_tool_only"),
+    "F29": rows(
+        MODELS, "test_f29_a_storm_of_callers_waits_for_the_pause_that_was_asked_for",
+        "test_f29_callers_go_on_to_the_next_provider",
+    ),
+    "F30": (
+        *rows(MODELS, "test_f30_without_a_pause_that_can_be_kept_there_is_no_tight_loop"),
+        *rows("outbound/test_http_exchange.py", "test_a_status_tells_when_to_come_back"),
+    ),
+    "F31": (
+        *rows(MODELS, "test_f31_who_has_no_money_there_is_sent_to_the_next_provider_at_once"),
+        *rows(LLM_DOOR, "test_a_provider_without_money_is_not_asked_again_by_any_sdk"),
+        *rows(LLM_HTTP, "test_a_refusal_is_the_providers_own_words"),
+    ),
+    "F32": rows(MODELS, "test_f32_an_overloaded_provider_is_not_asked_more_than_it_must_be"),
+    "F33": (
+        *rows(LLM_HTTP, "test_a_stream_that_breaks_off_is_lost_with_what_was_seen",
+              "test_an_error_in_the_middle_of_a_stream_is_passed_on",
+              "test_an_error_that_comes_in_pieces_is_still_the_first_event"),
+        *rows(LLM_DOOR, "test_a_stream_that_breaks_off_ends_with_an_error_event"),
+        *rows("wire/llm/test_stream.py", "test_an_error_after_a_200_is_seen_and_passed_on",
+              "test_a_stream_cut_at_any_byte_is_charged_for_what_came"),
+    ),
+    "F34": (
+        *rows(MODELS, "test_f34_usage_that_cannot_be_is_never_a_negative_cost"),
+        *rows("wire/llm/test_answer.py", "test_usage_that_cannot_be_is_none_and_flagged",
+              "test_an_answer_without_usage_is_estimated"),
+    ),
+    "F35": (
+        *rows(LLM_DOOR, "test_a_client_that_hangs_up_hears_no_more_and_is_billed"),
+        *rows(LLM_HTTP, "test_what_is_cancelled_is_told_with_what_was_seen_and_the_connection_goes"),
+    ),
+    "F36": (
+        *rows(LLM_DOOR, "test_a_client_that_reads_slowly_holds_the_provider_back"),
+        *rows("inbound/test_protocol.py", "test_a_client_that_never_reads_is_cut_off"),
+    ),
     "F37": rows(GATEWAY, "test_f37_a_wall_clock_that_jumps_changes_nothing"),
     "F38": (
         *rows(GATEWAY, "test_f38_a_process_that_stood_still_blames_nobody"),
@@ -105,7 +142,7 @@ FAULTS = {
     ),
     "F58": rows(GATEWAY, "test_f58_a_poisonous_request_kills_no_fallback"),
 }  # fmt: skip
-ASKED = [*range(1, 29), 37, 38, 51, 54, 58]
+ASKED = [*range(1, 39), 51, 54, 58]
 
 
 def test_every_test_in_the_table_is_there():

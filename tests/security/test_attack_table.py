@@ -11,6 +11,7 @@ NETWORK, SUPPLY = "security/test_hostile_network.py", "security/test_supply_chai
 DOORS, FACE = "doors/test_no_way_round.py", "inbound/mcp/test_face.py"
 OAUTH = "interop/test_oauth.py"
 SETTINGS, GATEWAY = "test_settings.py", "test_gateway.py"
+LLM = "security/test_models.py"
 
 QUESTIONS, PARKING = (
     "inbound/mcp/dialogue/test_questions.py",
@@ -233,6 +234,25 @@ ATTACKS = {
                 "test_answers_of_others_unknown_ones_and_second_ones_change_nothing"),
         *rows(CLIENT, "test_a15_a40_two_clients_with_one_id_have_an_answer_each"),
     ),
+    "A41": (
+        *rows(LLM, "test_a41_a_longest_answer_that_cannot_be_is_refused",
+              "test_a41_another_spelling_of_a_model_is_no_cheaper_one",
+              "test_a41_a_hundred_at_the_last_cent_are_never_over"),
+        *rows("test_till.py",
+              "test_a_call_that_is_repeated_has_one_hold_and_one_cost",
+              "test_a_model_without_a_price_is_refused_where_a_budget_wants_to_know_prices"),
+        *rows("wire/llm/test_stream.py",
+              "test_a_stream_cut_at_any_byte_is_charged_for_what_came"),
+    ),
+    "A42": (
+        *rows(LLM, "test_a42_a_limit_holds_whatever_the_headers_say"),
+        *rows("inbound/test_gate.py", "test_what_a_proxy_passes_on_is_not_from_loopback"),
+    ),
+    "A43": (
+        *rows(LLM, "test_a43_an_agent_that_asks_itself_through_the_hub_comes_to_an_end"),
+        *rows("inbound/llm/test_door.py",
+              "test_a_request_that_came_through_hubs_again_and_again_is_a_loop"),
+    ),
     "A44": (
         *rows(HUB, "test_a44_nobody_opens_a_circuit_with_bad_arguments_or_tiny_deadlines"),
         *rows(GATEWAY, "test_a44_nobody_opens_a_circuit_for_others"),
@@ -266,6 +286,16 @@ ATTACKS = {
         *rows("outbound/test_store.py", "test_files_are_for_the_owner_only"),
         *rows("app/test_refusals.py", "test_a_loose_token", "test_a_home_that_others_may_write_in"),
     ),
+    "A57": (
+        *rows(LLM, "test_a57_nothing_in_a_request_leads_it_elsewhere",
+              "test_a57_no_model_is_a_path",
+              "test_a57_a_provider_sees_the_operators_key_and_none_of_the_clients"),
+        *rows("inbound/llm/test_door.py",
+              "test_what_is_between_hub_and_provider_is_not_the_clients"),
+        *rows("outbound/test_llm_http.py",
+              "test_an_account_of_the_operators_is_not_told_to_clients"),
+    ),
+    "A58": rows(LLM, "test_a58_addresses_in_a_message_are_the_providers_to_fetch"),
     "A60": (
         *rows(CLIENT, "test_a60_one_client_cannot_take_all_time_with_connections",
               "test_a60_sessions_without_end_end_nobody_elses_call",
@@ -298,7 +328,7 @@ ATTACKS = {
         *rows(NETWORK, "test_a65_line_breaks_of_a_server_begin_no_event"),
     ),
 }  # fmt: skip
-ASKED = [*range(1, 20), *range(22, 41), *range(44, 50), 54, *range(60, 64), 65]
+ASKED = [*range(1, 20), *range(22, 50), 54, 57, 58, *range(60, 64), 65]
 
 
 def test_every_test_in_the_table_is_there():

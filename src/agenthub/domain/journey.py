@@ -39,6 +39,7 @@ from agenthub.domain.span import MILLISECOND, Nanoseconds
 PASSED_BY = frozenset({"circuit_open", "throttled_upstream", "overloaded"})
 """Refusals after which the next server is asked."""
 REPEATABLE = frozenset({Certainty.NOT_SENT, Certainty.REFUSED, Certainty.UNKNOWN})
+PAYMENT_REQUIRED = 402
 SURELY_NOT = frozenset({Certainty.NOT_SENT, Certainty.REFUSED})
 """After these the upstream has not run the request."""
 
@@ -280,6 +281,8 @@ class Journey(Struct, eq=False):
     def _may(self, hop: Hop, verdict: Verdict, reply: Reply, *, same: bool) -> bool:
         """Whether this attempt allows another one, there, and those before it do too."""
         pushback = verdict.pushback or reply.status == 503
+        if not same and (reply.exhausted or reply.status == PAYMENT_REQUIRED):
+            pushback = True  # There is no money left there, and waiting is vain (F31).
         return self._allows(verdict.certainty, hop, pushback=pushback, same=same) and (
             self._is_safe(hop, same=same)
         )

@@ -145,6 +145,15 @@ async def test_a_test_takes_no_command_and_no_address(rest, hub, body):
     assert (answer.status_code, hub.catalog.tested) == (403, [])
 
 
+async def test_a_provider_is_added_by_its_preset_and_replaced_by_another_one(rest, hub):
+    made = await rest.post("/api/endpoints", {"name": "gpt", "llm": {"preset": "openai"}})
+    assert (made.status_code, made.json()["config"]["url"]) == (201, "https://api.openai.com/v1")
+    other = await rest.put("/api/endpoints/gpt", {"llm": {"preset": "groq"}})
+    assert other.json()["config"]["url"] == "https://api.groq.com/openai/v1"
+    wrong = await rest.post("/api/endpoints", {"name": "x", "llm": {"preset": "nobody"}})
+    assert (wrong.status_code, "llm.preset" in wrong.json()["detail"]) == (400, True)
+
+
 @pytest.mark.parametrize(
     ("record", "words"),
     [

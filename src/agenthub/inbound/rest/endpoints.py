@@ -11,6 +11,7 @@ from agenthub.admission import SignInState, SignOut
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.endpoint_check import check_endpoint
+from agenthub.domain.endpoint_fill import completed
 from agenthub.domain.errors import Forbidden, InvalidParams
 from agenthub.inbound.rest.answer import answer
 from agenthub.inbound.rest.describe import described
@@ -54,7 +55,7 @@ async def list_endpoints(hub: TheHub, caller: TheCaller) -> Response:
 
 @router.post("", dependencies=admins, **described(EndpointView, body=Endpoint, status=201))
 async def add_endpoint(hub: TheHub, caller: TheCaller, request: Request) -> Response:
-    endpoint = unmask(await read_body(request, Endpoint), None)
+    endpoint = completed(unmask(await read_body(request, Endpoint), None))
     check_endpoint(endpoint)
     _within(caller, endpoint)
     server = await hub.catalog.add(endpoint)
@@ -75,7 +76,7 @@ async def replace_endpoint(
     """Replace the whole record; a secret that comes back as `••••` stays what it was."""
     body = await read_object(request)
     body.setdefault("name", server.name)
-    endpoint = unmask(typed(body, Endpoint), server.endpoint)
+    endpoint = completed(unmask(typed(body, Endpoint), server.endpoint))
     check_endpoint(endpoint)
     _within(caller, endpoint)
     server = await hub.catalog.replace(server.name, endpoint)
