@@ -116,7 +116,8 @@ FAULTS = {
     ),
     "F35": (
         *rows(LLM_DOOR, "test_a_client_that_hangs_up_hears_no_more_and_is_billed"),
-        *rows(LLM_HTTP, "test_what_is_cancelled_is_told_with_what_was_seen_and_the_connection_goes"),
+        *rows(LLM_HTTP,
+              "test_what_is_cancelled_is_told_with_what_was_seen_and_the_connection_goes"),
     ),
     "F36": (
         *rows(LLM_DOOR, "test_a_client_that_reads_slowly_holds_the_provider_back"),

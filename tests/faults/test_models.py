@@ -1,6 +1,7 @@
 """Faults of LLM providers on the whole way, with the bounds of the catalogue, in virtual time."""
 
 import asyncio
+import itertools
 
 import pytest
 from msgspec import structs
@@ -65,7 +66,7 @@ async def test_f30_without_a_pause_that_can_be_kept_there_is_no_tight_loop(told)
         exchange = await hub(chat("p/small"), 60)
         assert exchange.status == 429
         assert len(asked) <= 3
-        gaps = [later - sooner for sooner, later in zip(asked, asked[1:], strict=False)]
+        gaps = [later - sooner for sooner, later in itertools.pairwise(asked)]
         assert all(gap >= 100 * MILLISECOND for gap in gaps)
 
 

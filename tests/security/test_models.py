@@ -108,7 +108,7 @@ def test_a41_a_longest_answer_that_cannot_be_is_refused(hub, provider, most):
     assert len(provider.asked) == before
 
 
-@pytest.mark.parametrize("name", ["Demo/demo-1", "demo/DEMO-1", "demo/demo-1 ", "dеmo/demo-1"])
+@pytest.mark.parametrize("name", ["Demo/demo-1", "demo/DEMO-1", "demo/demo-1 ", "d\u0435mo/demo-1"])
 def test_a41_another_spelling_of_a_model_is_no_cheaper_one(hub, provider, name):
     before = len(provider.asked)
     assert chat(hub, name)[0] in {400, 403, 404}
