@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Here every branch is tested; elsewhere nine of ten.
 WHOLE := */agenthub/domain/*,*/agenthub/wire/*,*/agenthub/gateway.py,*/agenthub/passage.py
 
-.PHONY: run setup test check soak bench mutants reference interop interop-table lock clean
+.PHONY: soak-money run setup test check soak bench mutants reference interop interop-table lock clean
 .DEFAULT_GOAL := run
 
 .venv/run.stamp: requirements.lock pyproject.toml
@@ -50,6 +50,9 @@ test: setup interop check
 
 soak: setup  ## the tests that take minutes
 	$(BIN)/pytest -m soak
+
+soak-money: setup  ## sixty kills of a hub under load, in front of a provider that keeps a journal
+	$(BIN)/pytest -m soak -s tests/faults/test_money_kill.py
 
 reference: setup  ## the pages of docs/reference that come from the code
 	$(BIN)/python tools/reference.py
