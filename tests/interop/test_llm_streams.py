@@ -1,12 +1,10 @@
 """Real streams of aimock, in every dialect: read as it wrote them, and passed on unchanged."""
 
 import json
-import subprocess
-import time
 
 import httpx2
 import pytest
-from support.interop_clients import INSTALLED, PACKAGES, environment, free_port, listens
+from support.aimock import aimock
 
 from agenthub.domain.usage import Basis
 from agenthub.wire.llm.answer import read_answer
@@ -16,34 +14,14 @@ from agenthub.wire.llm.stream import StreamReader
 
 WORDS = "Hello! How can I help you today? 안녕하세요 — fine."
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
-FIXTURES = {
-    "fixtures": [
-        {"match": {"userMessage": "hello"}, "response": {"content": WORDS, "usage": USAGE}}
-    ]
-}
+FIXTURES = [{"match": {"userMessage": "hello"}, "response": {"content": WORDS, "usage": USAGE}}]
 ASKED = [{"role": "user", "content": "hello"}]
-PATIENCE_S = 20
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    file = tmp_path_factory.mktemp("aimock") / "fixtures.json"
-    file.write_text(json.dumps(FIXTURES))
-    port = free_port()
-    program = [INSTALLED / "bin" / "node", PACKAGES / "@copilotkit" / "aimock" / "dist" / "cli.js"]
-    with subprocess.Popen(
-        [*program, "-p", str(port), "-f", file, "-c", "5"],
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-    ) as mock:
-        try:
-            patience = time.monotonic() + PATIENCE_S
-            while not listens(port):
-                assert time.monotonic() < patience
-                time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            mock.kill()
+    with aimock(tmp_path_factory.mktemp("aimock"), FIXTURES, "-c", "5") as found:
+        yield found
 
 
 def gemini(method):
