@@ -35,6 +35,8 @@ from agenthub.tasks import Tasks
 
 KEEP_EVERY_S = 3600
 """How often it is noted that a connected server's lists are still good."""
+DISCOVER = "server/discover"
+"""What shows whether a provider of models is there (outbound/llm_http.py)."""
 READS = frozenset({"resources/read", "prompts/get", "completion/complete", "tasks/get"})
 """Methods that only read, by their definition."""
 
@@ -339,7 +341,8 @@ class Server:
             return {"ok": False, "problem": "it is switched off", "hint": hint}
         clock, until = self._house.clock, self._house.clock.now() + span
         # A modern server and a legacy one both know this question, so it makes the connection.
-        reply = await self._inquiry.ask(Kind.TOOLS.method, {}, span)
+        is_mcp = self.endpoint.llm is None
+        reply = await self._inquiry.ask(Kind.TOOLS.method if is_mcp else DISCOVER, {}, span)
         if reply.ending is Ending.RESULT or reply.code == NO_SUCH_METHOD:
             found = await self._inquiry.lists(max(until - clock.now(), 0))
             if isinstance(found, Listing):
@@ -351,6 +354,8 @@ class Server:
     def _finding(self, reply: Reply, span: Nanoseconds) -> dict[str, object]:
         state, listing = self.state, self.listing
         ok = reply.ending is Ending.RESULT or reply.code == NO_SUCH_METHOD
+        if self.endpoint.llm is not None:
+            ok = ok and not state.problem  # It may be there, and refuse the key.
         problem = "" if ok else state.problem or in_words(reply, span)
         if problem and state.words:
             problem += f": {state.words}"
@@ -358,7 +363,8 @@ class Server:
             "ok": ok,
             "era": state.era.value if state.era else None,
             "version": state.version,
-            "tools_count": len(listing.tools) if listing else None,
+            "tools_count": len(listing.tools) if listing and self.endpoint.llm is None else None,
+            "models_count": len(state.models) if self.endpoint.llm is not None else None,
             "tools_pending": len(self.pending),
             "suspicions": dict(
                 [(tool.name, tool.suspicions) for tool in self.tools() if tool.suspicions][:100]

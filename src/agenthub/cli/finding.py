@@ -18,6 +18,8 @@ def describe(found: Mapping[str, Any]) -> str:
         count = tools_count(found)
         told = [spoken] if spoken else []
         told += [] if count is None else [f"{count} tool{'' if count == 1 else 's'}"]
+        if models := found.get("models_count"):
+            told.append(f"{models} model{'' if models == 1 else 's'}")
         if pending := found.get("tools_pending"):
             told.append(f"{pending} not approved (`agenthub tools --pending`)")
         if odd := found.get("suspicions"):

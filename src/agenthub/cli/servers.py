@@ -175,7 +175,7 @@ def _row(view: dict[str, Any], *, runs: bool) -> list[str]:
     reason = (view.get("reason") or sign_in(view)) if runs else ""
     return [
         view["name"],
-        "models" if is_model else view["transport"],
+        view["transport"],
         health,
         str(view["tools_count"]) if listed else "-",
         view.get("era") or "-",

@@ -131,6 +131,9 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 
     @property
     def reached_by(self) -> str:
+        """`stdio`, `http`, or `models` for a provider of language models."""
+        if self.llm is not None:
+            return "models"
         return "stdio" if self.command else "http"
 
     @property

@@ -327,3 +327,14 @@ async def test_a_client_that_hangs_up_hears_no_more_and_is_billed():
         (row,) = hub.ledger.rows.values()
         assert row.charge.cost > 0
         assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_provider_that_is_looked_at_says_its_models_or_what_is_wrong():
+    async with models(DEMO, provider("p")) as hub:
+        found = await hub.catalog.test("demo", 2)
+        assert (found["ok"], found["models_count"], found["tools_count"]) == (True, 2, None)
+        assert hub.catalog.get("demo").endpoint.reached_by == "models"
+        hub["p"].state = structs.replace(hub["p"].state, problem="it refuses the key")
+        found = await hub.catalog.test("p", 2)
+        assert (found["ok"], found["problem"]) == (False, "it refuses the key")
