@@ -295,7 +295,8 @@ async def test_a_test_connects_and_lists_and_says_what_was_found():
         hub["calculator"].connect()
         found = await hub.catalog.test("calculator", 2)
         assert found == {
-            "ok": True, "era": "modern", "version": "2026-07-28", "tools_count": 1, "models_count": None,
+            "ok": True, "era": "modern", "version": "2026-07-28", "tools_count": 1,
+            "models_count": None,
             "tools_pending": 0, "suspicions": {}, "excluded": {}, "problem": "", "hint": "",
             "pid": None, "stderr": [],
         }  # fmt: skip
