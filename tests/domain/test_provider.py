@@ -86,6 +86,10 @@ def test_a_wire_is_where_it_usually_is_or_where_the_provider_has_it():
             Endpoint(name="p", url="http://x/v1", llm=Llm(wires=("mcp",))),
             "llm.wires: expected chat",
         ),
+        (
+            Endpoint(name="p", url="http://x/", llm=Llm(wires=("chat",), output_max=0)),
+            "llm.output_max: expected a number",
+        ),
         (Endpoint(name="p", llm=Llm(wires=("chat",))), "url: expected the address"),
         (Endpoint(name="p", url="http://x/", llm=Llm(preset="demo")), "url: expected the address"),
         (
