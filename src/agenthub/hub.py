@@ -11,6 +11,7 @@ from agenthub.catalog import Catalog
 from agenthub.domain.strain import Strain
 from agenthub.gateway import Gateway
 from agenthub.health import Health
+from agenthub.intake import Intake
 from agenthub.keys import KeyRing
 from agenthub.ledger import UsageStorage
 from agenthub.metrics import Metrics
@@ -37,6 +38,7 @@ class Hub(Struct, frozen=True):
     tasks: Tasks
     usage: UsageStorage
     budgets: Budgets
+    intake: Intake
     session_secret: bytes
     """Signs the ids of legacy MCP sessions; the same over restarts."""
     sign_ins: SignIns

@@ -74,6 +74,11 @@ class Till:
     def budget(self, id_: str) -> Budget | None:
         return self._budgets.get(id_)
 
+    def counters(self, facts: Facts, at_s: int) -> tuple[HoldOn, ...]:
+        """Of all budgets that what is booked under these facts counts to."""
+        budgets = self._budgets.values()
+        return tuple(one.hold_on(facts, at_s) for one in budgets if one.subject.concerns(facts))
+
     def bill(self, call: Call, hops: Sequence[Hop]) -> "Bill | None":
         """Of a call that may cost something; None: it is free.
 

@@ -25,6 +25,7 @@ from agenthub.domain.pinning import Standing
 from agenthub.domain.span import SECOND
 from agenthub.health import HealthReport
 from agenthub.inbound.rest import create_rest
+from agenthub.intake import Intake
 from agenthub.metrics import Metrics
 from agenthub.offer import OfferedTool
 from agenthub.ports import CallPage, KeyRow, UpstreamState
@@ -274,6 +275,7 @@ class RestHub:
         self.usage = ledger = FakeLedger(lambda: self.clock.wall() // SECOND)
         till = Till(ledger, FakePrices(), self.clock, Tasks(), "boot")
         self.budgets = Budgets(ledger, ledger, till, self.clock)
+        self.intake = Intake(till, ledger)
         self.budgets._all = {DEFAULT.id: DEFAULT}
         for name in ("calculator", "other"):
             endpoint = Endpoint(name=name, url=f"http://{name}.test/mcp")

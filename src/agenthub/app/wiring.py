@@ -26,6 +26,7 @@ from agenthub.domain.target import without_gone
 from agenthub.gateway import Gateway
 from agenthub.health import Health
 from agenthub.hub import Hub
+from agenthub.intake import Intake
 from agenthub.keys import KeyRing
 from agenthub.ledger import Ledger, UsageStorage
 from agenthub.metrics import Gauge, Metrics
@@ -174,6 +175,7 @@ async def open_house(
         session_secret=known["session"],
         usage=memory.usage,
         budgets=Budgets(memory.ledger, memory.usage, till, clock),
+        intake=Intake(till, memory.usage),
         sign_ins=logins,
     )
     hub.keys.views = catalog.views.all

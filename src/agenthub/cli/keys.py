@@ -67,7 +67,7 @@ def terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(["tools", "llm", "read", "admin"]),
+    type=click.Choice(["tools", "llm", "read", "ingest", "admin"]),
     help="What it opens; may be repeated. Without: tools, llm (models) and read.",
 )
 @click.option(

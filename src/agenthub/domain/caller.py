@@ -26,6 +26,8 @@ class Scope(Enum):
     """Ask language models, which costs money."""
     READ = "read"
     """See servers, breakers, calls and metrics."""
+    INGEST = "ingest"
+    """Report usage of calls that did not come through the hub. No key has it unasked."""
     ADMIN = "admin"
     """Change the hub. Adding a stdio server is running code, so it needs this."""
 

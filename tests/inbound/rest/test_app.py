@@ -41,6 +41,7 @@ ROUTES = [
     ("POST", "/api/endpoints/calculator/login", "admin"),
     ("GET", "/api/endpoints/calculator/login", "admin"),
     ("DELETE", "/api/endpoints/calculator/login", "admin"),
+    ("POST", "/api/ingest/litellm", "ingest"),
     ("GET", "/api/views", "read"),
     ("POST", "/api/views", "admin"),
     ("GET", "/api/views/view0", "read"),

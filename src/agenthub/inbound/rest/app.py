@@ -16,6 +16,7 @@ from agenthub.inbound.rest import (
     calls,
     endpoints,
     events,
+    ingest,
     keys,
     overview,
     tools,
@@ -50,6 +51,7 @@ def create(hub: RestHub) -> FastAPI:
         budgets,
         usage,
         events,
+        ingest,
         keys,
         overview,
     ):

@@ -15,6 +15,7 @@ from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.outcome import Reply
 from agenthub.domain.pinning import Standing
 from agenthub.domain.view import View
+from agenthub.intake import Intake
 from agenthub.ledger import UsageStorage
 from agenthub.metrics import Metrics
 from agenthub.offer import OfferedTool, PendingTool
@@ -190,5 +191,7 @@ class RestHub(Protocol):
     def usage(self) -> UsageStorage: ...
     @property
     def budgets(self) -> Budgets: ...
+    @property
+    def intake(self) -> Intake: ...
     @property
     def settings(self) -> Settings: ...
