@@ -14,7 +14,7 @@ from agenthub.domain.account import Facts, HoldOn
 from agenthub.domain.budget import Budget
 from agenthub.domain.errors import HubError
 from agenthub.domain.money import NanoUsd
-from agenthub.domain.price import PLAIN, Extra
+from agenthub.domain.price import PLAIN, Extra, Override
 from agenthub.domain.usage import Basis, Usage
 
 
@@ -318,6 +318,10 @@ class Priced(Struct, frozen=True):
 
 class Prices(Protocol):
     """What calls cost. None: there is no price, which is not nothing."""
+
+    def reload(self, overrides: Sequence[Override]) -> None:
+        """These are the operator's own prices from now on; what was booked stays as it is."""
+        ...
 
     def ceiling(
         self,

@@ -111,3 +111,18 @@ def test_views_of_the_file_are_taken_too_and_are_the_files_to_change(home):
         config(home, "endpoints:\n" + one() + "views: {other: {}}\n")
         until(lambda: "Settings refused" in hub.words(), 10)
         assert hub.get("/api/views")["views"][0]["name"] == "other"
+
+
+def test_prices_of_the_file_are_taken_for_the_calls_from_then_on(home):
+    model = "endpoints:\n  demo: {llm: {preset: demo}}\n"
+    asked = {"model": "demo-1", "messages": [{"role": "user", "content": "hello"}]}
+    config(home, model)
+    with serving(home) as hub:
+        hub.until_well("demo")
+        assert hub.ask("POST", "/v1/chat/completions", asked)[0] == 200
+        config(home, model + "prices: [{provider: demo, model: demo-1, request: '0.5'}]\n")
+        until(lambda: "Settings taken" in hub.words(), 10)
+        assert hub.ask("POST", "/v1/chat/completions", asked)[0] == 200
+        calls = hub.get("/api/usage/calls")["calls"]
+        assert [call["price_ref"] for call in calls] == ["override:1", "override:demo"]
+        assert calls[0]["cost_usd"] == "0.50"

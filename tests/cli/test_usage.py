@@ -1,3 +1,4 @@
+import pytest
 from support.money import settlement
 
 from agenthub.domain.account import Facts
@@ -53,3 +54,30 @@ def test_two_ways_to_break_it_down_are_one_too_many(cli):
     assert cli("usage", "--by", "key", "--each", "day").code == 2
     refused = cli("usage", "--tz", "Mars")
     assert (refused.code, "time zone" in refused.err) == (1, True)
+
+
+def test_a_range_of_days_begins_at_midnight_of_the_zone(cli, hub):
+    book(hub, "a", 5_000_000)  # At 22:13 in UTC, which is the next day in Seoul.
+    days = "--from", "2023-11-15", "--to", "2023-11-16"
+    seoul = cli("usage", *days, "--tz", "Asia/Seoul", "--json").json
+    assert (seoul["starts_at"], seoul["ends_at"]) == (1_699_974_000, 1_700_060_400)
+    assert seoul["total"]["calls"] == 1
+    assert cli("usage", *days, "--json").json["total"]["calls"] == 0
+    assert cli("usage", *days, "--by", "model").out.split()[0] == "MODEL"
+    assert cli("usage", *days).out.split()[0] == "RANGE"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--from", "2023-11-15"], 2, "--from and --to"),
+        (["--from", "2023-11-15", "--to", "2023-11-16", "--period", "day"], 2, "--from and --to"),
+        (["--from", "yesterday", "--to", "2023-11-16"], 2, "yesterday"),
+        (["--from", "2023-11-16", "--to", "2023-11-15"], 1, "`from` before `to`"),
+        (["--from", "1969-11-16", "--to", "2023-11-15"], 1, "from"),
+        (["--from", "2023-11-15", "--to", "2023-11-16", "--tz", "Mars"], 1, "time zone"),
+    ],
+)  # fmt: skip
+def test_a_range_that_is_none_is_refused_in_words(cli, options, code, words):
+    refused = cli("usage", *options)
+    assert (refused.code, words in refused.err) == (code, True), refused.err

@@ -78,6 +78,17 @@ def test_an_override_is_first_also_where_only_the_asked_model_has_one():
     assert prices.ceiling("openai", "gpt-5.5", 2000, 5, NOW) == 2_000_000
 
 
+def test_overrides_change_while_the_hub_runs():
+    prices = CatalogPrices(())
+    before = cost("openai", "gpt-5.5", prices=prices)
+    prices.reload(
+        [Override("1", "openai", "gpt-5.5", Tariff((Rates(input=0, output=0, request=7),)))]
+    )
+    assert cost("openai", "gpt-5.5", prices=prices) == 7
+    prices.reload(())
+    assert cost("openai", "gpt-5.5", prices=prices) == before
+
+
 def test_a_local_model_is_free_by_an_override():
     prices = CatalogPrices((Override("local", "ollama", "*", Tariff((FREE,))),))
     assert cost("ollama", "llama3", prices=prices) == 0

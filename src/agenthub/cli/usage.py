@@ -1,7 +1,7 @@
 """`usage`: what was spent, in the hub's time zone or another."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -11,6 +11,10 @@ from agenthub.cli.output import show_json
 from agenthub.cli.table import show_table
 from agenthub.cli.terminal import note
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
+DAY: Final = click.DateTime(["%Y-%m-%d"])
 GROUPS: Final = ("model", "provider", "key", "team", "endpoint", "tool", "source", "session")
 
 
@@ -18,9 +22,10 @@ GROUPS: Final = ("model", "provider", "key", "team", "endpoint", "tool", "source
 @click.option(
     "--period",
     type=click.Choice(["hour", "day", "week", "month"]),
-    default="month",
     help="The present one (month).",
 )
+@click.option("--from", "since", type=DAY, metavar="DAY", help="The first day, as 2026-11-01.")
+@click.option("--to", "until", type=DAY, metavar="DAY", help="The first day that is too late.")
 @click.option("--by", type=click.Choice(GROUPS), help="Broken down by it, the dearest first.")
 @click.option(
     "--each",
@@ -30,17 +35,25 @@ GROUPS: Final = ("model", "provider", "key", "team", "endpoint", "tool", "source
 @click.option("--tz", metavar="ZONE", help="As Asia/Seoul; without: `timezone` of the settings.")
 @json_option
 @home_option
-def usage(
-    home: Path, period: str, by: str | None, each: str | None, tz: str | None, *, as_json: bool
-) -> None:
+def usage(  # noqa: PLR0913, PLR0917 - one for each option
+    home: Path, period: str | None, since: "datetime | None", until: "datetime | None",
+    by: str | None, each: str | None, tz: str | None, *, as_json: bool,
+) -> None:  # fmt: skip
     """Show what language models and priced tools cost.
 
     --json: as GET /api/usage/summary gives it; with --by as GET /api/usage/by-….
     """
     if by and each:
         raise click.UsageError("--by and --each: expected one of them")
+    if (since is None) != (until is None) or (since and period):
+        raise click.UsageError("expected --period, or --from and --to")
+    asked = {"period": period, "tz": tz, "group_by": each}
     with hub_at(home) as hub:
-        found = hub.usage(by, {"period": period, "tz": tz, "group_by": each or None})
+        if since and until:
+            # Days begin in the hub's time zone, and it says which zone there is.
+            zone = hub.usage(None, {"period": "hour", "tz": tz})["timezone"]
+            asked |= {"tz": zone, "from": _midnight(since, zone), "to": _midnight(until, zone)}
+        found = hub.usage(by, asked)
     if as_json:
         show_json(found)
         return
@@ -52,13 +65,29 @@ def usage(
     else:
         rows = []
     rows.append(_row("all", found["total"]))
-    show_table([by or each or period, "cost", "calls", "input", "cached", "output"], rows)
+    show_table(
+        [
+            by or each or period or ("range" if since else "month"),
+            "cost",
+            "calls",
+            "input",
+            "cached",
+            "output",
+        ],
+        rows,
+    )
     _notes(found)
 
 
 def _row(name: str, one: dict[str, Any]) -> list[str]:
     counts = (one["calls"], one["input_tokens"], one["cache_read_tokens"], one["output_tokens"])
     return [name, f"${one['cost_usd']}", *(f"{count:,}" for count in counts)]
+
+
+def _midnight(day: "datetime", zone: str) -> str:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only here
+
+    return str(int(day.replace(tzinfo=ZoneInfo(zone)).timestamp()))
 
 
 def _time(at_s: int, each: str, zone: str) -> str:

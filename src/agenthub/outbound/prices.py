@@ -70,6 +70,9 @@ class CatalogPrices:
         self._overrides = (*overrides, DEMO)
         self._known: dict[tuple[str, str, str, int], Tariff | None] = {}
 
+    def reload(self, overrides: Sequence[Override]) -> None:
+        self._overrides = (*overrides, DEMO)
+
     def load(self) -> None:
         """Import the catalog, which may be done in a thread of its own."""
         _catalog()
