@@ -1,7 +1,7 @@
 """Settings that change while the hub runs: on SIGHUP, and when the file has changed.
 
-Servers, views, models and prices change at run time; the rest is fixed at start, and what differs there is said. A file that
-is refused changes nothing (F54).
+Servers, views, models and prices change at run time; the rest is fixed at start, and what differs
+there is said. A file that is refused changes nothing (F54).
 """
 
 import asyncio
