@@ -141,6 +141,7 @@ async def test_a_client_without_a_token_is_told_whom_to_ask():
             "authorization_servers": [work.url],
             "scopes_supported": [
                 "agenthub:admin",
+                "agenthub:ingest",
                 "agenthub:llm",
                 "agenthub:read",
                 "agenthub:tools",
