@@ -55,7 +55,7 @@ def test_callers_of_an_issuer_may_be_limited_as_keys_are(tmp_path):
         ("server: {public_url: https://hub.example.com/}", "server: {}",
          "auth.issuers.work.issuer: expected server.public_url beside it"),
         ("scopes: {tools: [mcp]}", "scopes: {tool: [mcp]}",
-         "yaml:7: auth.issuers.work.scopes: expected only admin, ingest, llm, read, tools, got 'tool'"),
+         "auth.issuers.work.scopes: expected only admin, ingest, llm, read, tools, got 'tool'"),
         ("scopes: {tools: [mcp]}", "algorithms: [none]",
          "auth.issuers.work.algorithms: expected some of RS256"),
         ("scopes: {tools: [mcp]}", "algorithms: [HS256]", "got 'HS256'"),
