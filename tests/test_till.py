@@ -5,21 +5,22 @@ import asyncio
 import msgspec
 import pytest
 from msgspec import structs
-from support.fake_upstream import BUSY, REFUSED, Act, error, lost, status
+from support.fake_upstream import BUSY, HANGS, OK, REFUSED, Act, error, lost, status, tool
 from support.house import ANNA, BERT, house, server
 from support.model_calls import ask, provider, saw, says_nothing, used
 from support.virtual_time import settled, virtual_time
 
 from agenthub.domain.account import State
 from agenthub.domain.budget import Budget, Subject
+from agenthub.domain.endpoint import ToolPolicy, ToolPrice
 from agenthub.domain.errors import BudgetExceeded, StorageFailed, Unpriced
 from agenthub.domain.money import USD
 from agenthub.domain.outcome import Cause, Ending, Reply
 from agenthub.domain.period import Period
 from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.domain.usage import Basis, Usage
+from agenthub.meter import SLICE, WHOLE
 from agenthub.passage import USED
-from agenthub.till import SLICE, WHOLE
 
 EXACT = 100 * 1_000 + 10 * 5_000
 """What `used()` costs of the small model."""
@@ -473,3 +474,120 @@ async def test_a_repeated_key_is_not_paid_twice():
         assert again.answer.reply.ending is Ending.RESULT
         assert hub["p"].arrived("small") == 1
         assert len(hub.ledger.rows) == 1
+
+
+# ------------------------------------------------------------ tools
+
+
+def paid(name="calculator", each="0.01", **more):
+    """A server whose `add` costs something."""
+    policy = ToolPolicy(price=ToolPrice(each, **more.pop("price", {})), **more.pop("policy", {}))
+    return server(name, tools={"add": policy}, **more)
+
+
+@virtual_time()
+async def test_a_tool_with_a_price_is_held_for_and_booked():
+    caller = structs.replace(ANNA, team="ops")
+    async with house(paid()) as hub:
+        hub.ledger.hold_back()
+        heard, _ = hub.begin("calculator", "add", caller=caller)
+        await settled()
+        assert hub["calculator"].arrived("add") == 0
+        hub.ledger.go_on()
+        await asyncio.sleep(1)
+        assert heard.answer.cost == USD // 100
+        row = only(hub)
+        assert row.hold.amount == row.charge.cost == USD // 100
+        assert (row.charge.basis, row.settlement.price_ref) == (Basis.FIXED, "each")
+        facts = row.hold.facts
+        told = (facts.key, facts.team, facts.endpoint, facts.tool, facts.model, facts.door)
+        assert told == ("anna", "ops", "calculator", "calculator__add", "", "test")
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_used_up_budget_stops_paid_tools_and_lets_free_ones_go_on():
+    def has_both(fake):
+        fake.tools = {"add": tool("add"), "well": tool("well")}
+
+    async with house(paid(), prepare={"calculator": has_both}) as hub:
+        limit(hub, USD // 200)
+        heard, _ = hub.begin("calculator", "add")
+        await settled()
+        assert heard.answer.error.data()["code"] == "budget_exceeded"
+        assert heard.answer.error.data()["limit"] == "0.005"
+        assert hub["calculator"].arrived("add") == 0
+        free, _ = hub.begin("calculator", "well")
+        await asyncio.sleep(1)
+        assert free.answer.error is None
+        assert hub.ledger.rows == {}
+
+
+@virtual_time()
+async def test_a_budget_may_be_for_one_tool():
+    async with house(paid(), paid("other")) as hub:
+        limit(hub, 0, subject=Subject("tool", "calculator__add"))
+        stopped, _ = hub.begin("calculator", "add")
+        other, _ = hub.begin("other", "add")
+        await asyncio.sleep(1)
+        assert stopped.answer.error.data()["scope"] == "tool:calculator__add"
+        assert other.answer.cost == USD // 100
+
+
+@virtual_time()
+async def test_a_tool_that_never_ran_gives_its_hold_back_and_one_that_may_have_run_is_estimated():
+    async with house(paid(attempts=1)) as hub:
+        hub["calculator"].answers["add"] = [REFUSED, lost()]
+        for _ in range(2):
+            hub.begin("calculator", "add")
+            await asyncio.sleep(1)
+        charges = [row.charge for row in hub.ledger.rows.values()]
+        assert [charge.state for charge in charges] == [State.RELEASED, State.SETTLED]
+        assert (charges[1].cost, charges[1].basis) == (USD // 100, Basis.ESTIMATED)
+
+
+@virtual_time()
+async def test_a_tool_is_paid_by_the_server_that_served_it():
+    async with house(paid(fallbacks=("other",), policy={"replay": "safe"}, attempts=1),
+                     paid("other", each="0.03")) as hub:  # fmt: skip
+        hub["calculator"].answers["add"] = REFUSED
+        heard, _ = hub.begin("calculator", "add")
+        await asyncio.sleep(5)
+        assert heard.answer.served_by == "other"
+        assert (only(hub).hold.amount, only(hub).charge.cost) == (3 * USD // 100, 3 * USD // 100)
+
+
+@virtual_time()
+async def test_a_tool_has_its_price_before_its_server_was_ever_listed():
+    def mute(fake):
+        fake.mute = True
+
+    async with house(paid(), listed=False, prepare={"calculator": mute}) as hub:
+        hub.begin("calculator", "add")
+        await asyncio.sleep(1)
+        assert only(hub).hold.amount == USD // 100
+
+
+@virtual_time()
+async def test_a_client_that_leaves_a_paid_tool_ends_it_at_once():
+    async with house(paid()) as hub:
+        hub["calculator"].answers["add"] = HANGS
+        _, passage = hub.begin("calculator", "add")
+        await asyncio.sleep(0.1)
+        passage.cancel(Cause.CLIENT)
+        await settled()
+        assert not passage.draining
+        assert only(hub).charge.basis is Basis.ESTIMATED
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_server_cannot_speak_to_the_till():
+    """`llm/used` is a word between the hub's own parts."""
+    async with house(paid()) as hub:
+        note = (USED, b'{"x":1}')
+        hub["calculator"].answers["add"] = structs.replace(OK, notes=(note,))
+        heard, _ = hub.begin("calculator", "add")
+        await asyncio.sleep(1)
+        assert heard.notes == [note]
+        assert only(hub).charge.cost == USD // 100

@@ -20,7 +20,7 @@ from msgspec import NODEFAULT, Struct
 from agenthub.cli.root import COMMANDS, root
 from agenthub.domain.breaker_config import BreakerConfig
 from agenthub.domain.caller import KeyTerms
-from agenthub.domain.endpoint import Endpoint, OAuth, RateLimit, Timeouts, ToolPolicy
+from agenthub.domain.endpoint import Endpoint, OAuth, RateLimit, Timeouts, ToolPolicy, ToolPrice
 from agenthub.domain.errors import BY_SLUG
 from agenthub.domain.provider import Llm
 from agenthub.domain.tool_set import ToolSet
@@ -115,6 +115,7 @@ def configuration() -> str:
         ("endpoints.NAME.oauth", OAuth), ("endpoints.NAME.rate_limit", RateLimit),
         ("endpoints.NAME.timeouts", Timeouts),
         ("endpoints.NAME.breaker", BreakerConfig), ("endpoints.NAME.tools.TOOL", ToolPolicy),
+        ("endpoints.NAME.tools.TOOL.price", ToolPrice),
         ("views.NAME", View), ("views.NAME.names.OWN", Renamed),
     ]  # fmt: skip
     for key, kind in kinds:

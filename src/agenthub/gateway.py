@@ -107,7 +107,7 @@ class Gateway:
             route = self.catalog.routes.find(call)
             way = Journey(call, route.hops, None)
             passage = Passage(call, self.clock.now(), self, receiver, way)
-            if call.content is not None:
+            if route.is_paid:
                 passage.bill = self.till.bill(call, route.hops)
             first = passage.begin if call.idempotency_key is None else passage.claim()
         except HubError as error:

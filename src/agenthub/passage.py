@@ -187,7 +187,7 @@ class Passage(Struct, eq=False):
 
     def _drain(self) -> bool:
         """Whether it goes on without its client: a model that was asked is paid for anyway."""
-        if self.bill is None or self._attempt is None:
+        if self.bill is None or self._attempt is None or self.call.content is None:
             return False
         if not self._house.may_drain():
             return False
@@ -273,8 +273,9 @@ class Passage(Struct, eq=False):
     # ------------------------------------------------------------ from the upstream
 
     def notified(self, method: str, params: bytes) -> None:
-        if method == USED and self.bill is not None:
-            self.bill.flowed(int(params), self._cut)
+        if method == USED and self.call.content is not None:
+            if self.bill is not None:
+                self.bill.flowed(int(params), self._cut)
         elif self._cause is None:
             self._journey.committed = True
             try:

@@ -34,6 +34,8 @@ class Route(Struct, frozen=True):
     hops: tuple[Hop, ...]
     facts: ToolFacts | None = None
     validate: bool = False
+    is_paid: bool = False
+    """Whether the till has to look at the call."""
 
 
 class Routes:
@@ -99,7 +101,7 @@ class Routes:
             hops.append(server.model_hop(target.model))
         if not hops:
             raise UnknownTarget(f"No provider serves the model {call.name[:64]!r} any more")
-        return Route(tuple(hops))
+        return Route(tuple(hops), is_paid=True)
 
     def _served(self, server: Server, call: Call) -> Route:
         if call.method != TOOL_CALL:
@@ -120,9 +122,11 @@ class Routes:
         if facts is None:
             if server.listing is None:
                 # Nothing is known of it yet: it may know the tool, and nobody can stand in.
-                return Route(self._hops(server, call, None))
+                hops = self._hops(server, call, None)
+                return Route(hops, is_paid=_is_paid(hops))
             raise _unknown(call)
-        route = Route(self._hops(server, call, facts), facts, server.endpoint.validate_arguments)
+        hops = self._hops(server, call, facts)
+        route = Route(hops, facts, server.endpoint.validate_arguments, _is_paid(hops))
         if len(self._ready) >= ROUTES_MAX:
             self._ready.clear()
         self._ready[call.endpoint, call.name] = route
@@ -205,6 +209,10 @@ def _check_approved(server: Server, call: Call, standing: Standing) -> None:
             f"The definition of {call.name} {what}; it has to be approved first",
             server=server.name, tool=call.name, request_id=call.id,
         )  # fmt: skip
+
+
+def _is_paid(hops: tuple[Hop, ...]) -> bool:
+    return any(hop.price is not None for hop in hops)
 
 
 def _serves(primary: ToolFacts, other: ToolFacts, policy: ToolPolicy | None) -> bool:

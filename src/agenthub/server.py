@@ -23,6 +23,7 @@ from agenthub.domain.journey import Hop
 from agenthub.domain.lane import HARD_CAP, Lane
 from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.pinning import Pin, Standing
+from agenthub.domain.price import CallPrice
 from agenthub.domain.replay import changes_nothing, read_only, replay_safe
 from agenthub.domain.span import MILLISECOND, SECOND, Nanoseconds
 from agenthub.inquiry import NO_SUCH_METHOD, Inquiry, in_words
@@ -106,7 +107,13 @@ class Server:
             self.lane, name, self._upstream,
             replay_safe=replay_safe(policy, trusted, heard),
             read_only=read_only(policy, trusted, heard),
+            price=self._price(name) if method == "tools/call" else None,
         )  # fmt: skip
+
+    def _price(self, tool: str) -> CallPrice | None:
+        """By its own record, also while nothing else is known of it."""
+        policy = self.endpoint.tools.get(tool)
+        return policy.price.exact if policy and policy.price else None
 
     def model_hop(self, model: str) -> Hop:
         """As `hop`, of a provider: asking a model again changes nothing but the bill."""

@@ -1,19 +1,17 @@
-"""What a call costs, and the way of its money: quote, hold, top up, settle.
+"""The way of a call's money: quote, hold, top up, settle.
 
     free call ──────────────────────────────► nothing happens here
     paid call ─ quote ─ hold (durable) ─ attempts … ─ settle (durable) ─► the caller hears the end
 
-A quote is what an attempt may cost: its input, guessed from its bytes, and a *slice* of output. A
-stream that writes more asks for the next slice on the way; where a budget has no room for it, the
-stream is cut. So what a call may spend beyond its hold is at most what stands in docs/money.md.
+What an attempt costs is read by a meter (meter.py). A stream that writes more than was held asks
+for the next slice on the way; where a budget has no room for it, the stream is cut. So what a call
+may spend beyond its hold is at most what stands in docs/money.md.
 Source: money decisions §4.3; slices are quota of online charging (RFC 8506).
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final
-
-from msgspec import Struct
 
 from agenthub.domain.account import Facts, HoldOn
 from agenthub.domain.budget import REFUSE, Budget
@@ -22,36 +20,20 @@ from agenthub.domain.content import Content
 from agenthub.domain.errors import BudgetExceeded, HubError, Unpriced
 from agenthub.domain.journey import Hop
 from agenthub.domain.money import NanoUsd, show
-from agenthub.domain.outcome import Ending, Reply, Written
-from agenthub.domain.price import PLAIN, Extra
+from agenthub.domain.outcome import Ending, Reply
 from agenthub.domain.span import MICROSECOND, SECOND
-from agenthub.domain.usage import Basis, Usage
-from agenthub.ledger import AttemptRow, Hold, Ledger, OverBudget, Priced, Prices, Settlement
+from agenthub.domain.target import join
+from agenthub.domain.usage import Basis
+from agenthub.ledger import AttemptRow, Hold, Ledger, OverBudget, Prices, Settlement
+from agenthub.meter import SLICE, Meter, ModelMeter, Spent, ToolMeter, output_of
 from agenthub.ports import Clock
 from agenthub.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-SLICE: Final = 4_096
-"""Tokens of output that a stream holds at a time."""
-WHOLE: Final = 16_384
-"""Tokens of output that are held for an answer that comes in one piece, unless it asks for less."""
-BYTES_PER_TOKEN: Final = 3
-"""Of input; texts have more in all languages, so the guess is an upper one."""
-OVERHEAD_TOKENS: Final = 16
 LATE_S: Final = 120
 """A hold outlives the last moment of its call by this."""
-NO_USAGE: Final = Usage()
-
-
-class Spent(Struct, frozen=True):
-    """What one attempt cost."""
-
-    cost: NanoUsd
-    basis: Basis
-    usage: Usage = NO_USAGE
-    priced: Priced | None = None
-    model: str = ""
+TOOLS: Final = ToolMeter()
 
 
 class Till:
@@ -85,48 +67,35 @@ class Till:
         Raises Unpriced.
         """
         content = call.content
-        if content is None or content.is_free:
+        if content is None:
+            return self._of_tool(call, hops)
+        return None if content.is_free else self._of_model(call, content, hops)
+
+    def _of_tool(self, call: Call, hops: Sequence[Hop]) -> "Bill | None":
+        amount = TOOLS.ceiling(hops)
+        if not amount and all(hop.price is None for hop in hops):
             return None
-        facts = _facts(call, content, hops)
-        budgets = [one for one in self._budgets.values() if one.subject.concerns(facts)]
+        facts = _facts(call, hops[0], tool=join(call.endpoint, call.name))
+        return Bill(self, call, TOOLS, facts, self._concerned(facts), amount)
+
+    def _of_model(self, call: Call, content: Content, hops: Sequence[Hop]) -> "Bill":
+        first, llm = hops[0], hops[0].lane.endpoint.llm
+        facts = _facts(
+            call, first, session=content.session, provider=llm.provider if llm else "",
+            model=first.name,
+        )  # fmt: skip
+        budgets = self._concerned(facts)
+        meter = ModelMeter(self.prices, content, self.clock.wall() // SECOND)
         if all(_is_local(hop) for hop in hops):
-            return Bill(self, call, content, facts, budgets, 0, None, is_local=True)
-        amount, fallback = self._quote(content, hops, budgets, output_of(content))
-        return Bill(self, call, content, facts, budgets, amount, fallback)
+            return Bill(self, call, meter, facts, budgets, 0, is_local=True)
+        amount = meter.ceiling(hops, output_of(content))
+        if amount is None:
+            meter.fallback = _fallback(hops, budgets)
+            amount = meter.fallback or 0
+        return Bill(self, call, meter, facts, budgets, amount)
 
-    def quote(self, content: Content, hops: Sequence[Hop], output: int) -> NanoUsd | None:
-        """The most that an attempt with so much output may cost; None: it may have no price."""
-        asked: list[NanoUsd] = []
-        at_s = self.clock.wall() // SECOND
-        for hop in hops:
-            llm = hop.lane.endpoint.llm
-            if llm is None or llm.is_free:
-                continue
-            written = output if llm.output_max is None else min(output, llm.output_max)
-            most = self.prices.ceiling(
-                llm.provider, hop.name, input_of(content), written, at_s, service_of(content)
-            )
-            if most is None:
-                return None
-            asked.append(most)
-        return max(asked, default=0)
-
-    def _quote(
-        self, content: Content, hops: Sequence[Hop], budgets: Sequence[Budget], output: int
-    ) -> tuple[NanoUsd, NanoUsd | None]:
-        """What to hold; and the price that stands for a missing one."""
-        amount = self.quote(content, hops, output)
-        if amount is not None:
-            return amount, None
-        wishes = [one.on_unpriced for one in budgets]
-        if REFUSE in wishes:
-            names = ", ".join(sorted({hop.name for hop in hops}))
-            raise Unpriced(
-                f"There is no price for {names}, and a budget applies: set one in `prices`, or let"
-                " the budget allow models without a price"
-            )
-        fallback = max((one for one in wishes if not isinstance(one, str)), default=None)
-        return fallback or 0, fallback
+    def _concerned(self, facts: Facts) -> list[Budget]:
+        return [one for one in self._budgets.values() if one.subject.concerns(facts)]
 
     def book_beside(self, hold: Hold, settlement: Settlement) -> None:
         """What costs nothing is written down when there is time for it."""
@@ -142,21 +111,20 @@ class Till:
 class Bill:
     """The money of one call."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a bill is made of
+    def __init__(  # noqa: PLR0913 - what a bill is made of
         self,
         till: Till,
         call: Call,
-        content: Content,
+        meter: Meter,
         facts: Facts,
         budgets: Sequence[Budget],
         amount: NanoUsd,
-        fallback: NanoUsd | None,
         *,
         is_local: bool = False,
     ) -> None:
-        self._till, self._call, self._content = till, call, content
+        self._till, self._call, self._meter = till, call, meter
         self._budgets, self._facts = budgets, facts
-        self._amount, self._fallback, self._is_local = amount, fallback, is_local
+        self._amount, self._is_local = amount, is_local
         self._slices = 1
         self._asking = self._asked = False
         self._hops: tuple[Hop, ...] = ()
@@ -189,8 +157,7 @@ class Bill:
             return
         if tokens > self._slices * SLICE:
             self._slices = tokens // SLICE
-        hops = self._hops
-        most = self._till.quote(self._content, hops, (self._slices + 1) * SLICE)
+        most = self._meter.ceiling(self._hops, (self._slices + 1) * SLICE)
         if most is None:
             return
         self._asking = True
@@ -208,7 +175,7 @@ class Bill:
     def attempted(self, hop: Hop, reply: Reply) -> None:
         """One attempt is over."""
         self._hops = (hop,)
-        spent = self._judge(hop, reply)
+        spent = self._meter.spent(hop, reply)
         if spent is not None:
             self._spent.append(spent)
         self._rows.append(
@@ -236,43 +203,6 @@ class Bill:
         else:
             self._till.ledger.release(self._call.id, tuple(self._rows), told)
 
-    # ------------------------------------------------------------ what attempts cost
-
-    def _judge(self, hop: Hop, reply: Reply) -> Spent | None:
-        """None: it surely cost nothing."""
-        seen = reply.seen
-        refused = reply.ending in {Ending.ERROR, Ending.STATUS}
-        if reply.written is Written.NONE or (refused and (seen is None or seen.usage is None)):
-            return None
-        if seen is None:
-            usage = Usage(input_of(self._content), output_tokens=output_of(self._content))
-            return self._price(hop, usage, Basis.ESTIMATED, "", None)
-        usage, basis = seen.booked(len(self._content.body))
-        return self._price(hop, usage, basis, seen.model, seen.reported, seen.extra)
-
-    def _price(
-        self,
-        hop: Hop,
-        usage: Usage,
-        basis: Basis,
-        model: str,
-        reported: NanoUsd | None,
-        extra: Extra = PLAIN,
-    ) -> Spent:
-        llm = hop.lane.endpoint.llm
-        assert llm is not None, "a bill is of a model's call"
-        usage, at_s = usage.sound(), self._at_us // 1_000_000
-        if llm.is_free:
-            return Spent(0, Basis.FIXED, usage, model=model or hop.name)
-        trusted = reported if llm.trusts_cost else None
-        names = tuple(dict.fromkeys(filter(None, (model, hop.name))))
-        priced = self._till.prices.price(llm.provider, names, usage, at_s, trusted, extra)
-        if priced is not None:
-            return Spent(priced.cost, basis, usage, priced, model or hop.name)
-        if self._fallback is not None:
-            return Spent(self._fallback, Basis.FIXED, usage, model=model or hop.name)
-        return Spent(0, Basis.UNPRICED, usage, model=model or hop.name)
-
     # ------------------------------------------------------------ rows
 
     def _hold(self) -> Hold:
@@ -288,12 +218,10 @@ class Bill:
         last = self._spent[-1]
         order = (Basis.PROVIDER, Basis.FIXED, Basis.PARTIAL, Basis.ESTIMATED, Basis.UNPRICED)
         basis = max((one.basis for one in self._spent), key=order.index)
-        priced = last.priced
         till = self._till
         return Settlement(
             self._call.id, sum(one.cost for one in self._spent), basis, last.usage, last.model,
-            priced.ref if priced else "fallback" if self._fallback else "",
-            priced.rates if priced else b"", tuple(self._rows),
+            last.ref, last.rates, tuple(self._rows),
             till.clock.wall() // MICROSECOND, (till.clock.now() - self._started) // MICROSECOND,
         )  # fmt: skip
 
@@ -324,29 +252,22 @@ def over(held: OverBudget, budget: Budget | None, amount: NanoUsd) -> BudgetExce
     )  # fmt: skip
 
 
-def input_of(content: Content) -> int:
-    """Tokens of input at most, guessed."""
-    return -(-len(content.body) // BYTES_PER_TOKEN) + OVERHEAD_TOKENS
+def _fallback(hops: Sequence[Hop], budgets: Sequence[Budget]) -> NanoUsd | None:
+    """What the budgets say that a call without a price costs. Raises Unpriced."""
+    wishes = [one.on_unpriced for one in budgets]
+    if REFUSE in wishes:
+        names = ", ".join(sorted({hop.name for hop in hops}))
+        raise Unpriced(
+            f"There is no price for {names}, and a budget applies: set one in `prices`, or let"
+            " the budget allow models without a price"
+        )
+    return max((one for one in wishes if not isinstance(one, str)), default=None)
 
 
-def service_of(content: Content) -> str:
-    """The tier of service that is asked for."""
-    return getattr(content.request, "service", "")
-
-
-def output_of(content: Content) -> int:
-    """Tokens of output that are held at first."""
-    most = SLICE if content.stream else WHOLE
-    return most if content.output_max is None else min(content.output_max, most)
-
-
-def _facts(call: Call, content: Content, hops: Sequence[Hop]) -> Facts:
-    first = hops[0]
-    llm = first.lane.endpoint.llm
+def _facts(call: Call, first: Hop, **more: str) -> Facts:
     return Facts(
-        key=call.caller.id, team=call.caller.team, session=content.session,
-        provider=llm.provider if llm else "", endpoint=first.lane.endpoint.name,
-        model=first.name, door=call.door,
+        key=call.caller.id, team=call.caller.team, endpoint=first.lane.endpoint.name,
+        door=call.door, **more,
     )  # fmt: skip
 
 

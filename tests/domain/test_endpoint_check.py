@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from agenthub.domain.circuit_breaker import BreakerConfig
-from agenthub.domain.endpoint import Endpoint, OAuth, RateLimit, Timeouts, ToolPolicy
+from agenthub.domain.endpoint import Endpoint, OAuth, RateLimit, Timeouts, ToolPolicy, ToolPrice
 from agenthub.domain.endpoint_check import (
     BOUNDS,
     Bounds,
@@ -70,6 +70,7 @@ def test_pinning_is_one_of_three(pinning):
         stdio(command=("/usr/bin/env", "x", "bash -c", ";|$()", "${IFS}"), cwd="/tmp"),
         stdio(fallback_url="http://127.0.0.1:9/", headers={"X-A": "b"}),
         http(tools={"t": ToolPolicy("safe", 10, "u"), "u": ToolPolicy("never")}),
+        http(tools={"t": ToolPolicy(price=ToolPrice("0.01", "/structuredContent/cost"))}),
         http(oauth=OAuth()),
         http(oauth=OAuth(client_id="hub", scopes=("a:b", "https://x/y"), issuer="http://[::1]:1")),
         http(oauth=MACHINE, headers={"X-Tenant": "1"}, fallbacks=("a",)),
@@ -203,6 +204,14 @@ def test_a_refused_address_is_not_repeated():
         (http(tools={"t": ToolPolicy("")}), "tools.t.replay: expected `safe` or `never`, got ''"),
         (http(tools={"t": ToolPolicy(timeout_ms=0)}), "tools.t.timeout_ms: expected a number"),
         (http(tools={"t": ToolPolicy(fallback_name="")}), "tools.t.fallback_name: expected a"),
+        (
+            http(tools={"t": ToolPolicy(price=ToolPrice("1e9"))}),
+            "tools.t.price.each: An amount is written in dollars as a decimal text",
+        ),
+        (
+            http(tools={"t": ToolPolicy(price=ToolPrice("0.01", "cost"))}),
+            "tools.t.price.pointer: expected a JSON pointer",
+        ),
         (http(tools={"t" * 99: ToolPolicy("x")}), f"tools.{'t' * 61}….replay: "),
         (stdio(oauth=OAuth()), "oauth: only a server with a `url` has it"),
         (http(oauth=OAuth(), fallback_url="http://f/"), "oauth: expected no `fallback_url`"),

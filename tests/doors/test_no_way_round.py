@@ -11,8 +11,10 @@ from support.fake_upstream import BUSY, HANGS, OK, error, lost, tool
 from support.house import server
 from support.stdio_hub import until
 
+from agenthub.domain.budget import Budget
 from agenthub.domain.caller import Scope
-from agenthub.domain.endpoint import RateLimit, Timeouts, ToolPolicy
+from agenthub.domain.endpoint import RateLimit, Timeouts, ToolPolicy, ToolPrice
+from agenthub.domain.money import USD
 from agenthub.domain.span import SECOND
 from agenthub.domain.tool_set import ToolSet
 from agenthub.domain.view import View
@@ -144,6 +146,18 @@ class TestEveryDoor:
             digests = {one.name: one.now.digest for one in server.pending_tools()}
             await hub.catalog.approve(CALC, digests)
             assert [await door.ask(CALC, name) for name in digests] == ["ok", "ok"]
+
+    async def test_the_budget(self, door_of, tmp_path):
+        """Only what costs something is stopped; what is free goes on."""
+        priced = server(CALC, tools={"add": ToolPolicy(price=ToolPrice("0.01"))})
+        prepare = {CALC: fake_tools("add", "well")}
+        async with every_door(tmp_path, priced, prepare=prepare) as hub:
+            door, budget = door_of(hub), Budget("cents", USD // 100, blocked=100)
+            hub.ledger.kept = {budget.id: budget}
+            hub.gateway.till.take([budget])
+            assert await door.ask(CALC, "add") == "ok"
+            await refused(hub, door, "budget_exceeded")
+            assert await door.ask(CALC, "well") == "ok"
 
     async def test_a_key_that_is_none(self, door_of, tmp_path):
         async with every_door(tmp_path, CALC) as hub:

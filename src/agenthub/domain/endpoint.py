@@ -3,6 +3,9 @@
 from msgspec import Struct, field
 
 from agenthub.domain.circuit_breaker import BreakerConfig
+from agenthub.domain.errors import BadSetting, InvalidParams
+from agenthub.domain.money import parse
+from agenthub.domain.price import CallPrice
 from agenthub.domain.provider import Llm
 
 
@@ -25,6 +28,24 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     """Of the whole call, all attempts together; never more than 300,000."""
 
 
+class ToolPrice(Struct, frozen=True, forbid_unknown_fields=True):
+    """What each call of a tool costs, in US dollars as decimal texts."""
+
+    each: str
+    """As "0.01": held before a call is sent, and what it costs unless its result says otherwise."""
+    pointer: str = ""
+    """A JSON pointer (RFC 6901) into the result, to what the call really cost in dollars, as
+    `/structuredContent/cost_usd`; empty: it does not say."""
+
+    @property
+    def exact(self) -> CallPrice:
+        """Raises BadSetting."""
+        try:
+            return CallPrice(parse(self.each), self.pointer)
+        except InvalidParams as error:
+            raise BadSetting(f"each: {error}") from None
+
+
 class ToolPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     """What the operator says of one tool; it outweighs what the server says of it."""
 
@@ -36,6 +57,9 @@ class ToolPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     read_only: bool | None = None
     """Whether it changes nothing, for keys and views that are `read_only`. None: by the pinned
     annotations, if trusted."""
+    price: ToolPrice | None = None
+    """What a call costs: it counts to budgets, and is refused where they are used up. None: it is
+    free."""
 
 
 class OAuth(Struct, frozen=True, forbid_unknown_fields=True):

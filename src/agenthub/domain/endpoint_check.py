@@ -378,6 +378,11 @@ def _check_policy(prefix: str, policy: ToolPolicy) -> None:
         )
     if policy.fallback_name == "":
         raise BadSetting(f"{prefix}fallback_name: expected a tool's name")
+    if policy.price is not None:
+        try:
+            _ = policy.price.exact
+        except BadSetting as error:
+            raise BadSetting(f"{prefix}price.{error}") from None
     _check_numbers(prefix, policy)
 
 

@@ -32,6 +32,7 @@ from agenthub.domain.errors import (
 from agenthub.domain.judge import Verdict, judge
 from agenthub.domain.lane import MIN_ATTEMPT, Lane, Pass
 from agenthub.domain.outcome import Cause, Certainty, Effect, Ending, Reply
+from agenthub.domain.price import CallPrice
 from agenthub.domain.replay import may_replay
 from agenthub.domain.retry import backoff
 from agenthub.domain.span import MILLISECOND, Nanoseconds
@@ -55,6 +56,8 @@ class Hop(Struct, frozen=True):
     replay_safe: bool = False
     read_only: bool = False
     headers: dict[str, str] = {}
+    price: CallPrice | None = None
+    """Of a tool; None: it is free."""
 
 
 class Step(Enum):

@@ -188,23 +188,18 @@ def overriding(
 class CallPrice(Struct, frozen=True, omit_defaults=True):
     """What a call of a tool costs: so much each, or what its result says."""
 
-    each: NanoUsd | None = None
+    each: NanoUsd
     """Also where the result does not say it."""
     pointer: str = ""
-    """A JSON pointer (RFC 6901) into the result, to an amount in dollars."""
+    """A JSON pointer (RFC 6901) into the result, to an amount in dollars; empty: there is none."""
 
     def __post_init__(self) -> None:
-        if self.each is not None and not 0 <= self.each <= MAX:
-            raise BadSetting(f"each: expected from $0 to ${MAX // USD}")
         if self.pointer and not self.pointer.startswith("/"):
             raise BadSetting('pointer: expected a JSON pointer, as "/usage/cost"')
-        if self.each is None and not self.pointer:
-            raise BadSetting("price: expected `each`, `pointer` or both")
 
-    def cost(self, result: Any) -> NanoUsd | None:
-        """None: there is no price, since the result has none."""
-        said = nano_usd(_pointed(result, self.pointer)) if self.pointer else None
-        return self.each if said is None else said
+    def said(self, result: Any) -> NanoUsd | None:
+        """What the result says; None: nothing, or nothing that can be."""
+        return nano_usd(_pointed(result, self.pointer)) if self.pointer else None
 
 
 def _pointed(value: Any, pointer: str) -> Any:
