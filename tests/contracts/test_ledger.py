@@ -1,12 +1,14 @@
 """What ledger.Ledger and ledger.UsageStorage promise, of each adapter and of the fake."""
 
 import asyncio
+import itertools
 from contextlib import AsyncExitStack
 
 import pytest
 from msgspec import structs
 from support.fake_ledger import FakeLedger
 from support.money import AT_S, FACTS, TRIED, USAGE, Teller, budget, hold, settlement
+from support.postgres import NEEDS_POSTGRES, Cluster
 
 from agenthub.domain.account import Facts
 from agenthub.domain.budget import DEFAULT, Subject
@@ -17,12 +19,14 @@ from agenthub.domain.usage import Basis, Usage
 from agenthub.ledger import Adjustment, Credit, OverBudget, Proof, Standing, Which
 from agenthub.outbound.clock import LoopClock
 from agenthub.outbound.ledger import DatabaseLedger
+from agenthub.outbound.postgres import open_postgres
 from agenthub.outbound.store import open_store
 from agenthub.outbound.usage import DatabaseUsage
 
 DAY = ((AT_S // 86_400 * 86_400, AT_S // 86_400 * 86_400 + 86_400),)
 ALL = Which(DAY[0][0], DAY[0][1])
 B = budget()
+NUMBERS = itertools.count()
 
 
 class Fake:
@@ -54,6 +58,20 @@ class Database:
         await self.stack.aclose()
 
 
+class Postgres:
+    """The ledger in a PostgreSQL; each test has a database of its own."""
+
+    def __init__(self, url):
+        self.url, self.stack = url, AsyncExitStack()
+
+    async def open(self):
+        database = await self.stack.enter_async_context(open_postgres(self.url))
+        return Ledgered(database, Standstill())
+
+    async def close(self):
+        await self.stack.aclose()
+
+
 class Standstill(LoopClock):
     """Always the same date."""
 
@@ -64,9 +82,19 @@ class Standstill(LoopClock):
         return 0
 
 
-@pytest.fixture(params=[Fake, Database])
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = Cluster("-c", "fsync=off")
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(params=[Fake, Database, pytest.param(Postgres, marks=NEEDS_POSTGRES)])
 async def house(request, tmp_path):
-    house = request.param(tmp_path / "home")
+    if request.param is Postgres:
+        house = Postgres(request.getfixturevalue("cluster").create(f"test{next(NUMBERS)}"))
+    else:
+        house = request.param(tmp_path / "home")
     yield house
     await house.close()
 

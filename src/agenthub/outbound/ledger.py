@@ -9,8 +9,8 @@ answered; each works once.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 from msgspec.structs import astuple
@@ -21,7 +21,7 @@ from agenthub.domain.errors import HubError, Overloaded, StorageFailed
 from agenthub.domain.money import NanoUsd
 from agenthub.domain.span import SECOND
 from agenthub.ledger import Adjustment, AttemptRow, Credit, Held, Hold, OverBudget, Settlement
-from agenthub.outbound.database_process import LEDGER, DatabaseProcess, Misfit
+from agenthub.outbound.database_process import LEDGER, Misfit, Row, Value
 from agenthub.ports import Clock, Timer
 
 log = logging.getLogger(__name__)
@@ -58,10 +58,27 @@ class Asked:
         return True
 
 
-class DatabaseLedger:
-    """Holds and costs, in the tables of schema/0005_ledger.sql."""
+class Writing(Protocol):
+    """DatabaseProcess, or PostgresDatabase: what they say is told there."""
 
-    def __init__(self, process: DatabaseProcess, clock: Clock) -> None:
+    @property
+    def closing(self) -> bool: ...
+    @property
+    def problem(self) -> str: ...
+    @property
+    def closed_for(self) -> str: ...
+    def send(self, kind: int, what: tuple[Any, Any], told: Callable[[Any], None]) -> None: ...
+    def book(self, operation: str, *values: object) -> Coroutine[Any, Any, Any]: ...
+    def change(self, *statements: tuple[str, Sequence[Row]]) -> Coroutine[Any, Any, int]: ...
+    def read(
+        self, statement: str, *values: Value
+    ) -> Coroutine[Any, Any, list[tuple[Any, ...]]]: ...
+
+
+class DatabaseLedger:
+    """Holds and costs, in the tables of schema/0005_ledger.sql, or schema/postgres."""
+
+    def __init__(self, process: Writing, clock: Clock) -> None:
         self._process = process
         self._clock = clock
         self._epoch = clock.wall() - clock.now()

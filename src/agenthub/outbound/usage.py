@@ -4,8 +4,8 @@ Each question is one read beside the writing (database_reader.py), of sums where
 over a million calls they answer in some tens of milliseconds.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -23,7 +23,7 @@ from agenthub.ledger import (
     Total,
     Which,
 )
-from agenthub.outbound.database_process import DatabaseProcess
+from agenthub.outbound.database_process import SURVEY_S, Value
 
 SLOT_S: Final = 900
 """Days of all time zones begin on quarters of an hour."""
@@ -33,10 +33,19 @@ PROOF_S: Final = 12
 HIGHEST: Final = 2**63 - 1
 
 
+class Reading(Protocol):
+    """DatabaseProcess, or PostgresDatabase."""
+
+    def survey(
+        self, statement: str, *values: Value, seconds: int = SURVEY_S
+    ) -> Coroutine[Any, Any, list[tuple[Any, ...]]]: ...
+    def book(self, operation: str, *values: object) -> Coroutine[Any, Any, Any]: ...
+
+
 class DatabaseUsage:
     """Reads only, but for `rebuild`."""
 
-    def __init__(self, process: DatabaseProcess) -> None:
+    def __init__(self, process: Reading) -> None:
         self._process = process
 
     async def totals(
