@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own: a cluster in a folder, on a Unix socket, as nobody but its user."""
+"""A PostgreSQL of the tests' own: a cluster in a folder, on a Unix socket."""
 
 import os
 import pwd

@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 
 from agenthub.app.admin_token import admin_token
 from agenthub.app.demo import with_demo
+from agenthub.app.ledgers import open_ledger
 from agenthub.app.request_id import request_ids
 from agenthub.app.vault_key import vault_key
 from agenthub.budgets import Budgets
@@ -94,17 +95,20 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
         StorageFailed: Another hub has the home, or it cannot be used; in words.
     """
     settings = options.load(os.environ)
-    async with open_store(options.home, brief=brief) as store:
+    async with (
+        open_store(options.home, brief=brief) as store,
+        open_ledger(settings.ledger, store, os.environ) as ledgered,
+    ):
         token = admin_token(options.home)
         stored = await store.load()
         memory = Memory(
             store,
             store.call_log,
             store.claim_log,
-            store.ledger,
-            store.usage,
+            ledgered.ledger,
+            ledgered.usage,
             stored,
-            lambda: store.problem,
+            lambda: store.problem or ledgered.problem(),
             token,
             lambda: vault_key(options.home),
         )

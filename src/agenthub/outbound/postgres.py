@@ -66,7 +66,8 @@ class PostgresDatabase:
         self.closing = False
         self.problem = ""
         """Why the database does not work now, for people; empty when it does."""
-        self.reconnected = 0
+        self._failures = 0
+        """Since a batch was written."""
 
     # ------------------------------------------------------------ life
 
@@ -111,18 +112,19 @@ class PostgresDatabase:
     # ------------------------------------------------------------ writing
 
     async def _write(self) -> None:
-        failures = 0
         while True:
             try:
                 await self._write_until_lost()
             except FAILURES as error:
                 words = _words(error)
-                if not self.problem:
+                if not self._failures:
                     log.error("The ledger's PostgreSQL failed", extra={"problem": words})
-                failures = failures + 1 if self.problem else 0
-                self.problem = words
-                self.reconnected += 1
-                await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+                else:
+                    # Once is nothing: what waits does not notice.
+                    self.problem = words
+                wait = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+                self._failures += 1
+                await asyncio.sleep(wait)
 
     async def _write_until_lost(self) -> None:
         async with asyncio.timeout(CONNECT_S * 2):
@@ -131,7 +133,7 @@ class PostgresDatabase:
             async with asyncio.timeout(BATCH_S * 2):
                 # What a lost connection still writes is over before it is written again.
                 await connection.execute(FENCE, (self._writer,))
-                await connection.execute(f"SET statement_timeout = '{BATCH_S}s'")
+                await connection.execute(_limit(BATCH_S))
             if self.problem:
                 log.info("The ledger's PostgreSQL can be written again")
             self.problem = ""
@@ -151,7 +153,9 @@ class PostgresDatabase:
             cursor = await connection.execute("SELECT ledger_batch(%s::json)", (steps.decode(),))
             row = await cursor.fetchone()
         assert row is not None
-        for number, (good, answer) in zip(numbers, row[0], strict=True):
+        self._failures = 0
+        answers = cast("list[tuple[bool, object]]", row[0])
+        for number, (good, answer) in zip(numbers, answers, strict=True):
             found = tuple(cast("list[Any]", answer)) if isinstance(answer, list) else answer
             self._tell(number, found if good else Misfit(str(answer)))
 
@@ -221,7 +225,7 @@ class PostgresDatabase:
         if reader is None or reader.closed:
             reader = await self._connect("agenthub reader")
         try:
-            await reader.execute(f"SET statement_timeout = '{seconds}s'")
+            await reader.execute(_limit(seconds))
             cursor = psycopg.AsyncRawCursor(reader)
             await cursor.execute(sql.encode(), values)
             rows = await cursor.fetchall()
@@ -255,6 +259,10 @@ async def _migrate(connection: Connection) -> None:
         for number, name in enumerate(MIGRATIONS[known:], known + 1):
             await connection.execute((SCHEMA / name).read_bytes())
             await connection.execute("INSERT INTO migration VALUES (%s)", (number,))
+
+
+def _limit(seconds: int) -> bytes:
+    return b"SET statement_timeout = '%ds'" % seconds
 
 
 def _words(error: BaseException) -> str:

@@ -83,6 +83,12 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How long a stop waits for calls in flight."""
 
 
+class LedgerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    url: str = ""
+    """A PostgreSQL that several hubs share, as `${AGENTHUB_LEDGER_URL}`; empty: the hub's own
+    file. Needs `agenthub[postgres]`. Read at start."""
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     server: ServerSettings = field(default_factory=ServerSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
@@ -93,6 +99,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Virtual servers written in the file. They win over those added at run time."""
     models: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """Names for models: each stands for one or more `endpoint/model`, asked in this order."""
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
     timezone: str = "UTC"
     """In which days and months of usage are counted, as `Asia/Seoul`."""
     prices: tuple[Price, ...] = ()

@@ -34,26 +34,28 @@ def resolve(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint:
     for key in ("url", "fallback_url"):
         address: str | None = getattr(endpoint, key)
         if address is not None and "$" in address:
-            changes[key] = _fill(key, address, environ)
+            changes[key] = fill(key, address, environ)
             check_url(key, str(changes[key]).replace("${", "%24%7B"))
     if any("$" in value for value in endpoint.env.values()):
-        env = {k: _fill(f"env.{k}", v, environ) for k, v in endpoint.env.items()}
+        env = {k: fill(f"env.{k}", v, environ) for k, v in endpoint.env.items()}
         for name, value in env.items():
             if "\0" in value:
                 raise BadSetting(f"env.{name}: expected a value without NUL")
         changes["env"] = env
     if any("$" in value for value in endpoint.headers.values()):
-        headers = {k: _fill(f"headers.{k}", v, environ) for k, v in endpoint.headers.items()}
+        headers = {k: fill(f"headers.{k}", v, environ) for k, v in endpoint.headers.items()}
         for name, value in headers.items():
             check_header_value(f"headers.{name}", value)
         changes["headers"] = headers
     if endpoint.oauth is not None and endpoint.oauth.client_secret:
-        secret = _fill("oauth.client_secret", endpoint.oauth.client_secret, environ)
+        secret = fill("oauth.client_secret", endpoint.oauth.client_secret, environ)
         changes["oauth"] = structs.replace(endpoint.oauth, client_secret=secret)
     return structs.replace(endpoint, **changes) if changes else endpoint
 
 
-def _fill(key: str, text: str, environ: Mapping[str, str]) -> str:
+def fill(key: str, text: str, environ: Mapping[str, str]) -> str:
+    """The text with every reference filled in. Raises BadSetting."""
+
     def one(match: re.Match[str]) -> str:
         if match[0] == "$${":
             return "${"
