@@ -119,7 +119,7 @@ async def test_killed_again_and_again_under_load_it_loses_and_doubles_nothing(cl
     await asyncio.sleep(0.5)
     done.set()
     await asyncio.wait_for(asyncio.gather(*callers), 30)
-    while any(one.unwritten or one.waiting for one in hubs):
+    while any(one.unwritten or one.waiting for one in hubs):  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     (now,) = await hubs[0].standing([wide.hold_on(FACTS, AT_S)])
     async with await psycopg.AsyncConnection.connect(url) as db:
@@ -143,7 +143,7 @@ async def test_a_batch_that_was_written_before_its_connection_broke_counts_once(
                     " WHERE application_name ~ '^agenthub .{16}$'"
                 )
         async with asyncio.timeout(20):
-            while first.waiting:
+            while first.waiting:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     held = told.count(None)
     assert held >= 6

@@ -89,7 +89,7 @@ class PostgresDatabase:
         self.closing = True
         loop = asyncio.get_running_loop()
         end = loop.time() + STOP_S
-        while self._asked and not self.problem and loop.time() < end:
+        while self._asked and not self.problem and loop.time() < end:  # noqa: ASYNC110 - bounded
             await asyncio.sleep(0.01)
         await self._tasks.close()
         if self._reader is not None:
@@ -118,7 +118,7 @@ class PostgresDatabase:
             except FAILURES as error:
                 words = _words(error)
                 if not self._failures:
-                    log.error("The ledger's PostgreSQL failed", extra={"problem": words})
+                    log.error("The ledger's PostgreSQL failed", extra={"problem": words})  # noqa: TRY400 - the words say it
                 else:
                     # Once is nothing: what waits does not notice.
                     self.problem = words
