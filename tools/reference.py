@@ -26,7 +26,14 @@ from agenthub.domain.provider import Llm
 from agenthub.domain.tool_set import ToolSet
 from agenthub.domain.view import Renamed, View
 from agenthub.inbound.rest.app import create
-from agenthub.settings import RANGES, AuthSettings, LimitSettings, ServerSettings, Settings
+from agenthub.settings import (
+    RANGES,
+    AuthSettings,
+    LedgerSettings,
+    LimitSettings,
+    ServerSettings,
+    Settings,
+)
 from agenthub.settings.issuers import IssuerSettings
 from agenthub.settings.prices import Price
 
@@ -108,7 +115,7 @@ def configuration() -> str:
     ]
     kinds: list[tuple[str, type[Struct]]] = [
         ("The file", Settings), ("server", ServerSettings), ("auth", AuthSettings),
-        ("prices[]", Price), ("endpoints.NAME.llm", Llm),
+        ("ledger", LedgerSettings), ("prices[]", Price), ("endpoints.NAME.llm", Llm),
         ("auth.issuers.NAME", IssuerSettings),
         ("auth.issuers.NAME.limits", KeyTerms), ("auth.issuers.NAME.limits.tools", ToolSet),
         ("limits", LimitSettings), ("endpoints.NAME", Endpoint),
