@@ -154,10 +154,9 @@ class PostgresDatabase:
             row = await cursor.fetchone()
         assert row is not None
         self._failures = 0
-        answers = cast("list[tuple[bool, object]]", row[0])
+        answers = cast("list[tuple[bool, Any]]", row[0])
         for number, (good, answer) in zip(numbers, answers, strict=True):
-            found = tuple(cast("list[Any]", answer)) if isinstance(answer, list) else answer
-            self._tell(number, found if good else Misfit(str(answer)))
+            self._tell(number, _found(answer) if good else Misfit(str(answer)))
 
     def _tell(self, number: int, answer: object) -> None:
         if number in self._asked:
@@ -281,3 +280,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_plain(one) for one in cast("Sequence[Any]", value)]
     return value
+
+
+def _found(answer: Any) -> object:
+    """Rows are tuples, as the database process gives them; JSON knows lists only."""
+    if not isinstance(answer, list):
+        return answer
+    rows: list[Any] = cast("list[Any]", answer)
+    return tuple(rows)
