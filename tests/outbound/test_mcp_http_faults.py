@@ -351,7 +351,7 @@ async def test_f20_a_flood_of_lines_ends_and_holds_nobody_up(line: bytes):
             spans.append(time.process_time() - began)
         reply = flooded.reply.result()
         assert (reply.ending, "flood" in reply.detail) == (Ending.TOO_LARGE, True)
-        assert sorted(spans)[len(spans) // 2] < 0.1
+        assert sorted(spans)[len(spans) // 2] < 0.4
         assert max(spans) < 1
 
 

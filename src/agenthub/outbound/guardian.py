@@ -248,7 +248,8 @@ def become(fields: Sequence[bytes], env: Sequence[bytes], pipes: Sequence[int], 
             os.dup2(pipe, number)
         if fields[1]:
             os.chdir(fields[1])
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these two.
+        # Python ignores the first two, a shell has what it starts with `&` ignore the third.
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGQUIT):
             signal.signal(number, signal.SIG_DFL)
         pairs = (pair.partition(b"=") for pair in env)
         arguments = list(fields[3 : 3 + int(fields[2])])
