@@ -105,6 +105,7 @@ def test_search_is_as_the_key_or_the_view_wants_it_whoever_wants_more(key, view,
         (KeyTerms(ToolSet(("a b",))), "tools.allow: expected names"),
         (KeyTerms(ToolSet(deny=("a b",))), "tools.deny: expected names"),
         (KeyTerms(search="x"), "search: expected"),
+        (KeyTerms(team="t" * 1000), "team: expected at most"),
         (KeyTerms(names="x"), "names: expected `safe` or `spec`, got 'x'"),
     ],
 )
