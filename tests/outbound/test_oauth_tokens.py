@@ -233,6 +233,28 @@ async def test_scopes_that_several_calls_lack_are_all_asked_for(monkeypatch):
 
 
 @virtual_time()
+@pytest.mark.parametrize("after", [1, 3], ids=["while the server is looked for", "at the question"])
+async def test_a_renewal_under_way_does_not_bring_too_few_scopes_back(monkeypatch, after):
+    house = TokenHouse(monkeypatch)
+    house.script.server = structs.replace(house.script.server, scopes=("a",))
+    await wanted(house)
+    house.source.refused("Bearer access-1", "")
+    house.script.takes = 2
+    await passes(10 * SECOND)
+    house.source.want()
+    await passes(after * SECOND)
+    told = house.told
+    assert house.source.lacks('Bearer scope="b"')
+    house.source.want()
+    await passes((4 - after) * SECOND - 1)
+    assert house.told == told + 1, "of the token that is dropped, and of no end"
+    assert house.source.header() == ""
+    await passes(5 * SECOND)
+    assert house.script.grants[-1]["scope"] == "a b"
+    assert house.source.header() == f"Bearer access-{len(house.script.grants)}"
+
+
+@virtual_time()
 async def test_the_operators_scopes_are_not_gone_beyond(monkeypatch):
     house = TokenHouse(monkeypatch, structs.replace(MACHINE, scopes=("a",)))
     assert not house.source.lacks('Bearer scope="b"'), "there is no token"

@@ -90,8 +90,8 @@ class TokenSource:
         self._steps: deque[Nanoseconds] = deque(maxlen=STEPS_MAX)
         """When tokens with more scopes were asked for."""
         self._closed = self._asking = self._finishing = False
-        self._signed_in = 0
-        """How often."""
+        self._turn = 0
+        """Another one: what was under way before is out of date."""
         self._not_before: Nanoseconds = clock.now()
         self._timer: Timer | None = None
         self._sign_in: SignIn | None = None
@@ -173,6 +173,7 @@ class TokenSource:
             return False
         self._steps.append(self._clock.now())
         self._server = None
+        self._turn += 1
         self._drop(structs.replace(kept, scopes=wanted))
         return True
 
@@ -216,7 +217,7 @@ class TokenSource:
                 f"the hub signs in to {self.name} by itself; `agenthub disable` keeps it from that"
             )
         kept = self._kept
-        self._signed_in += 1
+        self._turn += 1
         self._kept = self._registration = self._server = self._sign_in = None
         self._wanted = ()
         if self._timer is not None:
@@ -266,12 +267,12 @@ class TokenSource:
         begun, self._sign_in = self._sign_in, None
         assert begun is not None, "see awaits"
         self._finishing = True
-        signed_in = self._signed_in
+        turn = self._turn
         try:
             got = await begun.exchange(answer, self._clock.now())
-            if self._signed_in != signed_in:
+            if self._turn != turn:
                 raise InvalidParams("it was signed out meanwhile")
-            self._server, self._wanted, self._signed_in = begun.server, (), signed_in + 1
+            self._server, self._wanted, self._turn = begun.server, (), turn + 1
             await self._take(Kept(begun.registration, begun.server.scopes), got)
         except HubError as error:
             if isinstance(error, InvalidScope):
@@ -290,24 +291,36 @@ class TokenSource:
             self._tasks.start(self._renew(), f"token for {self.name}")
 
     async def _renew(self) -> None:
-        signed_in = self._signed_in
         try:
-            await self._get()
-        except HubError as error:
-            if self._signed_in == signed_in:
-                self._fail(error)
+            while not await self._has_asked():
+                pass  # more scopes are lacking than it asked for
         finally:
             self._asking = False
             self._tell()
 
+    async def _has_asked(self) -> bool:
+        """False: the answer is out of date, and another question would bring a token."""
+        turn = self._turn
+        try:
+            await self._get()
+        except HubError as error:
+            if self._turn == turn:
+                self._fail(error)
+        is_over = self._turn == turn or self._closed
+        return is_over or self.needs_sign_in or bool(self.header())
+
     async def _get(self) -> None:
         """A token without a person. Raises Refused, UpstreamUnavailable or StorageFailed."""
+        turn = self._turn
         if self._server is None:
-            self._server = await server.find(self.url, self.oauth, self._challenge, self._wanted)
-        found, signed_in = self._server, self._signed_in
+            found = await server.find(self.url, self.oauth, self._challenge, self._wanted)
+            if self._turn != turn:
+                return
+            self._server = found
+        found = self._server
         kept, grant = self._grant(found)
         got = await server.ask(found, kept.registration.client, grant)
-        if self._signed_in == signed_in:
+        if self._turn == turn:
             await self._take(kept, got)
 
     def _grant(self, found: AuthorizationServer) -> tuple[Kept, dict[str, str]]:
