@@ -22,7 +22,8 @@ STREAM_LINES = WORDS * EVENT_LINES
 BREATH_LINES = 1_000
 LINE_SPAN: Nanoseconds = 20 * MICROSECOND
 """After a piece of a stream with so many lines, so long for each of them nothing more of it is
-read. To read a line takes the loop 1 to 5 us, so a stream has a quarter of its time at most."""
+read. To read a line takes the loop 1 to 5 us; where it takes longer the pause is longer too, so
+that a stream has a quarter of the loop's time at most."""
 PER_ANSWER = 20
 """Each answer that was waited for allows so many more: a busy server may log each call."""
 

@@ -218,8 +218,7 @@ class Exchange(Struct, kw_only=True, eq=False):
     def _feed_events(self, parser: SseParser, data: bytes) -> None:
         lines = data.count(b"\n") + data.count(b"\r")
         self._lines += lines
-        if lines > BREATH_LINES:
-            self._take_breath(lines)
+        began = self._owner.clock.now() if lines > BREATH_LINES else None
         for event in parser.feed(data):
             if event.data and event.kind in {b"", b"message"}:
                 self._hear(event.data)
@@ -227,6 +226,8 @@ class Exchange(Struct, kw_only=True, eq=False):
                 self._other(event.kind, event.data)
             if self.reply is not None or self.done:
                 return
+        if began is not None:
+            self._take_breath(lines, began)
         if parser.overflowed:
             limit = self._owner.limits.event_bytes
             self._decide(Ending.TOO_LARGE, f"an event of the answer is over {limit:,} bytes")
@@ -237,12 +238,13 @@ class Exchange(Struct, kw_only=True, eq=False):
             detail = f"the answer's stream is a flood: over {self._lines_max:,} lines"
             self._decide(Ending.TOO_LARGE, detail)
 
-    def _take_breath(self, lines: int) -> None:
-        """Read on after a while in which others have the loop."""
-        connection = self.connection
+    def _take_breath(self, lines: int, began: Nanoseconds) -> None:
+        """Read on after a while in which others have the loop: three times as long as this took."""
+        connection, clock = self.connection, self._owner.clock
         if connection is not None and not self._paused:
             connection.pause()
-            self._owner.clock.after(lines * LINE_SPAN, lambda: self._read_on(connection))
+            span = max(lines * LINE_SPAN, 3 * (clock.now() - began))
+            clock.after(span, lambda: self._read_on(connection))
 
     def _read_on(self, connection: Connection) -> None:
         if connection.asker is self and not self._paused:
