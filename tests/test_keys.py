@@ -228,7 +228,7 @@ async def test_time_tells_nothing_of_a_wrong_key(ring):
             ring.authenticate(token)
             spans[kind].append(time.perf_counter_ns() - start)
     medians = [statistics.median(one) for one in spans.values()]
-    assert max(medians) < 1.5 * min(medians), medians
+    assert max(medians) < 2 * min(medians), medians
     assert max(medians) < 5_000_000
 
 

@@ -433,6 +433,33 @@ async def test_a_stream_goes_on_when_the_ledger_cannot_say():
         assert heard.answer.error is None
 
 
+@virtual_time()
+async def test_a_call_that_is_over_is_not_cut_by_a_refusal_that_comes_late():
+    end = Reply(Ending.RESULT, status=200, seen=saw(Usage(output_tokens=3_600)))
+    async with house(provider("p")) as hub:
+        limit(hub, 115_000 + SLICE * 5_000)
+        hub["p"].answers["small"] = flow(3_500, then=end)
+        heard, _ = ask(hub, "p/small", stream=True)
+        await settled()
+        hub.ledger.hold_back()
+        await asyncio.sleep(1)
+        assert (hub.ledger.writes[-2:], heard.answers) == (["top_up", "settle"], [])
+        hub.ledger.go_on()
+        assert heard.answer.error is None
+        assert only(hub).charge.cost == 3_600 * 5_000
+
+
+@virtual_time()
+async def test_what_a_free_call_of_a_model_has_used_is_no_news():
+    end = Reply(Ending.RESULT, status=200, seen=saw())
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = flow(3_500, then=end)
+        heard, _ = ask(hub, "p/small", free=True)
+        await asyncio.sleep(1)
+        assert heard.notes == []
+        assert heard.answer.error is None
+
+
 # ------------------------------------------------------------ all together
 
 

@@ -124,7 +124,7 @@ def test_so_many_connections_stay_open_and_each_is_served(tmp_path, count, capsy
                 f"{CALLING} at once {slowest * 1000:.0f} ms at most"
             )
         assert each < CONNECTION_KIB
-        assert waited[len(waited) // 2] < 0.1
+        assert waited[len(waited) // 2] < 1
         stack.close()
         until(lambda: open_files(hub.pid) <= files + 20, what="their end")
         with Client(hub, token) as last:
@@ -162,7 +162,7 @@ def test_a_hundred_calls_wait_for_their_clients_and_each_gets_its_own_answer(tmp
         assert in_flight(hub) == 100
         beside = Wire(hub, key(hub))
         waited = sorted(timed(beside) for _ in range(50))
-        assert waited[25] < 0.1
+        assert waited[25] < 1
         assert hub.resident_kib() - before < 64 * 1024
         for number, one in reversed(list(enumerate(asked))):
             answer = {"action": "accept", "content": {"name": f"new {number}"}}

