@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from agenthub.admission import SignInState, SignOut
 from agenthub.domain.endpoint import OAuth
@@ -24,6 +24,7 @@ from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.outbound import oauth_server as server
 from agenthub.outbound.challenge import SCOPES_MAX, scopes_in
 from agenthub.outbound.diagnosis import Diagnosis
+from agenthub.outbound.oauth_kept import Kept
 from agenthub.outbound.oauth_server import AuthorizationServer, Client, Refused
 from agenthub.outbound.sign_in import InvalidScope, Registration, SignIn
 from agenthub.outbound.vault import Shelf
@@ -38,26 +39,6 @@ PAUSE: Final[Nanoseconds] = 10 * SECOND
 STEPS_MAX: Final = 3
 STEPS_SPAN: Final[Nanoseconds] = 600 * SECOND
 """So often in this time a token with more scopes is asked for without a person."""
-
-
-class Kept(Struct, frozen=True):
-    """In the vault."""
-
-    registration: Registration
-    scopes: tuple[str, ...] = ()
-    """That were asked for."""
-    granted: tuple[str, ...] | None = None
-    """Those that were given; None: all."""
-    access: str = ""
-    refresh: str = ""
-    got_s: int = 0
-    ends_s: int | None = 0
-    """Wall time, as `got_s`; None: nobody said, and it cannot be renewed."""
-
-    @property
-    def has(self) -> tuple[str, ...]:
-        """The scopes of the token, as far as anybody said."""
-        return self.scopes if self.granted is None else self.granted
 
 
 class TokenSource:
@@ -120,11 +101,7 @@ class TokenSource:
 
     def header(self) -> str:
         """What goes into `Authorization`; empty when there is no good token."""
-        kept = self._kept
-        if kept is None or not kept.access:
-            return ""
-        is_over = kept.ends_s is not None and self._clock.wall() >= kept.ends_s * SECOND
-        return "" if is_over else f"Bearer {kept.access}"
+        return "" if self._kept is None else self._kept.header(self._clock.wall())
 
     def close(self) -> None:
         """Another one takes its place, or nobody needs it any more."""
@@ -224,7 +201,7 @@ class TokenSource:
             self._timer.cancel()
         self._pause("nobody is signed in")
         self._tell()
-        was_signed_in = kept is not None and bool(kept.access or kept.refresh)
+        was_signed_in = kept is not None and bool(kept.tokens())
         try:
             await self._vault.forget(self.name)
         finally:
@@ -422,6 +399,5 @@ class TokenSource:
 
 async def _revoke(kept: Kept) -> str:
     """Only who gave them ever sees them. Empty, or why they may still be good."""
-    tokens = {"refresh_token": kept.refresh, "access_token": kept.access}
-    held = {kind: token for kind, token in tokens.items() if token}
-    return await server.revoke(kept.registration.issuer, kept.registration.client, held)
+    made = kept.registration
+    return await server.revoke(made.issuer, made.client, kept.tokens())

@@ -22,12 +22,12 @@ from msgspec import structs
 from agenthub.domain.outcome import Cause, Ending, Reply, Written
 from agenthub.domain.span import SECOND, Nanoseconds
 from agenthub.outbound.oauth_tokens import TokenSource
+from agenthub.outbound.passing import Passing
 from agenthub.ports import (
     Attempt,
     AttemptReceiver,
     Clock,
     Outgoing,
-    Question,
     Timer,
     Upstream,
     UpstreamState,
@@ -104,9 +104,9 @@ class PerCaller:
             return self._own.send(outgoing, receiver)
         connection = self._connection(outgoing)
         if isinstance(connection, Reply):
-            call, refusal = CallersCall(None, receiver), connection
+            call, refusal = CallersCall(None, outgoing, receiver), connection
         else:
-            call = CallersCall(connection, receiver)
+            call = CallersCall(connection, outgoing, receiver)
             if not connection.source.needs_sign_in:
                 call.attempt = connection.upstream().send(outgoing, call)
                 return call
@@ -235,18 +235,16 @@ class Connection:
         """As `lost`."""
 
 
-class CallersCall:
-    """A call by its caller's connection: implements `ports.Attempt`, and hears the attempt that is
-    made of it (`ports.AttemptReceiver`).
-    """
+class CallersCall(Passing):
+    """A call by its caller's connection; without one it is refused in a moment."""
 
-    __slots__ = ("_connection", "_receiver", "attempt", "done")
+    __slots__ = ("_connection", "done")
 
-    def __init__(self, connection: Connection | None, receiver: AttemptReceiver) -> None:
+    def __init__(
+        self, connection: Connection | None, outgoing: Outgoing, receiver: AttemptReceiver
+    ) -> None:
+        super().__init__(outgoing, receiver)
         self._connection = connection
-        self._receiver = receiver
-        self.attempt: Attempt | None = None
-        """None: it is refused in a moment."""
         self.done = False
         if connection is not None:
             connection.begin()
@@ -256,24 +254,6 @@ class CallersCall:
             self.attempt.cancel(cause)
         else:
             self.finished(Reply(Ending.CANCELLED, Written.NONE, detail=f"cancelled: {cause.value}"))
-
-    def answer(self, question_id: int | str, result: bytes, error: bytes = b"") -> None:
-        if self.attempt is not None:
-            self.attempt.answer(question_id, result, error)
-
-    def pause(self) -> None:
-        if self.attempt is not None:
-            self.attempt.pause()
-
-    def resume(self) -> None:
-        if self.attempt is not None:
-            self.attempt.resume()
-
-    def notified(self, method: str, params: bytes) -> None:
-        self._receiver.notified(method, params)
-
-    def asked(self, question: Question) -> None:
-        self._receiver.asked(question)
 
     def finished(self, reply: Reply) -> None:
         if self.done:
