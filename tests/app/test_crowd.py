@@ -18,6 +18,7 @@ CALLING = 50
 """Connections that call while the others are idle."""
 LIMITS = "limits: {connections: 11000, keep_alive_ms: 300000}\n"
 CONNECTION_KIB = 24
+PARKED_KIB = 50
 
 
 def room_for(files):
@@ -173,6 +174,27 @@ def test_a_hundred_calls_wait_for_their_clients_and_each_gets_its_own_answer(tmp
             old.answer(question, {"action": "accept", "content": {"name": f"old {number}"}})
             assert f'"old {number}"' in text(live.last())
         until(lambda: in_flight(hub) == 0, what="the end of all of them")
+
+
+@pytest.mark.parametrize("count", [50, pytest.param(500, marks=SOAK)])
+def test_what_a_call_costs_that_waits_for_its_client_beside_its_servers_session(
+    tmp_path, count, capsys
+):
+    more = {"concurrency": 2 * count, "private_sessions": 2 * count}
+    answer = {"action": "accept", "content": {"name": "x"}}
+    with a_hub(tmp_path / "home", **more) as hub:
+        clients = [Wire(hub, key(hub)) for _ in range(count)]
+        for one in clients:
+            one.go_on(one.call("s__ask"), "s__ask", answer=answer)
+        before = hub.resident_kib()  # Each caller's session is there, and waits for its next call.
+        asked = [one.call("s__ask") for one in clients]
+        assert in_flight(hub) == count
+        each = (hub.resident_kib() - before) / count
+        with capsys.disabled():
+            print(f"\n{count} calls that wait for their clients: {each:.1f} KiB each")
+        assert each < PARKED_KIB
+        for one, question in zip(clients, asked, strict=True):
+            assert '"x"' in text(one.go_on(question, "s__ask", answer=answer))
 
 
 def timed(wire):
