@@ -33,6 +33,20 @@ def test_it_is_broken_down_by_model_the_dearest_first(cli, hub):
     assert (said["by"], said["total"]["cost_usd"]) == ("model", "0.014")
 
 
+def test_a_key_is_shown_by_its_name(cli, hub):
+    cli("key", "create", "laptop", "--scope", "llm")
+    book(hub, "a", 5_000_000, key="k0")
+    book(hub, "b", 4_000_000, key="gone")
+    lines = cli("usage", "--by", "key").out.splitlines()
+    assert lines[1].startswith("laptop (k0)  $0.005")
+    assert lines[2].startswith("gone         $0.004")
+    said = cli("usage", "--by", "key", "--json").json
+    assert [(one["name"], one["label"]) for one in said["groups"]] == [
+        ("k0", "laptop"),
+        ("gone", ""),
+    ]
+
+
 def test_it_is_broken_down_by_time_in_a_zone(cli, hub):
     book(hub, "a", 5_000_000)
     shown = cli("usage", "--each", "day", "--tz", "Asia/Seoul")

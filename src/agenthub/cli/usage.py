@@ -58,7 +58,7 @@ def usage(  # noqa: PLR0913, PLR0917 - one for each option
         show_json(found)
         return
     if by:
-        rows = [_row(one["name"] or "-", one) for one in found["groups"]]
+        rows = [_row(_name(one), one) for one in found["groups"]]
     elif each:
         rows = [_row(_time(one["starts_at"], each, found["timezone"]), one) for one in
                 found["spans"] if one["calls"]]  # fmt: skip
@@ -82,6 +82,11 @@ def usage(  # noqa: PLR0913, PLR0917 - one for each option
 def _row(name: str, one: dict[str, Any]) -> list[str]:
     counts = (one["calls"], one["input_tokens"], one["cache_read_tokens"], one["output_tokens"])
     return [name, f"${one['cost_usd']}", *(f"{count:,}" for count in counts)]
+
+
+def _name(group: dict[str, Any]) -> str:
+    label = group.get("label")  # a hub of another version may say none
+    return f"{label} ({group['name']})" if label else group["name"] or "-"
 
 
 def _midnight(day: "datetime", zone: str) -> str:

@@ -41,6 +41,8 @@ class SpanView(AmountsView, frozen=True):
 class NamedView(AmountsView, frozen=True):
     name: str = ""
     """Empty: of calls that have none."""
+    label: str = ""
+    """Of a key of the hub's: what it was called when it was made."""
 
 
 class Summary(Struct, frozen=True):

@@ -131,11 +131,17 @@ async def usage_by(hub: TheHub, asked: TheRange, group: str) -> Response:
     which = asked.which
     found = await hub.usage.totals(which, group, [(which.since_s, which.until_s)])
     ordered = sorted(found, key=_dearest)
+    labels = {row.id: row.name for row in hub.keys.list()} if group == "key" else {}
     return answer(
         Breakdown(
             which.since_s, which.until_s, asked.timezone, group,
             AmountsView(**amounts_view(summed([one.amounts for one in found]))),
-            [NamedView(**amounts_view(one.amounts), name=one.name) for one in ordered],
+            [
+                NamedView(
+                    **amounts_view(one.amounts), name=one.name, label=labels.get(one.name, "")
+                )
+                for one in ordered
+            ],
         )
     )  # fmt: skip
 
