@@ -20,6 +20,7 @@ from support.fake_upstream import (
 from support.house import ANNA, BERT, Heard, house, ms, server
 from support.virtual_time import passes, settled, virtual_time
 
+from agenthub.domain.breaker_config import longest_open
 from agenthub.domain.circuit_breaker import BreakerConfig, State
 from agenthub.domain.endpoint import RateLimit, ToolPolicy
 from agenthub.domain.errors import (
@@ -584,7 +585,7 @@ async def test_f25_a_server_that_flaps_is_left_alone_for_longer_and_longer():
         assert seen[-1][0] <= 24, "12 changes a minute at most"
         assert max(level for _, level in seen) >= 3
         fake.alive = True
-        await passes(130 * SECOND)
+        await passes(longest_open(config))
         assert await hub.result("calculator", "add") == FIVE
 
 

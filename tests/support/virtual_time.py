@@ -61,12 +61,12 @@ class _Selector(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """`seed` None: what became ready first runs first."""
+    """`seed` None: what became ready first runs first, and chance is the same each time."""
 
     def __init__(self, seed=None):
         self._virtual = _Selector()
         super().__init__(self._virtual)
-        self.random = random.Random(seed)
+        self.random = random.Random(seed or 0)
         if seed is not None:
             self._ready = _Shuffled(seed)
 
