@@ -53,6 +53,7 @@ coverage: setup
 
 soak: setup  ## the tests that take minutes
 	$(BIN)/pytest -m soak
+	AGENTHUB_LONG_MACHINES=1 $(BIN)/pytest $$(grep -rl 'import machine$$' tests)
 
 soak-money: setup  ## sixty kills of a hub under load, in front of a provider that keeps a journal
 	$(BIN)/pytest -m soak -s tests/faults/test_money_kill.py

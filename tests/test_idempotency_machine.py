@@ -9,12 +9,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support.claims import InProcess
 from support.fake_upstream import GARBAGE, HANGS, OK, REFUSED, TOOL_ERROR, error, later, lost
 from support.house import ANNA, BERT, Heard, House, server
+from support.machines import machine
 from support.virtual_time import VirtualLoop, passes
 
 from agenthub.domain.errors import HubError
@@ -148,4 +148,4 @@ class KeyMachine(RuleBasedStateMachine):
 
 
 TestKey = KeyMachine.TestCase
-TestKey.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestKey.settings = machine(30, 60, 25)

@@ -10,7 +10,6 @@ import functools
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec import Raw, structs
@@ -29,6 +28,7 @@ from support.fake_upstream import (
     tool,
 )  # fmt: skip
 from support.house import ANNA, BERT, Heard, House, house, ms, server
+from support.machines import machine
 from support.virtual_time import VirtualLoop, passes
 
 from agenthub.catalog import GRACE
@@ -356,7 +356,7 @@ class Waist(RuleBasedStateMachine):
 
 
 TestWaist = pytest.mark.timeout(300)(Waist.TestCase)
-TestWaist.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestWaist.settings = machine(80, 200, 40)
 
 
 def test_the_sweep_leaves_room_for_the_bound():

@@ -78,6 +78,7 @@ class Copy:
         self.src = home / "src"
         shutil.copytree(ROOT / "src", self.src, ignore=shutil.ignore_patterns("__pycache__"))
         self.env = os.environ | {
+            "AGENTHUB_LONG_MACHINES": "1",
             "PYTHONPATH": os.pathsep.join(map(str, (self.src, ROOT / "tests"))),
             "PYTHONDONTWRITEBYTECODE": "1",  # edits within a second would be missed
             "HYPOTHESIS_STORAGE_DIRECTORY": str(home / "hypothesis"),

@@ -6,10 +6,10 @@ What must hold in spite of it are the properties P1 to P9 and P11 of rule set §
 
 from typing import TYPE_CHECKING
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.breaker_lab import WALL
+from support.machines import machine
 
 from agenthub.domain.breaker_config import BreakerConfig
 from agenthub.domain.circuit_breaker import NEVER, CircuitBreaker, State
@@ -336,4 +336,4 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreakerMachine = BreakerMachine.TestCase
-TestBreakerMachine.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestBreakerMachine.settings = machine(80, 200, 60)

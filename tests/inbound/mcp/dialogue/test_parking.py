@@ -4,7 +4,6 @@ import asyncio
 
 import msgspec
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from msgspec import structs
@@ -23,6 +22,7 @@ from support.asking import (
 )
 from support.fake_upstream import OK, Act, result, tool
 from support.house import ANNA, BERT, server
+from support.machines import machine
 from support.mcp_hub import doors
 from support.virtual_time import VirtualLoop, settled, virtual_time
 
@@ -590,7 +590,7 @@ class ParkedCalls(RuleBasedStateMachine):
 
 
 TestParkedCalls = ParkedCalls.TestCase
-TestParkedCalls.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestParkedCalls.settings = machine(30, 60, 25)
 
 
 @pytest.mark.parametrize("leaves", ["answer", "let it be"])

@@ -1,9 +1,9 @@
 """What is kept of streams: a machine that writes, ends, resumes, waits and leaves in any order."""
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from support.machines import machine
 
 from agenthub.inbound.mcp.transport.event_store import (
     EVENT_COST,
@@ -149,7 +149,7 @@ class Machine(RuleBasedStateMachine):
         assert waiting or not any(one.events for one in self.ended)
 
 
-Machine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+Machine.TestCase.settings = machine(80, 200, 40)
 TestMachine = Machine.TestCase
 
 
