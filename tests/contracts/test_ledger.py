@@ -376,6 +376,15 @@ async def test_sessions_are_counted_apart(ledger, tell):
     assert await tell.reserve(hold("3", 100, run, facts=other)) is None
 
 
+async def test_sessions_are_counted_apart_in_a_rolling_window_too(ledger, tell):
+    each = budget("each", 100, subject=Subject("session", "*"), period=Period("hours", 3))
+    await ledger.put_budget(each)
+    other = structs.replace(FACTS, session="s0")
+    assert await tell.reserve(hold("1", 100, each, at_s=AT_S - 3600, facts=other)) is None
+    assert await tell.reserve(hold("2", 100, each)) is None
+    assert isinstance(await tell.reserve(hold("3", 1, each, at_s=AT_S + 3600)), OverBudget)
+
+
 # ------------------------------------------------------------ reports of others
 
 

@@ -42,9 +42,22 @@ def test_a_budget_of_all_concerns_every_call_and_one_of_each_session_those_that_
 def test_each_session_has_a_counter_of_its_own():
     run = Budget("r", USD, subject=Subject("session", "*"), period=Period("run"))
     one, other = (run.hold_on(Facts(session=name), AT) for name in ("s1", "s2"))
-    assert (one.window, one.first) == ("run s1", "run s1")
-    assert other.window == "run s2"
+    assert (one.window, one.first) == ("s1\x01run", "s1\x01run")
+    assert other.window == "s2\x01run"
     assert len(run.hold_on(Facts(session="x" * 9_999), AT).window) == len("run ") + 200
+
+
+@pytest.mark.parametrize(
+    "other", ["a", "bb", "s", "s1x", "s1 hours", "s1\x01hours 2027-01-15T07", ""]
+)
+def test_what_other_sessions_spend_is_in_no_rolling_window_of_a_session(other):
+    rolling = Budget("r", USD, subject=Subject("session", "*"), period=Period("hours", 24))
+    mine = rolling.hold_on(Facts(session="s1"), AT)
+    for hours in range(25):
+        theirs = rolling.hold_on(Facts(session=other), AT - hours * 3600)
+        assert not mine.first <= theirs.window <= mine.window
+        own = rolling.hold_on(Facts(session="s1"), AT - hours * 3600)
+        assert mine.first <= own.window <= mine.window
 
 
 def test_a_call_goes_to_the_window_it_begins_in():

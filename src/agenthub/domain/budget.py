@@ -19,6 +19,7 @@ from agenthub.domain.period import Period
 SUBJECTS: Final = ("all", "key", "team", "model", "provider", "endpoint", "tool", "session")
 EACH: Final = "*"
 """As the name of a session: each has a counter of its own."""
+BELOW: Final = "\x01"
 RATIO_MAX: Final = 1_000
 NAME_MAX: Final = 200
 REASON_MAX: Final = 500
@@ -106,8 +107,10 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
         window = self.period.window(at_s)
         key, first = window.key, window.first
         if self.subject.name == EACH:
-            session = facts.session[:NAME_MAX]
-            key, first = f"{key} {session}", f"{first} {session}"
+            # In front, and ended by what sorts before all else: a rolling window takes the counters
+            # between two keys, and those are one session's.
+            session = facts.session[:NAME_MAX].replace(BELOW, " ") + BELOW
+            key, first = session + key, session + first
         return HoldOn(self.id, key, first, window.starts_at, window.ends_at)
 
     def level(self, settled: NanoUsd, credit: NanoUsd = 0) -> Level:
