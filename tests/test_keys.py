@@ -11,7 +11,14 @@ import pytest
 from agenthub import keys
 from agenthub.domain.bearer import Lent
 from agenthub.domain.caller import Caller, KeyTerms, Scope
-from agenthub.domain.errors import BadSetting, StorageFailed, UnknownTarget
+from agenthub.domain.endpoint import RateLimit
+from agenthub.domain.errors import (
+    BadSetting,
+    Conflict,
+    InvalidParams,
+    StorageFailed,
+    UnknownTarget,
+)
 from agenthub.domain.span import SECOND
 from agenthub.domain.tool_set import ToolSet
 from agenthub.domain.view import View
@@ -270,10 +277,13 @@ def test_a_token_of_an_issuer_is_good_until_it_ends(lending, clock):
 
 
 def test_whom_an_issuer_vouches_for_is_held_to_the_issuers_limits(lending):
-    lending._issuers[0].limits = KeyTerms(ToolSet(allow=("git__*",)), ("research",), "on", "spec")
+    lending._issuers[0].limits = KeyTerms(
+        ToolSet(allow=("git__*",)), ("research",), "on", "spec", ("gpt-*",), "ops", RateLimit(1, 5)
+    )
     lending.views = {"research": View("research", allow=("git__log",))}
     caller = lending.authenticate(b"lent.anna.60")
     assert (caller.search, caller.names) == ("on", "spec")
+    assert (caller.models, caller.team, caller.rate_limit) == (("gpt-*",), "ops", RateLimit(1, 5))
     assert caller.admits("git__log", reads=False)
     for name in ("git__push", "files__read"):
         assert not caller.admits(name, reads=False)
@@ -378,3 +388,117 @@ async def test_a_key_for_views_follows_them(ring):
     ring.views = views
     ring.forget()
     assert ring.authenticate(key.encode()).sees("web")
+
+
+# ---------------------------------------------------------------- rotation
+
+
+async def test_a_rotated_key_is_the_same_one_with_another_secret(ring, store, clock):
+    terms = KeyTerms(ToolSet(("git__*",)), team="ops", rate_limit=RateLimit(1, 5))
+    row, key = await ring.create("laptop", [Scope.READ], ["git"], NOW_S + 60, terms)
+    before = ring.authenticate(key.encode())
+    rotated, other = await ring.rotate(row.id)
+    assert re.fullmatch(r"ah_[0-9a-f]{12}_[0-9a-f]{64}", other)
+    assert other.split("_")[1] == row.id
+    for one in (ring, again(ring, store, clock)):
+        assert one.authenticate(key.encode()) is None
+        after = one.authenticate(other.encode())
+        assert (after.id, after.scopes, after.endpoints) == (row.id, {Scope.READ}, {"git"})
+        assert (after.team, after.rate_limit, after.reach) == ("ops", RateLimit(1, 5), before.reach)
+        assert (one.list()[0].created_at, one.list()[0].expires_at) == (NOW_S, NOW_S + 60)
+        assert not one.holds(before)
+        assert one.holds(after)
+    assert other.rpartition("_")[2] not in repr(store.rows) + repr(rotated)
+    assert rotated.digest == hmac.digest(SECRET, other.encode(), "sha256")
+
+
+async def test_the_secret_before_is_good_until_its_grace_is_over(ring, store, clock):
+    row, key = await ring.create("laptop")
+    _, other = await ring.rotate(row.id, 600)
+    for one in (ring, again(ring, store, clock)):
+        old, new = (one.authenticate(token.encode()) for token in (key, other))
+        assert old.id == new.id == row.id
+        assert (one.left(old), one.left(new)) == (600 * SECOND, keys.FOREVER)
+        clock.seconds += 599
+        assert one.authenticate(key.encode()) is not None
+        clock.seconds += 1
+        assert one.authenticate(key.encode()) is None
+        assert not one.holds(old)
+        assert one.holds(one.authenticate(other.encode()))
+        clock.seconds -= 600
+
+
+async def test_a_grace_is_no_longer_than_the_key(ring, clock):
+    row, key = await ring.create("laptop", expires_at=NOW_S + 60)
+    old = ring.authenticate(key.encode())
+    _, other = await ring.rotate(row.id, 600)
+    assert ring.left(old) == 60 * SECOND
+    clock.seconds += 60
+    assert ring.authenticate(key.encode()) is None
+    assert ring.authenticate(other.encode()) is None
+
+
+async def test_of_the_secrets_before_only_the_last_may_have_a_grace(ring):
+    row, first = await ring.create("laptop")
+    came_first = ring.authenticate(first.encode())
+    _, second = await ring.rotate(row.id, 600)
+    came_second = ring.authenticate(second.encode())
+    _, third = await ring.rotate(row.id, 600)
+    good = [ring.authenticate(token.encode()) is not None for token in (first, second, third)]
+    assert good == [False, True, True]
+    assert [ring.holds(one) for one in (came_first, came_second)] == [False, True]
+    await ring.rotate(row.id)
+    assert not any(ring.authenticate(token.encode()) for token in (first, second, third))
+    assert not ring.holds(came_second)
+
+
+async def test_new_terms_prolong_no_secret(ring):
+    """A stream that is shown new terms stays one of the secret that opened it."""
+    row, key = await ring.create("laptop")
+    old = ring.authenticate(key.encode())
+    await ring.rotate(row.id, 600)
+    renewed = ring.renewed(old)
+    assert ring.left(renewed) == 600 * SECOND
+    assert ring.renewed(ADMIN) is None
+
+
+async def test_who_serves_a_key_hears_that_it_was_rotated(ring):
+    row, _ = await ring.create("laptop")
+    heard = []
+    ring.listeners.append(heard.append)
+    await ring.rotate(row.id)
+    assert heard == [row.id]
+
+
+@pytest.mark.parametrize("grace_s", [-1, 24 * 3600 + 1])
+async def test_a_grace_has_bounds(ring, grace_s):
+    row, key = await ring.create("laptop")
+    with pytest.raises(InvalidParams, match="grace_s: expected a whole number from 0 to 86,400"):
+        await ring.rotate(row.id, grace_s)
+    assert ring.authenticate(key.encode()) is not None
+
+
+async def test_a_key_that_has_ended_gets_no_new_secret(ring, clock):
+    row, _ = await ring.create("laptop")
+    await ring.revoke(row.id)
+    short, _ = await ring.create("short", expires_at=NOW_S + 1)
+    clock.seconds += 1
+    for key_id in (row.id, short.id):
+        with pytest.raises(Conflict, match="has ended"):
+            await ring.rotate(key_id)
+    with pytest.raises(UnknownTarget):
+        await ring.rotate("nobody")
+
+
+async def test_a_rotation_that_cannot_be_kept_did_not_happen(ring, store):
+    row, key = await ring.create("laptop")
+    store.error = StorageFailed()
+    with pytest.raises(StorageFailed):
+        await ring.rotate(row.id)
+    assert ring.authenticate(key.encode()) is not None
+    assert ring.list() == [row]
+
+
+async def test_a_rate_limit_that_cannot_be_is_refused(ring):
+    with pytest.raises(BadSetting, match=r"rate_limit\.rps: expected a number"):
+        await ring.create("x", terms=KeyTerms(rate_limit=RateLimit(0, 5)))

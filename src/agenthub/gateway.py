@@ -1,9 +1,9 @@
 """The way of a call through the hub. Every call takes it, by every door; there is no other.
 
-    door ─ start(call) ─► shed? ─► idempotency key? ──────► Journey (domain/journey.py)
-                                     │ write it down first       │ SEND
-                                   ClaimLog                      │
-                          Passage ◄── finished / notified ── Upstream
+    door ─ start(call) ─► shed? ─► rate? ─► idempotency key? ──────► Journey (domain/journey.py)
+                                              │ write it down first       │ SEND
+                                            ClaimLog                      │
+                                   Passage ◄── finished / notified ── Upstream
 
 `Passage` (passage.py) drives one `Journey` with callbacks: no task, no await, so that a call over
 HTTP on both sides costs microseconds. `open` is the same for whoever would rather await.
@@ -18,6 +18,7 @@ from typing import Protocol
 from agenthub.catalog import Catalog
 from agenthub.domain.call import Call
 from agenthub.domain.caller import Caller
+from agenthub.domain.caller_rate import CallerRates
 from agenthub.domain.errors import HubError, IdempotencyConflict, Overloaded, UnknownTarget
 from agenthub.domain.idempotency import Idempotency
 from agenthub.domain.journey import Journey
@@ -79,6 +80,7 @@ class Gateway:
         """Calls that wait for their clients between two requests to a server."""
         self.held: dict[str, int] = {}
         """Places in use, by caller."""
+        self.rates = CallerRates()
         self.idempotency = Idempotency()
         self.epoch = clock.wall() - clock.now()
         self.listening: Callable[[], bool] = lambda: False
@@ -104,6 +106,8 @@ class Gateway:
         try:
             if len(self.in_flight) >= self._crowded:
                 self.shed(call.caller)
+            if call.caller.rate_limit is not None:
+                self.rates.take(call.caller, self.clock.now())
             route = self.catalog.routes.find(call)
             way = Journey(call, route.hops, None)
             passage = Passage(call, self.clock.now(), self, receiver, way)

@@ -2,9 +2,10 @@
 
 A key reads `ah_<id>_<secret>`. The hub keeps its HMAC-SHA256 and no more, under a secret of this
 home, so that neither a copied database nor a key of another home opens anything. Whatever is
-presented costs one HMAC and one comparison in constant time, known id or not; only a key that was
-found good is remembered, so that a repeated one costs a dictionary's look-up. What has the shape of
-an access token is no key of the hub's, and is shown to the issuers of the settings.
+presented costs one HMAC and two comparisons in constant time, known id or not; only a key that was
+found good is remembered, so that a repeated one costs a dictionary's look-up. A key that is rotated
+stays the same principal with another secret; the one before may be good for a while yet. What has
+the shape of an access token is no key of the hub's, and is shown to the issuers of the settings.
 Source: rule T3, attacks A01, A02, A62.
 """
 
@@ -19,9 +20,9 @@ from msgspec import Struct, structs
 from agenthub.admission import TokenIssuer
 from agenthub.domain.bearer import OAUTH
 from agenthub.domain.caller import Caller, KeyTerms, Scope, check_terms, reach_of
-from agenthub.domain.errors import BadSetting, UnknownTarget
+from agenthub.domain.errors import BadSetting, Conflict, InvalidParams, UnknownTarget
 from agenthub.domain.span import SECOND, Nanoseconds
-from agenthub.ports import Clock, KeyRow, Store
+from agenthub.ports import Clock, KeyRow, Rotation, Store
 
 if TYPE_CHECKING:
     from agenthub.domain.view import View
@@ -37,6 +38,8 @@ LENT_MAX: Final = 10_000
 """Principals of issuers whose streams may be open."""
 REMEMBERED: Final = 1_024
 """Good tokens kept at hand; when there are more, all are forgotten and found again."""
+GRACE_MAX_S: Final = 24 * 3600
+"""How long a secret may be good beside the one that takes its place."""
 FOREVER: Final[Nanoseconds] = 1 << 62
 DEFAULT_SCOPES: Final = (Scope.TOOLS, Scope.LLM, Scope.READ)
 
@@ -111,7 +114,7 @@ class KeyRing:
         elif row.revoked:
             return 0
         else:
-            ends = None if row.expires_at is None else row.expires_at * SECOND
+            ends = _ends(row, caller.secret)
         return FOREVER if ends is None else max(ends - self._clock.wall(), 0)
 
     @property
@@ -133,7 +136,12 @@ class KeyRing:
     def caller(self, key_id: str) -> Caller | None:
         """Who holds this key, as of now; None if there is no such key."""
         row = self._rows.get(key_id)
-        return None if row is None else self._caller(row)
+        return None if row is None else self._caller(row, row.rotation.count)
+
+    def renewed(self, caller: Caller) -> Caller | None:
+        """The same, under the terms of now, as it came in; None if it came with no key."""
+        row = self._rows.get(caller.id)
+        return None if row is None else self._caller(row, caller.secret)
 
     def list(self) -> list[KeyRow]:
         """Revoked and expired ones too; the oldest first."""
@@ -157,7 +165,7 @@ class KeyRing:
         key_id = secrets.token_hex(ID_BYTES)
         while key_id in self._rows:
             key_id = secrets.token_hex(ID_BYTES)
-        token = f"{PREFIX}_{key_id}_{secrets.token_hex(SECRET_BYTES)}"
+        token = _new_token(key_id)
         row = KeyRow(
             key_id,
             name,
@@ -187,6 +195,31 @@ class KeyRing:
             await self._put(row)
         self._tell(key_id)
         return row
+
+    async def rotate(self, key_id: str, grace_s: int = 0) -> tuple[KeyRow, str]:
+        """The key's row, and its new secret, which nobody can show again.
+
+        The secret that it had ends when this returns, and with it the streams that it opened; or
+        after so many seconds. One from before that ends at once.
+
+        Raises:
+            UnknownTarget: There is no such key.
+            InvalidParams: So long a grace cannot be.
+            Conflict: The key has ended.
+            StorageFailed: Its secret is the one that it had.
+        """
+        if not 0 <= grace_s <= GRACE_MAX_S:
+            raise InvalidParams(f"grace_s: expected a whole number from 0 to {GRACE_MAX_S:,}")
+        async with self._changing:
+            row = self._row(key_id)
+            if row.revoked or self._is_over(row):
+                raise Conflict("The key has ended: make a new one")
+            token, until = _new_token(key_id), self._clock.wall() // SECOND + grace_s
+            rotation = Rotation(row.rotation.count + 1, row.digest if grace_s else b"", until)
+            row = structs.replace(row, digest=self._digest(token.encode()), rotation=rotation)
+            await self._put(row)
+        self._tell(key_id)
+        return row, token
 
     async def revoke(self, key_id: str) -> None:
         """From the moment this returns, the key opens nothing.
@@ -221,16 +254,21 @@ class KeyRing:
             return None
         digest = self._digest(token)
         row = self._rows.get(_id_of(token))
-        expected = self._nobody if row is None else row.digest
-        is_key = hmac.compare_digest(digest, expected)
+        now, former = (self._nobody,) * 2 if row is None else (row.digest, row.rotation.former)
+        is_key = hmac.compare_digest(digest, now)
+        was_key = hmac.compare_digest(digest, former or self._nobody)
         if hmac.compare_digest(digest, self._admin):
             return _Found(ADMIN, None)
-        if not is_key or row is None or row.revoked or self._is_over(row):
+        if row is None or row.revoked or not (is_key or was_key):
             return None
-        ends = None if row.expires_at is None else row.expires_at * SECOND
-        return _Found(self._caller(row), ends)
+        secret = row.rotation.count - was_key
+        ends = _ends(row, secret)
+        if ends is not None and self._clock.wall() >= ends:
+            return None
+        return _Found(self._caller(row, secret), ends)
 
-    def _caller(self, row: KeyRow) -> Caller:
+    def _caller(self, row: KeyRow, secret: int) -> Caller:
+        """`secret`: as in `Caller`."""
         return Caller(
             row.id,
             frozenset(map(Scope, row.scopes)),
@@ -240,6 +278,8 @@ class KeyRing:
             row.terms.names,
             row.terms.models,
             row.terms.team,
+            row.terms.rate_limit,
+            secret,
         )
 
     def _borrow(self, token: bytes) -> _Found | None:
@@ -254,7 +294,8 @@ class KeyRing:
                 limits = lent.limits
                 caller = structs.replace(
                     lent.caller, reach=reach_of(limits, self.views), search=limits.search,
-                    names=limits.names,
+                    names=limits.names, models=limits.models, team=limits.team,
+                    rate_limit=limits.rate_limit,
                 )  # fmt: skip
                 return _Found(caller, lent.ends)
         return None
@@ -271,6 +312,20 @@ def _check_limits(scopes: Sequence[Scope], terms: KeyTerms) -> None:
     check_terms(terms)
     if Scope.ADMIN in scopes and reach_of(terms, {}) is not None:
         raise BadSetting("scopes: a key with the scope admin cannot be limited to some tools")
+
+
+def _new_token(key_id: str) -> str:
+    return f"{PREFIX}_{key_id}_{secrets.token_hex(SECRET_BYTES)}"
+
+
+def _ends(row: KeyRow, secret: int) -> Nanoseconds | None:
+    """When who came with this secret has to leave, by the wall clock; None: never."""
+    ends = None if row.expires_at is None else row.expires_at * SECOND
+    before = row.rotation.count - secret
+    if not before:
+        return ends
+    until = row.rotation.until * SECOND if before == 1 and row.rotation.former else 0
+    return until if ends is None else min(until, ends)
 
 
 def _id_of(token: bytes) -> str:

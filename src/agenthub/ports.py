@@ -198,6 +198,17 @@ class BreakerRow(Struct, frozen=True):
     """JSON, as `CircuitBreaker.dump` made it."""
 
 
+class Rotation(Struct, frozen=True, omit_defaults=True):
+    """What became of a key's earlier secrets."""
+
+    count: int = 0
+    """How often it has had a new one."""
+    former: bytes = b""
+    """HMAC of the last but one; empty: it opens nothing any more."""
+    until: int = 0
+    """When that ends: wall time, seconds."""
+
+
 class KeyRow(Struct, frozen=True):
     """A client key. The secret is not in it, only its HMAC."""
 
@@ -211,6 +222,7 @@ class KeyRow(Struct, frozen=True):
     expires_at: int | None = None
     revoked: bool = False
     terms: KeyTerms = KeyTerms()
+    rotation: Rotation = Rotation()
 
 
 class CallRow(Struct, frozen=True, array_like=True):

@@ -8,13 +8,13 @@ from support.fake_store import FakeStore
 from support.store_rows import key_row
 
 from agenthub.domain.caller import KeyTerms
-from agenthub.domain.endpoint import Endpoint
+from agenthub.domain.endpoint import Endpoint, RateLimit
 from agenthub.domain.errors import StorageFailed
 from agenthub.domain.pinning import Pin
 from agenthub.domain.tool_set import ToolSet
 from agenthub.domain.view import View
 from agenthub.outbound.store import open_store
-from agenthub.ports import BreakerRow, CallFilter
+from agenthub.ports import BreakerRow, CallFilter, Rotation
 
 OLD, NEW = Pin(b"0" * 32, b"{}"), Pin(b"1" * 32, b'{"name":"add"}')
 
@@ -81,7 +81,8 @@ async def test_what_was_put_last_is_there_after_a_restart_in_a_stable_order(hous
     store = house.store
     secrets = (await store.load()).secrets
     keys = [key_row("k1", created_at=3), key_row("k0", created_at=3), key_row("k2", created_at=1)]
-    terms = KeyTerms(ToolSet(("web__*",), read_only=True), ("web",))
+    terms = KeyTerms(ToolSet(("web__*",), read_only=True), ("web",), rate_limit=RateLimit(0.5, 3))
+    rotation = Rotation(2, b"\xff" * 32, 1_700_000_600)
     for name in ("b", "a"):
         await store.put_endpoint(endpoint(name, "http://old.test/"))
         await store.put_endpoint(endpoint(name))
@@ -89,7 +90,9 @@ async def test_what_was_put_last_is_there_after_a_restart_in_a_stable_order(hous
         await store.put_view(View(name, "new", allow=("*",)))
     for key in keys:
         await store.put_key(key)
-    await store.put_key(limited := key_row("k1", created_at=3, revoked=True, terms=terms))
+    await store.put_key(
+        limited := key_row("k1", created_at=3, revoked=True, terms=terms, rotation=rotation)
+    )
     await store.put_breakers([BreakerRow("b", b"1"), BreakerRow("a/t", b"2")])
     await store.put_breakers([BreakerRow("b", b"3")])
     kept = await (await house.restart()).load()

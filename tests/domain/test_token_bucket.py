@@ -33,6 +33,14 @@ def test_the_wait_is_exact():
     assert bucket.take(NOW + SECOND // 4) == 0
 
 
+def test_a_bucket_is_full_again_when_all_its_tokens_are_back():
+    bucket = TokenBucket(RateLimit(3.0, 2))
+    assert bucket.is_full(NOW)
+    assert taken(bucket, 2) == 2
+    assert not bucket.is_full(NOW + 666_666_666)
+    assert bucket.is_full(NOW + 666_666_667)
+
+
 def test_a_third_of_a_second_is_not_rounded_away():
     bucket = TokenBucket(RateLimit(3.0, 1))
     assert bucket.take(NOW) == 0

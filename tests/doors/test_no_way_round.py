@@ -12,7 +12,7 @@ from support.house import server
 from support.stdio_hub import until
 
 from agenthub.domain.budget import Budget
-from agenthub.domain.caller import Scope
+from agenthub.domain.caller import KeyTerms, Scope
 from agenthub.domain.endpoint import RateLimit, Timeouts, ToolPolicy, ToolPrice
 from agenthub.domain.money import USD
 from agenthub.domain.span import SECOND
@@ -213,6 +213,36 @@ class TestEveryDoor:
             assert "unknown_target" in str(await door.ask(CALC, "add", key=token))
             assert await door.ask(CALC, "well", key=token) == "ok"
             assert hub[CALC].arrived("add") == 0
+
+    async def test_the_rate_limit_of_the_key(self, door_of, tmp_path):
+        """It is the key's at all doors together, and no other's."""
+        async with every_door(tmp_path, CALC) as hub:
+            door = keyed(door_of(hub))
+            token = await hub.key(Scope.TOOLS, Scope.READ, rate_limit=RateLimit(0.001, 2))
+            assert await door.ask(CALC, "add", key=token) == "ok"
+            assert await DOORS["rest, own protocol"](hub).ask(CALC, "add", key=token) == "ok"
+            await refused(hub, door, "rate_limited", key=token)
+            other = await hub.key(Scope.TOOLS, Scope.READ, rate_limit=RateLimit(0.001, 2))
+            assert await door.ask(CALC, "add", key=other) == "ok"
+            key_id = token.split("_")[1]
+            await hub.keys.change(key_id, KeyTerms(rate_limit=RateLimit(0.001, 3)))
+            assert await door.ask(CALC, "add", key=token) == "ok"
+            await refused(hub, door, "rate_limited", key=token)
+            await hub.keys.change(key_id, KeyTerms())
+            assert await door.ask(CALC, "add", key=token) == "ok"
+
+    async def test_a_secret_that_was_rotated(self, door_of, tmp_path):
+        async with every_door(tmp_path, CALC) as hub:
+            door = keyed(door_of(hub))
+            token = await hub.key(Scope.TOOLS, Scope.READ)
+            assert await door.ask(CALC, "add", key=token) == "ok"
+            _, other = await hub.keys.rotate(token.split("_")[1], 60)
+            assert [await door.ask(CALC, "add", key=one) for one in (token, other)] == ["ok"] * 2
+            _, last = await hub.keys.rotate(token.split("_")[1])
+            for one in (token, other):
+                assert "unauthorized" in await door.ask(CALC, "add", key=one)
+            assert await door.ask(CALC, "add", key=last) == "ok"
+            assert hub[CALC].executed("add") == 4
 
     async def test_a_key_for_views(self, door_of, tmp_path):
         async with every_door(tmp_path, CALC, prepare={CALC: fake_tools("add", "well")}) as hub:

@@ -28,7 +28,7 @@ from agenthub.inbound.rest import create_rest
 from agenthub.intake import Intake
 from agenthub.metrics import Metrics
 from agenthub.offer import OfferedTool
-from agenthub.ports import CallPage, KeyRow, UpstreamState
+from agenthub.ports import CallPage, KeyRow, Rotation, UpstreamState
 from agenthub.settings import Settings
 from agenthub.tasks import Tasks
 from agenthub.till import Till
@@ -209,6 +209,15 @@ class RestKeys:
             raise UnknownTarget("There is no such key")
         self.rows[key_id] = structs.replace(self.rows[key_id], terms=terms)
         return self.rows[key_id]
+
+    async def rotate(self, key_id, grace_s):
+        if key_id not in self.rows:
+            raise UnknownTarget("There is no such key")
+        before = self.rows[key_id]
+        until = 1_700_000_000 + grace_s
+        rotation = Rotation(before.rotation.count + 1, b"digest" if grace_s else b"", until)
+        self.rows[key_id] = structs.replace(before, rotation=rotation)
+        return self.rows[key_id], f"ah_{key_id}_another-secret"
 
     async def revoke(self, key_id):
         if key_id not in self.rows:

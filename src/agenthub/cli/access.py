@@ -180,6 +180,12 @@ class HubAccess:
     def delete_budget(self, budget_id: str) -> None:
         self._ask(Request("DELETE", _path("/api/usage/budgets", budget_id)))
 
+    def rotate_key(self, key_id: str, grace_s: int) -> Json:
+        """With the new secret as `key`, this once."""
+        return self._ask(
+            Request("POST", _path("/api/keys", key_id, "rotate"), {"grace_s": grace_s})
+        )
+
     def revoke_key(self, key_id: str) -> None:
         self._ask(Request("DELETE", _path("/api/keys", key_id)))
 

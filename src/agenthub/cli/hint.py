@@ -12,7 +12,10 @@ WHAT_TO_DO: Final = {
     "upstream_unavailable": "`agenthub doctor SERVER` says why.",
     "upstream_protocol": "`agenthub doctor SERVER` says more.",
     "deadline_exceeded": "Its time is set by `agenthub add SERVER --replace … --timeout`.",
-    "rate_limited": "Its limit is set by `agenthub add SERVER --replace … --rps --burst`.",
+    "rate_limited": (
+        "A server's limit is set by `agenthub add SERVER --replace … --rps --burst`, a key's by"
+        " `agenthub key limit`."
+    ),
     "outcome_unknown": "Look whether it was done before you call it again.",
     "tool_changed": "`agenthub approve SERVER` shows what is other now.",
     "poisoned": "`agenthub doctor SERVER` shows how it died.",

@@ -1,6 +1,6 @@
-"""`key create`, `key list`, `key limit`, `key revoke`: who may come in, and to what."""
+"""`key create`, `list`, `limit`, `rotate`, `revoke`: who may come in, and to what."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,30 @@ from agenthub.cli.access import hub_at
 from agenthub.cli.ending import Failed
 from agenthub.cli.options import home_option, json_option, new_home_option
 from agenthub.cli.output import show_json
+from agenthub.cli.rate import Rate, Span
 from agenthub.cli.table import show_table
 from agenthub.cli.terminal import note
+from agenthub.domain.caller_rate import rate_words
 
 DAY_S = 86_400
 
 
 @click.group()
 def key() -> None:
-    """Make, show, limit and revoke client keys."""
+    """Make, show, limit, rotate and revoke client keys."""
 
 
 def terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What a key is offered of what its scopes and servers open."""
     for option in (
+        click.option(
+            "--burst", type=click.IntRange(1), metavar="N",
+            help="Calls that may come at once (10); with --rate.",
+        ),
+        click.option(
+            "--rate", type=Rate(), metavar="N/UNIT",
+            help="Calls that it may make by all doors together, as 60/m, 5/s or 1000/d; or none.",
+        ),
         click.option(
             "--names",
             type=click.Choice(["safe", "spec"]),
@@ -130,27 +140,64 @@ def list_keys(home: Path, *, as_json: bool) -> None:
 
 
 @key.command()
-@click.argument("key_id", metavar="ID")
+@click.argument("said", metavar="KEY")
 @terms_options
 @click.option("--no-limit", is_flag=True, help="Take back all limits first.")
 @json_option
 @home_option
-def limit(home: Path, key_id: str, *, no_limit: bool, as_json: bool, **terms: Any) -> None:
-    """Set what a key may touch, at once. ID is what `key list` shows.
+def limit(home: Path, said: str, *, no_limit: bool, as_json: bool, **terms: Any) -> None:
+    """Set what a key may touch and how often, at once. KEY is its id, or its name.
 
     What is not named stays as it is. --json: the key, as `key list` shows it.
     """
     with hub_at(home) as hub:
-        rows = hub.keys()
-        known = {row["id"]: row for row in rows}
-        if key_id not in known:
-            raise Failed("There is no such key; `agenthub key list` shows them.")
-        before: dict[str, Any] = {} if no_limit else known[key_id]["terms"]
-        row = hub.set_key_terms(key_id, _with_terms(before, terms))
+        found = _find(hub.keys(), said)
+        before: dict[str, Any] = {} if no_limit else found["terms"]
+        row = hub.set_key_terms(found["id"], _with_terms(before, terms))
     if as_json:
         show_json(row)
     else:
-        print(f"{key_id}: {_limits(row)}")
+        print(f"{row['id']}: {_limits(row)}")
+
+
+@key.command()
+@click.argument("said", metavar="KEY")
+@click.option(
+    "--grace", "grace_s", type=Span(), default="0s", metavar="SPAN",
+    help="How long the secret that it has stays good beside the new one: 10m, up to 24h (0s).",
+)  # fmt: skip
+@json_option
+@home_option
+def rotate(home: Path, said: str, grace_s: int, *, as_json: bool) -> None:
+    """Give a key a new secret. It is shown this once; KEY is its id, or its name.
+
+    The key stays the same: its scopes, limits, budgets and usage. --json: {"key": the secret,
+    "id", "name", "former_until": when the secret before ends, or null, …}, as `key create`.
+    """
+    with hub_at(home) as hub:
+        made = hub.rotate_key(_find(hub.keys(), said)["id"], grace_s)
+    if as_json:
+        show_json({"key": made["key"], **{k: v for k, v in made.items() if k != "key"}})
+    else:
+        print(made["key"])
+        ends = f"in {grace_s} s" if grace_s else "now"
+        note(
+            f"Key {made['id']}, {made['name']}; it is shown this once. The one before ends {ends}."
+        )
+
+
+def _find(rows: Sequence[dict[str, Any]], said: str) -> dict[str, Any]:
+    """The key of this id; else the only one of this name that is not revoked."""
+    for row in rows:
+        if row["id"] == said:
+            return row
+    named = [row for row in rows if row["name"] == said and not row.get("revoked")]
+    if len(named) > 1:
+        ids = ", ".join(row["id"] for row in named)
+        raise Failed(f"There are {len(named)} keys of this name; say which: {ids}.")
+    if not named:
+        raise Failed("There is no such key; `agenthub key list` shows them.")
+    return named[0]
 
 
 def _with_terms(before: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -168,16 +215,35 @@ def _with_terms(before: dict[str, Any], options: dict[str, Any]) -> dict[str, An
     for name in ("search", "names", "team"):
         if options[name] is not None:
             terms[name] = options[name]
+    if (limit := _rate_limit(before.get("rate_limit"), options["rate"], options["burst"])) is None:
+        terms.pop("rate_limit", None)
+    else:
+        terms["rate_limit"] = limit
     return {**terms, "tools": tools} if tools else terms
 
 
+def _rate_limit(
+    before: dict[str, Any] | None, rate: float | None, burst: int | None
+) -> dict[str, Any] | None:
+    """The limit that it had, with what is said; None: there is none."""
+    if rate == 0:
+        if burst is not None:
+            raise click.UsageError("--rate none leaves no room for --burst.")
+        return None
+    given = {key: value for key, value in (("rps", rate), ("burst", burst)) if value is not None}
+    if before is None and burst is not None and rate is None:
+        raise click.UsageError("--burst: expected --rate beside it.")
+    return {**(before or {}), **given} if before or given else None
+
+
 @key.command()
-@click.argument("key_id", metavar="ID")
+@click.argument("said", metavar="KEY")
 @json_option
 @home_option
-def revoke(home: Path, key_id: str, *, as_json: bool) -> None:
-    """End a key at once. ID is what `key list` shows. --json: {"id", "status": "revoked"}."""
+def revoke(home: Path, said: str, *, as_json: bool) -> None:
+    """End a key at once. KEY is its id, or its name. --json: {"id", "status": "revoked"}."""
     with hub_at(home) as hub:
+        key_id = _find(hub.keys(), said)["id"]
         hub.revoke_key(key_id)
     if as_json:
         show_json({"id": key_id, "status": "revoked"})
@@ -199,8 +265,9 @@ def _row(row: dict[str, Any]) -> list[str]:
 def _limits(row: dict[str, Any]) -> str:
     """What the key is held to, in short."""
     terms = row["terms"]
-    tools = terms.get("tools", {})
+    tools, rate = terms.get("tools", {}), terms.get("rate_limit")
     said = [
+        *([f"{rate_words(rate['rps'])}, {rate['burst']} at once"] if rate else ()),
         *tools.get("allow", ()),
         *(f"not {glob}" for glob in tools.get("deny", ())),
         *(["read-only"] if tools.get("read_only") else ()),

@@ -9,6 +9,8 @@ from msgspec import Struct, structs
 
 from agenthub.domain import alias
 from agenthub.domain.content import Target
+from agenthub.domain.endpoint import RateLimit
+from agenthub.domain.endpoint_check import check_rate_limit
 from agenthub.domain.errors import BadSetting
 from agenthub.domain.subject import Subject
 from agenthub.domain.tool_set import EVERYTHING, ToolSet, check_globs
@@ -47,6 +49,8 @@ class KeyTerms(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     `endpoint/model`; null: all."""
     team: str = ""
     """Whose budget it shares with other keys of this team."""
+    rate_limit: RateLimit | None = None
+    """How many calls it may make by all doors together; null: as many as the servers take."""
 
 
 class Reach(Struct, frozen=True):
@@ -87,6 +91,10 @@ class Caller(Struct, frozen=True):
     """As in `KeyTerms`."""
     team: str = ""
     """As in `KeyTerms`."""
+    rate_limit: RateLimit | None = None
+    """As in `KeyTerms`."""
+    secret: int = 0
+    """Which of its key's secrets it came with: how often that was rotated before."""
     subject: Subject | None = None
     """The access token that it came in with; None: it came with a key of the hub's, or without."""
 
@@ -135,6 +143,8 @@ def check_terms(terms: KeyTerms) -> None:
     check_globs("tools.allow", terms.tools.allow)
     check_globs("tools.deny", terms.tools.deny)
     check_search(terms.search)
+    if terms.rate_limit is not None:
+        check_rate_limit(terms.rate_limit)
     if terms.models is not None:
         check_globs("models", terms.models)
     if len(terms.team) > TEAM_MAX or not terms.team.isprintable():

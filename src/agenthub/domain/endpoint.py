@@ -10,7 +10,7 @@ from agenthub.domain.provider import Llm
 
 
 class RateLimit(Struct, frozen=True, forbid_unknown_fields=True):
-    """Tool calls per second and how many may come at once; lists and pings are not counted."""
+    """Calls per second and how many may come at once; lists and pings are not counted."""
 
     rps: float = 5.0
     """Greater than 0; at most 1,000,000."""

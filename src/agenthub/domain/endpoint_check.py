@@ -130,7 +130,7 @@ def check_endpoint(endpoint: Endpoint) -> None:
             f"pinning: expected {', '.join(POLICIES)}, got {_shown(endpoint.pinning)!r}"
         )
     if endpoint.rate_limit is not None:
-        _check_numbers("rate_limit.", endpoint.rate_limit)
+        check_rate_limit(endpoint.rate_limit)
     _check_numbers("timeouts.", endpoint.timeouts)
     check_breaker(endpoint.breaker, "breaker.")
     for tool, policy in endpoint.tools.items():
@@ -153,6 +153,11 @@ def _check_place(endpoint: Endpoint) -> None:
         raise BadSetting("transport: expected none with `command`, which is spoken to by its pipes")
     if endpoint.fallback_url is not None:
         check_url("fallback_url", endpoint.fallback_url)
+
+
+def check_rate_limit(limit: RateLimit) -> None:
+    """Raises BadSetting."""
+    _check_numbers("rate_limit.", limit)
 
 
 def check_breaker(config: BreakerConfig, prefix: str = "") -> None:

@@ -74,7 +74,7 @@ class CircuitOpen(HubError):
 
 
 class RateLimited(HubError):
-    """More calls than the rate limit of this server allows."""
+    """More calls than the rate limit allows: the server's, or the key's own."""
 
     slug, code, status, retryable = "rate_limited", -31002, 429, True
 

@@ -47,6 +47,10 @@ class TokenBucket:
             self._tat, over = tick + self._slack + self._cost, self._cost
         return -(-over // self._ticks)
 
+    def is_full(self, now: Nanoseconds) -> bool:
+        """Whether no token is in use: it is as it was in the beginning."""
+        return self._tat <= now * self._ticks
+
     def give_back(self, n: int) -> None:
         """Return tokens that were taken at this same instant: they count as never taken (R25).
 

@@ -27,7 +27,7 @@ from agenthub.outbound.database_process import DatabaseProcess, Keeping, Row
 from agenthub.outbound.home import only_hub, refuse_loose_file, secure_home
 from agenthub.outbound.ledger import DatabaseLedger
 from agenthub.outbound.usage import DatabaseUsage
-from agenthub.ports import BreakerRow, CallFilter, CallPage, CallRow, KeyRow, Stored
+from agenthub.ports import BreakerRow, CallFilter, CallPage, CallRow, KeyRow, Rotation, Stored
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,7 @@ class DatabaseStore:
         values: Row = (
             row.id, row.name, row.digest, _text(row.scopes), endpoints, row.created_at,
             row.expires_at, int(row.revoked), msgspec.json.encode(row.terms),
+            msgspec.json.encode(row.rotation),
         )  # fmt: skip
         await self.process.change(("put_key", [values]))
 
@@ -228,11 +229,12 @@ def _view(name: str, data: bytes) -> View | None:
 
 
 def _key(row: tuple[Any, ...]) -> KeyRow:
-    key_id, name, digest, scopes, endpoints, created_at, expires_at, revoked, terms = row
+    key_id, name, digest, scopes, endpoints, created_at, expires_at, revoked, terms, rotation = row
     decode = msgspec.json.Decoder(tuple[str, ...]).decode
     return KeyRow(
         key_id, name, digest, decode(scopes), None if endpoints is None else decode(endpoints),
         created_at, expires_at, bool(revoked), _terms(key_id, terms),
+        Rotation() if rotation is None else msgspec.json.decode(rotation, type=Rotation),
     )  # fmt: skip
 
 

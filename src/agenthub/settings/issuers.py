@@ -33,7 +33,8 @@ class IssuerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How its tokens may be signed."""
     limits: KeyTerms = KeyTerms()
     """What its callers get of what their scopes open, as `agenthub key create` limits a key:
-    `tools` (allow, deny, read_only), `views`, `search`, `names`."""
+    `tools` (allow, deny, read_only), `views`, `search`, `names`, `models`, `team`, and for each of
+    them a `rate_limit` of its own."""
 
 
 def scope_names(one: IssuerSettings) -> Mapping[Scope, frozenset[str]]:

@@ -11,6 +11,7 @@ from support.model_calls import provider, used
 from support.virtual_time import virtual_time
 
 from agenthub.domain.budget import Budget
+from agenthub.domain.endpoint import RateLimit
 from agenthub.domain.outcome import Ending
 from agenthub.domain.period import Period
 from agenthub.domain.provider import Llm
@@ -338,3 +339,19 @@ async def test_a_provider_that_is_looked_at_says_its_models_or_what_is_wrong():
         hub["p"].state = structs.replace(hub["p"].state, problem="it refuses the key")
         found = await hub.catalog.test("p", 2)
         assert (found["ok"], found["problem"]) == (False, "it refuses the key")
+
+
+@pytest.mark.parametrize("path", WIRES)
+@virtual_time()
+async def test_a_key_that_asks_too_often_is_told_when_to_come_again_in_its_wire(path):
+    """Its own limit, which its calls of tools count to as well."""
+    slow = structs.replace(ANNA, rate_limit=RateLimit(0.1, 1))
+    async with models(DEMO, demo_prices=True) as hub:
+        asked = {"model": "demo-1", **WIRES[path]}
+        assert (await hub(ask(path, asked, caller=slow))).status == 200
+        refused = await hub(ask(path, asked, caller=slow), seconds=0)
+        assert (refused.status, refused.header(b"retry-after")) == (429, b"5")
+        assert refused.json["error"]["type"] in {"rate_limit_error", "rate_limited"}
+        assert "than this caller may make: 6/m, 1 at once" in refused.json["error"]["message"]
+        assert (await hub(ask(path, asked))).status == 200, "another caller"
+        assert (await hub(ask(path, asked, caller=slow), seconds=6)).status == 200

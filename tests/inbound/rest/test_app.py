@@ -38,6 +38,7 @@ ROUTES = [
     ("GET", "/api/tools/pending", "read"),
     ("POST", "/api/tools/approve", "admin"),
     ("PUT", "/api/keys/k0/terms", "admin"),
+    ("POST", "/api/keys/k0/rotate", "admin"),
     ("POST", "/api/endpoints/calculator/login", "admin"),
     ("GET", "/api/endpoints/calculator/login", "admin"),
     ("DELETE", "/api/endpoints/calculator/login", "admin"),

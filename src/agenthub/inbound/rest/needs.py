@@ -133,6 +133,10 @@ class RestKeys(Protocol):
         """Raises UnknownTarget, BadSetting."""
         ...
 
+    async def rotate(self, key_id: str, grace_s: int) -> tuple[KeyRow, str]:
+        """As `create`. Raises UnknownTarget, InvalidParams, Conflict."""
+        ...
+
     async def revoke(self, key_id: str) -> None:
         """Raises UnknownTarget."""
         ...

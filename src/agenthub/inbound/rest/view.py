@@ -130,6 +130,8 @@ class KeyView(Struct, frozen=True):
     expires_at: int | None
     revoked: bool
     terms: KeyTerms
+    former_until: int | None = None
+    """When the secret ends that it had before; null: there is none that is good."""
 
 
 class NewKey(KeyView, frozen=True):
@@ -243,7 +245,7 @@ def call_view(number: int, row: CallRow, caller: Caller) -> CallView:
 def key_view(row: KeyRow) -> KeyView:
     return KeyView(
         row.id, row.name, row.scopes, row.endpoints, row.created_at, row.expires_at, row.revoked,
-        row.terms,
+        row.terms, row.rotation.until if row.rotation.former else None,
     )  # fmt: skip
 
 

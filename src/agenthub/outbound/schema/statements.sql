@@ -20,9 +20,9 @@ DELETE FROM listing WHERE endpoint = ?1;
 DELETE FROM pin WHERE endpoint = ?1;
 
 -- name: put_key
-INSERT INTO client_key VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO UPDATE SET
-    name = ?2, digest = ?3, scopes = ?4, endpoints = ?5, created_at = ?6, expires_at = ?7,
-    revoked = ?8, terms = ?9;
+INSERT INTO client_key VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO UPDATE
+    SET name = ?2, digest = ?3, scopes = ?4, endpoints = ?5, created_at = ?6, expires_at = ?7,
+    revoked = ?8, terms = ?9, rotation = ?10;
 
 -- name: put_view
 INSERT INTO view VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET data = ?2;
@@ -93,8 +93,8 @@ SELECT call_id, digest, answer FROM claim WHERE scope = ?1;
 SELECT name, data FROM endpoint ORDER BY name;
 
 -- name: keys
-SELECT id, name, digest, scopes, endpoints, created_at, expires_at, revoked, terms FROM client_key
-    ORDER BY created_at, id;
+SELECT id, name, digest, scopes, endpoints, created_at, expires_at, revoked, terms, rotation
+    FROM client_key ORDER BY created_at, id;
 
 -- name: views
 SELECT name, data FROM view ORDER BY name;

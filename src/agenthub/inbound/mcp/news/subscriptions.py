@@ -231,7 +231,7 @@ class Subscriptions:
     def _renew(self, subscription: Subscription) -> None:
         """Its caller may touch other things than before: what it is shown is new, or gone."""
         context = subscription.context
-        caller, view = self.hub.keys.caller(context.caller.id), view_of(context.endpoint)
+        caller, view = self.hub.keys.renewed(context.caller), view_of(context.endpoint)
         if view is not None:
             caller = self.hub.catalog.views.enter(view, caller or context.caller)
         if caller is not None:
