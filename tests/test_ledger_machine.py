@@ -1,5 +1,7 @@
 """The ledger over the real SQL beside its model, in any order of steps (P1-P4, P6, P8, P10).
 
+In the hub's own file, and in PostgreSQL.
+
 Calls that are held, raised, settled, released, told twice; hubs that die, and databases that die
 after each commit; jumps of time, and of the wall clock; budgets that change under way. After each
 step all sums are equal to those of the pure rules, and no window is over its bound: its wall as it
@@ -13,11 +15,18 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from msgspec import structs
 from support.fake_ledger import FakeLedger
-from support.ledger_lab import Laboratory, both
+from support.ledger_lab import Laboratory, PostgresLaboratory, both
 from support.money import FACTS, TRIED, Teller, budget, hold, settlement
+from support.postgres import NEEDS_POSTGRES, Cluster
 from support.virtual_time import VirtualLoop, passes
 
 from agenthub.domain.budget import Subject
@@ -44,15 +53,18 @@ usages = st.builds(Usage, st.integers(0, 9), output_tokens=st.integers(0, 9))
 class LedgerMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self):
-        self.folder = Path(tempfile.mkdtemp())
         self.loop = VirtualLoop()
-        self.lab = Laboratory(self.folder / "agenthub.db")
+        self.lab = self.laboratory()
         self.boots, self.beyond, self.on = 0, 0, {}
         self.walls = {one.id: one.wall for one in BUDGETS}
         self.model = FakeLedger()
         self.run(self.start())
         for one in BUDGETS:
             self.both_("put_budget", one)
+
+    def laboratory(self):
+        self.folder = Path(tempfile.mkdtemp())
+        return Laboratory(self.folder / "agenthub.db")
 
     def run(self, work):
         return self.loop.run_until_complete(work)
@@ -158,6 +170,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def the_hub_dies(self):
         self.ledger.close()
+        self.lab.hubs_fall_silent()
         self.run(self.start())
 
     @rule(twice=st.booleans())
@@ -193,12 +206,26 @@ class LedgerMachine(RuleBasedStateMachine):
     def teardown(self):
         if hasattr(self, "lab"):
             self.ledger.close()
-            self.lab.database.db.close()
+            self.lab.close()
             self.loop.close()
+        if hasattr(self, "folder"):
             shutil.rmtree(self.folder)
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+class PostgresLedgerMachine(LedgerMachine):
+    """The same, of what several hubs share."""
+
+    def __init__(self, url):
+        super().__init__()
+        self.url = url
+
+    def laboratory(self):
+        return PostgresLaboratory(self.url)
+
+
+SHORT = settings(max_examples=25, stateful_step_count=25, deadline=None)
+LONG = settings(max_examples=600, stateful_step_count=40, deadline=None)
+LedgerMachine.TestCase.settings = SHORT
 TestLedger = LedgerMachine.TestCase
 
 
@@ -206,12 +233,29 @@ class LongLedgerMachine(LedgerMachine):
     pass
 
 
-LongLedgerMachine.TestCase.settings = settings(
-    max_examples=600, stateful_step_count=40, deadline=None
-)
+LongLedgerMachine.TestCase.settings = LONG
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 class TestLongLedger(LongLedgerMachine.TestCase):
     pass
+
+
+@pytest.fixture(scope="module")
+def url():
+    cluster = Cluster("-c", "fsync=off")
+    yield cluster.schema("machine")
+    cluster.close()
+
+
+@NEEDS_POSTGRES
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(SHORT, id="short"),
+        pytest.param(LONG, id="long", marks=(pytest.mark.soak, pytest.mark.timeout(1_800))),
+    ],
+)
+def test_what_holds_of_the_hubs_own_file_holds_of_a_shared_database(url, how):
+    run_state_machine_as_test(lambda: PostgresLedgerMachine(url), settings=how)

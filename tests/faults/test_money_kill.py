@@ -155,7 +155,9 @@ def check(rows, crowd, provider, budget, proof):
     return spent
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "kills", [3, pytest.param(60, marks=(pytest.mark.soak, pytest.mark.timeout(900)))]
+)
 def test_whatever_a_provider_billed_is_in_the_ledger_once_however_often_the_hub_is_killed(
     tmp_path, kills
 ):

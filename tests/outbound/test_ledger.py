@@ -4,8 +4,9 @@ import random
 
 import pytest
 from msgspec import structs
-from support.ledger_lab import Laboratory, both
+from support.ledger_lab import Laboratory, PostgresLaboratory, both
 from support.money import AT_S, FACTS, Teller, budget, hold, settlement
+from support.postgres import NEEDS_POSTGRES, Cluster
 from support.virtual_time import passes, virtual_time
 
 from agenthub.domain.errors import Overloaded, StorageFailed
@@ -22,6 +23,20 @@ def lab(tmp_path):
     lab = Laboratory(tmp_path / "agenthub.db")
     yield lab
     lab.database.db.close()
+
+
+@pytest.fixture(scope="module")
+def url():
+    cluster = Cluster("-c", "fsync=off")
+    yield cluster.schema("races")
+    cluster.close()
+
+
+@pytest.fixture
+def shared_lab(url):
+    lab = PostgresLaboratory(url)
+    yield lab
+    lab.close()
 
 
 async def opened(lab, *budgets):
@@ -241,7 +256,7 @@ class Racer:
         self.race.ledger.reserve(one, self.held)
 
     def held(self, told):
-        self.race.look()
+        self.race.told(told)
         if told is None and self.chance.random() < 0.3:
             self.race.ledger.top_up(self.id, self.amount + 5, self.topped)
         elif told is None:
@@ -260,9 +275,9 @@ class Racer:
             self.race.over += over
             cost = self.amount + over if over else self.chance.randint(0, self.amount)
             for _ in range(1 + (fate < 0.1)):
-                self.race.ledger.settle(settlement(self.id, cost), self.race.look)
+                self.race.ledger.settle(settlement(self.id, cost), self.race.told)
         elif fate < 0.9:
-            self.race.ledger.release(self.id, (), self.race.look)
+            self.race.ledger.release(self.id, (), self.race.told)
 
 
 class Race:
@@ -273,34 +288,34 @@ class Race:
         """What calls cost beyond their holds, together; and how many were let in."""
 
     def rows(self):
-        return self.lab.database.db.execute(
-            "SELECT reserved, settled FROM budget_window WHERE budget IN (?, ?)",
-            [one.id for one in self.budgets],
-        ).fetchall()
+        return self.lab.windows(*(one.id for one in self.budgets))
 
-    def look(self, told=None):
-        assert told is None or isinstance(told, OverBudget)
+    def told(self, answer):
+        assert answer is None or isinstance(answer, OverBudget)
+
+    def look(self):
+        """After each commit."""
         for reserved, settled in self.rows():
             assert reserved + settled <= 300 + self.over
 
 
-@pytest.mark.parametrize("may_exceed", [False, True])
-def test_of_200_racing_callers_none_gets_over_the_bound_in_200_orders(lab, may_exceed):
-    """P1, P2: over-spend <= the sum over calls in flight of (actual - hold); and no hold stays."""
-    seeds = iter(range(1_000))
+def race_in_all_orders(lab, seeds, *, may_exceed):
+    numbers = iter(range(seeds))
 
-    @virtual_time(seeds=200)
+    @virtual_time(seeds=seeds)
     async def race():
         ledger = both(lab)
-        run = Race(lab, ledger, f"{may_exceed} {next(seeds)}", may_exceed=may_exceed)
+        run = Race(lab, ledger, f"{may_exceed} {next(numbers)}", may_exceed=may_exceed)
         for one in run.budgets:
             await ledger.put_budget(one)
         racers = [Racer(run, number) for number in range(200)]
+        lab.watch = run.look
         for racer in racers:
             racer.race.ledger._clock.after(racer.chance.randint(0, 5) * MILLISECOND, racer.begin)
         await passes(SECOND)
         assert 0 < run.admitted < 200
         assert ledger.unwritten == ledger.waiting == 0
+        lab.hubs_fall_silent()
         await ledger.recover("next boot", AT_S)
         run.look()
         assert [reserved for reserved, _ in run.rows()] == [0, 0]
@@ -308,3 +323,18 @@ def test_of_200_racing_callers_none_gets_over_the_bound_in_200_orders(lab, may_e
 
     race()
     assert lab.differing() == [0, 0]
+
+
+@pytest.mark.parametrize("may_exceed", [False, True])
+def test_of_200_racing_callers_none_gets_over_the_bound_in_200_orders(lab, may_exceed):
+    """P1, P2: over-spend <= the sum over calls in flight of (actual - hold); and no hold stays."""
+    race_in_all_orders(lab, 200, may_exceed=may_exceed)
+
+
+@NEEDS_POSTGRES
+@pytest.mark.parametrize(
+    "seeds", [20, pytest.param(200, marks=(pytest.mark.soak, pytest.mark.timeout(900)))]
+)
+@pytest.mark.parametrize("may_exceed", [False, True])
+def test_nor_does_one_in_a_database_that_hubs_share(shared_lab, seeds, may_exceed):
+    race_in_all_orders(shared_lab, seeds, may_exceed=may_exceed)

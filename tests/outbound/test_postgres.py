@@ -52,9 +52,12 @@ async def hubs(url):
             one.close()
 
 
-async def test_two_hubs_are_never_over_the_bound_of_one_budget(hubs):
+@pytest.mark.parametrize(
+    "seeds", [25, pytest.param(200, marks=(pytest.mark.soak, pytest.mark.timeout(900)))]
+)
+async def test_two_hubs_are_never_over_the_bound_of_one_budget(hubs, seeds):
     tells = [Teller(one) for one in hubs]
-    for seed in range(25):
+    for seed in range(seeds):
         chance = random.Random(seed)
         one = structs.replace(B, id=f"s{seed}")
         await hubs[0].put_budget(one)

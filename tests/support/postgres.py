@@ -1,5 +1,6 @@
 """A PostgreSQL of the tests' own: a cluster in a folder, on a Unix socket."""
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -10,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from agenthub.outbound.postgres import open_postgres
 
 BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None, key=lambda p: int(p.parent.name))
 
@@ -54,6 +57,17 @@ class Cluster:
     def create(self, name):
         self._run("createdb", "-h", str(self.folder), "-U", "hub", name)
         return self.url(name)
+
+    def schema(self, name):
+        """A database in which a hub has made its tables."""
+        url = self.create(name)
+
+        async def made():
+            async with open_postgres(url):
+                pass
+
+        asyncio.run(made())
+        return url
 
     def start(self):
         log = (self.folder / "log").open("ab")
