@@ -24,7 +24,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "sleep": {"ms": 20},
 }
 EXPECTED = {"echo": "hello-bench", "blob": "wxyz", "sleep": "slept"}
-"""What a good answer holds; that and the request's own id are looked for in every answer."""
 LOAD_TIMEOUT_S = 600
 
 
@@ -77,6 +76,10 @@ class Caller:
         if "echo" not in names:
             raise Refused(f"no echo among {len(listed)} tools")
         return names
+
+    def expected(self, kind: str) -> str:
+        """What a good answer holds; that and the request's own id are looked for in every one."""
+        return EXPECTED[kind]
 
     def call(self, kind: str) -> Any:
         params = {"name": self.tool_names()[kind], "arguments": ARGUMENTS[kind]}
@@ -143,7 +146,12 @@ class Load:
 
     def command(self, calls: int, rate: float = 0) -> list[str]:
         numbers = (self._caller.port, self._connections, calls, rate)
-        program = [tool("load"), *map(str, numbers), EXPECTED[self._kind], *self._files]
+        program = [
+            tool("load"),
+            *map(str, numbers),
+            self._caller.expected(self._kind),
+            *self._files,
+        ]
         return pinned(LOAD_CORE, program)
 
     def run(self, calls: int, rate: float = 0) -> dict[str, Any]:

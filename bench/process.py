@@ -96,14 +96,18 @@ def tree(pid: int) -> list[int]:
 
 def cpu_ns(pid: int) -> int:
     """Time on a CPU of every thread of the tree. /proc/PID/stat counts in 10 ms, this in ns."""
-    total = 0
-    for one in tree(pid):
-        for task in Path(f"/proc/{one}/task").glob("*"):
-            try:
-                total += int((task / "schedstat").read_text().split()[0])
-            except OSError:
-                continue
-    return total
+    return sum(map(own_cpu_ns, tree(pid)))
+
+
+def own_cpu_ns(pid: int) -> int:
+    """As `cpu_ns`, of the process alone."""
+    found = 0
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            found += int((task / "schedstat").read_text().split()[0])
+        except OSError:
+            continue
+    return found
 
 
 def memory_kib(pid: int) -> dict[str, int]:

@@ -59,8 +59,11 @@ def too_much(result: dict[str, Any], cpu_x_max: float | None) -> list[str]:
         over = cpu_x_max is not None and line["hub"]["cpu_x"] > cpu_x_max
         if gated and over and line["era"] == "modern":
             wrong.append(f"CPU x {line['hub']['cpu_x']:.2f}, allowed is {cpu_x_max}")
-    if errors := result.get("bridged", {}).get("errors"):
-        wrong.append(f"bridged: {errors} wrong answers")
+    wrong += [
+        f"{section}: {result[section]['errors']} wrong answers"
+        for section in ("bridged", "models")
+        if section in result and result[section]["errors"]
+    ]
     for section in ("logged", "stop"):
         found = result.get(section)
         if found and found["rows"] != found["answered"]:

@@ -1,6 +1,6 @@
 """What the hub costs, beside the bare upstream and, where it is installed, beside nginx.
 
-    make bench                             everything, about three minutes
+    make bench                             everything, about six minutes
     python bench/run.py --only traffic --max-cpu-x 3.5      the gate
     python bench/run.py --only stop --stop-calls 1000000    no row of the log is lost by SIGTERM
     BENCH_PRIO='chrt -r 5' python bench/run.py              as root, on a machine that others use
@@ -22,6 +22,7 @@ from caller import Load
 from facts import facts
 from ledger import ledger
 from listening import listening
+from models import models, show
 from report import show_section, show_traffic, too_much
 from standing import calls_upstream, idle_memory, many_tools, start_ms, stop_under_load
 from subject import Hub, Nginx, Subject, Upstream
@@ -38,6 +39,7 @@ SECTIONS = (
     "listening",
     "lists",
     "stop",
+    "models",
     "ledger",
 )
 STANDING = {"start": start_ms, "memory": idle_memory, "listening": listening}
@@ -89,16 +91,32 @@ def steady(home: Path, upstream: Upstream) -> tuple[dict[str, float], dict[str, 
 
 
 def measure(options: argparse.Namespace, home: Path) -> dict[str, Any]:
-    wanted = options.only or SECTIONS
+    wanted = set(options.only or SECTIONS)
+    if "models" in wanted:
+        wanted.add("ledger")  # What a call of a model waits for.
     result: dict[str, Any] = {"machine": facts()}
     if "traffic" in wanted:
         result["traffic"] = traffic(home, options.rounds, options.seconds)
         show_traffic(result["traffic"])
     alone = {
         "bridged": lambda folder: bridged(folder, options.rounds, options.seconds),
+        "models": lambda folder: models(folder, options.rounds, options.seconds),
         "ledger": ledger,
     }
     result |= {name: run(home / name) for name, run in alone.items() if name in wanted}
+    _standing(wanted, options, home, result)
+    if "models" in result:
+        show(result["models"])
+    for section in SECTIONS[1:]:
+        if section in result and section != "models":
+            show_section(section, result[section])
+    return result
+
+
+def _standing(
+    wanted: set[str], options: argparse.Namespace, home: Path, result: dict[str, Any]
+) -> None:
+    """The sections that share one upstream."""
     upstream = Upstream()
     with upstream.process:
         if "upstream" in wanted or "logged" in wanted:
@@ -110,10 +128,6 @@ def measure(options: argparse.Namespace, home: Path) -> dict[str, Any]:
             result["lists"] = many_tools(home / "lists")
         if "stop" in wanted:
             result["stop"] = stop_under_load(home / "stop", upstream, options.stop_calls)
-    for section in SECTIONS[1:]:
-        if section in result:
-            show_section(section, result[section])
-    return result
 
 
 def main() -> int:

@@ -9,8 +9,11 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from caller import Caller, Refused
 from process import LOAD_CORE, SUBJECT_CORE, Process
@@ -47,10 +50,10 @@ def first_answer_ms(process: Process, caller: Caller) -> float:
 class Upstream:
     """The C server: cheap, counting, and modern, or legacy only."""
 
-    def __init__(self, era: str = "modern", tools: int = 3) -> None:
+    def __init__(self, era: str = "modern", tools: int = 3, caller: Caller | None = None) -> None:
         self.port = free_port()
         self.process = Process([tool("upstream"), str(self.port), str(tools), era], LOAD_CORE)
-        self.caller = Caller(self.port, era=era)
+        self.caller = replace(caller or Caller(0, era=era), port=self.port)
         first_answer_ms(self.process, self.caller)
 
     def stats(self) -> dict[str, int]:
@@ -93,7 +96,7 @@ class Nginx:
         config.write_text(NGINX_CONFIG.format(home=home, port=self.port, upstream=upstream.port))
         command = [self.program() or "", "-c", str(config), "-p", str(home)]
         self.process = Process(command, SUBJECT_CORE, home / "log")
-        self.caller = Caller(self.port, era=upstream.caller.era)
+        self.caller = replace(upstream.caller, port=self.port)
         first_answer_ms(self.process, self.caller)
 
     @staticmethod
@@ -105,22 +108,29 @@ class Hub:
     """A hub of its own home, with its guards on: a key, limits that do not bind, the call log."""
 
     def __init__(
-        self, home: Path, servers: dict[str, str], path: str = "/mcp/bench", era: str = "modern"
+        self,
+        home: Path,
+        servers: Mapping[str, str | dict[str, Any]],
+        path: str = "/mcp/bench",
+        era: str = "modern",
+        **settings: Any,
     ) -> None:
+        """`servers`: the address of each, or its whole record; `settings`: more of them."""
         self.home = home
         self.port = free_port()
         home.mkdir(mode=0o700)
         endpoints = {
-            name: {"url": url, "rate_limit": UNBOUND, "concurrency": 1_000}
-            for name, url in servers.items()
+            name: {"rate_limit": UNBOUND, "concurrency": 1_000}
+            | (one if isinstance(one, dict) else {"url": one})
+            for name, one in servers.items()
         }
-        settings = {"endpoints": endpoints, "limits": {"calls_in_flight": 10_000}}
+        settings |= {"endpoints": endpoints, "limits": {"calls_in_flight": 10_000}}
         (home / "agenthub.yaml").write_text(json.dumps(settings))
         self.caller = Caller(self.port, path, era, {"Authorization": f"Bearer {self.key('bench')}"})
 
     def key(self, name: str) -> str:
         """A new one, while the hub does not run."""
-        return json.loads(self._command("key", "create", name, "--json"))["key"]
+        return json.loads(self.command("key", "create", name, "--json"))["key"]
 
     def start(self) -> float:
         """Starts it; gives the milliseconds to its first answered call."""
@@ -144,7 +154,7 @@ class Hub:
             time.sleep(0.02)
         return found
 
-    def _command(self, *arguments: str) -> str:
+    def command(self, *arguments: str) -> str:
         done = subprocess.run(
             [str(AGENTHUB), *arguments, "--home", str(self.home)],
             capture_output=True,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caller import Load
-from process import cpu_ns
+from process import cpu_ns, own_cpu_ns
 from subject import Subject
 
 CALLS_MAX = 60_000
@@ -34,9 +34,18 @@ def measure(subject: Subject, work: Work, seconds: float) -> dict[str, Any]:
     speed = load.run(int(min(max(work.connections * 2, speed * 0.3), work.calls_max / 4)))["rps"]
     wanted = max(work.connections * 4, (work.rate or speed) * seconds)
     calls = int(min(work.calls_max, wanted))
-    before = cpu_ns(subject.process.pid)
-    seen = load.run(calls, work.rate)
-    seen["cpu_us"] = (cpu_ns(subject.process.pid) - before) / calls / 1e3
+    return under_load(subject, load, calls, work.rate)
+
+
+def under_load(subject: Subject, load: Load, calls: int, rate: float = 0) -> dict[str, Any]:
+    """So many calls, and what each cost: `own_cpu_us` is that of the subject's first process alone,
+    of a hub without its database.
+    """
+    pid = subject.process.pid
+    before, own_before = cpu_ns(pid), own_cpu_ns(pid)
+    seen = load.run(calls, rate)
+    seen["cpu_us"] = (cpu_ns(pid) - before) / calls / 1e3
+    seen["own_cpu_us"] = (own_cpu_ns(pid) - own_before) / calls / 1e3
     return seen
 
 

@@ -9,6 +9,7 @@
  *                              "fake-200x2000" = 200 chunks, 2000 us apart (x0 = one write each, no wait).
  *                              Every chunk's content is "t=<CLOCK_MONOTONIC ns>" so a client on the same
  *                              machine reads each chunk's transit time.  "fail-500" / "fail-429" answer so.
+ *                              The answer's id ends with the request's "user".
  *   GET /stats                 counters as JSON (connections, posts, gets, per-method counts); GET /health */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -30,7 +31,7 @@ typedef struct Conn {
   long gap; long long due;                   /* ns between chunks; next action */
   char *in; size_t inlen, incap;
   char *out; size_t outoff, outlen, outcap;
-  char id[80]; int modern, idn;
+  char id[80], who[24]; int modern, idn;     /* who: whose request it is, told again in the answer */
 } Conn;
 
 static int ep;
@@ -183,16 +184,16 @@ static void mcp(Conn *c, Str body, int modern_hdr) {
 }
 
 /* ---- LLM ---- */
-#define SSE_HEAD "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1790000000,\"model\":\"%s\",\"choices\":[%s]%s}"
+#define SSE_HEAD "{\"id\":\"chatcmpl-%s\",\"object\":\"chat.completion.chunk\",\"created\":1790000000,\"model\":\"%s\",\"choices\":[%s]%s}"
 static void sse(Conn *c, const char *data, int n) { char h[16]; put(c, h, sprintf(h, "%x\r\n", n + 8)); put(c, "data: ", 6); put(c, data, n); put(c, "\n\n\r\n", 4); }
 static int chunk_step(Conn *c) {             /* sends one chunk, its own write */
   char b[512], ch[160]; int n;
   if (c->left > 0) {
     sprintf(ch, "{\"index\":0,\"delta\":{\"content\":\"t=%lld \"},\"finish_reason\":null}", now_ns());
-    n = sprintf(b, SSE_HEAD, c->id, ch, ""); sse(c, b, n);
+    n = sprintf(b, SSE_HEAD, c->who, c->id, ch, ""); sse(c, b, n);
   } else {
-    n = sprintf(b, SSE_HEAD, c->id, "{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}", ""); sse(c, b, n);
-    n = sprintf(b, SSE_HEAD, c->id, "", ",\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":200,\"total_tokens\":220}"); sse(c, b, n);
+    n = sprintf(b, SSE_HEAD, c->who, c->id, "{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}", ""); sse(c, b, n);
+    n = sprintf(b, SSE_HEAD, c->who, c->id, "", ",\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":200,\"total_tokens\":220}"); sse(c, b, n);
     sse(c, "[DONE]", 6); put(c, "0\r\n\r\n", 5);
   }
   return flush_out(c);
@@ -206,7 +207,8 @@ static int fire(Conn *c) {                   /* a timer is due */
 }
 static void llm(Conn *c, Str body) {
   st.llm++;
-  Str model = get(body, "model"), stream = get(body, "stream"); char b[1024]; int chunks = 200, n; long us = 0;
+  Str model = get(body, "model"), stream = get(body, "stream"), user = get(body, "user"); char b[1024]; int chunks = 200, n; long us = 0;
+  snprintf(c->who, sizeof c->who, "%.*s", user.n > 20 || user.n < 3 ? 5 : (int)user.n - 2, user.n > 20 || user.n < 3 ? "bench" : user.p + 1);
   snprintf(c->id, sizeof c->id, "%.*s", model.n > 62 ? 60 : model.n ? (int)model.n - 2 : 0, model.n ? model.p + 1 : "");
   char *slash = strrchr(c->id, '/'); sscanf(slash ? slash + 1 : c->id, "fake-%dx%ld", &chunks, &us);
   if (strstr(c->id, "fail-")) {
@@ -217,9 +219,9 @@ static void llm(Conn *c, Str body) {
     const char h[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n";
     put(c, h, sizeof h - 1); c->left = chunks; c->gap = us * 1000; schedule(c, c->gap); return;
   }
-  n = sprintf(b, "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\",\"created\":1790000000,\"model\":\"%s\",\"choices\":[{\"index\":0,\"message\":"
+  n = sprintf(b, "{\"id\":\"chatcmpl-%s\",\"object\":\"chat.completion\",\"created\":1790000000,\"model\":\"%s\",\"choices\":[{\"index\":0,\"message\":"
       "{\"role\":\"assistant\",\"content\":\"Hello from the benchmark upstream. It answers at once.\"},\"finish_reason\":\"stop\"}],"
-      "\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":12,\"total_tokens\":32}}", c->id);
+      "\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":12,\"total_tokens\":32}}", c->who, c->id);
   respond_json(c, b, n);
 }
 
