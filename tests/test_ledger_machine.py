@@ -50,6 +50,12 @@ bases = st.sampled_from([b for b in Basis if b is not Basis.EXPIRED])
 usages = st.builds(Usage, st.integers(0, 9), output_tokens=st.integers(0, 9))
 
 
+async def moved(ledger, *args):
+    """Nobody is told of it; what comes after it is."""
+    ledger.move(*args)
+    await Teller(ledger).release("nobody")
+
+
 class LedgerMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self):
@@ -117,6 +123,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.beyond += max(0, cost - (row.charge.hold if row else 0))
         one = settlement(name, cost, basis, usage=usage, model=model, attempts=TRIED[:1])
         self.both_("settle", one)
+
+    @rule(name=names, facts=st.sampled_from(FACTS_OF), off=st.sets(budgets.map(lambda b: b.id)))
+    def move(self, name, facts, off):
+        for ledger in (self.ledger, self.model):
+            self.run(moved(ledger, name, facts, tuple(off)))
 
     @rule(name=names)
     def release(self, name):

@@ -618,3 +618,247 @@ async def test_a_server_cannot_speak_to_the_till():
         await asyncio.sleep(1)
         assert heard.notes == [note]
         assert only(hub).charge.cost == USD // 100
+
+
+# ------------------------------------------------------------ who is asked, and who served
+
+
+def limits(hub, *budgets):
+    """The only budgets; each blocks at its limit exactly."""
+    made = [
+        Budget(f"{kind} {name}", amount, period=Period("lifetime"), blocked=100,
+               subject=Subject(kind, name))
+        for kind, name, amount in budgets
+    ]  # fmt: skip
+    hub.ledger.kept = {one.id: one for one in made}
+    hub.till.take(made)
+    return made
+
+
+async def spent(hub, *budgets):
+    """What stands on each: (held, spent)."""
+    facts, now_s = only(hub).hold.facts, hub.clock.wall() // SECOND
+    found = await hub.ledger.standing([one.hold_on(facts, now_s) for one in budgets])
+    return [(one.reserved, one.settled) for one in found]
+
+
+def two(**more):
+    return provider("p", prices="openai", attempts=1), provider("q", prices="anthropic", **more)
+
+
+HELD = 10 * (115 * 1_000 + WHOLE * 5_000)
+"""For both: what the large model may cost, which is ten times the small one's."""
+EACH_OF_BOTH = [
+    ("provider", "openai", HELD), ("provider", "anthropic", HELD), ("endpoint", "p", HELD),
+    ("endpoint", "q", HELD), ("model", "small", HELD), ("model", "large", HELD),
+    ("key", "anna", HELD),
+]  # fmt: skip
+
+
+@virtual_time()
+async def test_a_call_is_booked_under_who_served_it_and_counts_to_no_other():
+    async with house(*two()) as hub:
+        hub["p"].answers["small"] = BUSY
+        hub["q"].answers["large"] = used()
+        budgets = limits(hub, *EACH_OF_BOTH)
+        ask(hub, "p/small", "q/large")
+        assert await spent(hub, *budgets) == [(HELD, 0)] * 7, "held for each that may serve it"
+        await asyncio.sleep(5)
+        row = only(hub)
+        facts = row.hold.facts
+        assert (facts.provider, facts.endpoint, facts.model) == ("anthropic", "q", "large")
+        assert (facts.key, facts.door) == ("anna", "llm")
+        assert row.charge.cost == 10 * EXACT
+        assert [one.endpoint for one in row.attempts] == ["p", "q"]
+        assert await spent(hub, *budgets) == [
+            (0, 0), (0, 10 * EXACT), (0, 0), (0, 10 * EXACT), (0, 0), (0, 10 * EXACT),
+            (0, 10 * EXACT),
+        ]  # fmt: skip
+        assert hub.ledger.writes == ["reserve", "move", "settle"]
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_what_the_first_serves_counts_to_no_budget_of_its_fallback():
+    async with house(*two()) as hub:
+        hub["p"].answers["small"] = used()
+        budgets = limits(hub, *EACH_OF_BOTH)
+        ask(hub, "p/small", "q/large")
+        await asyncio.sleep(1)
+        assert only(hub).hold.facts.provider == "openai"
+        assert await spent(hub, *budgets) == [
+            (0, EXACT), (0, 0), (0, EXACT), (0, 0), (0, EXACT), (0, 0), (0, EXACT),
+        ]  # fmt: skip
+
+
+@virtual_time()
+async def test_where_all_budgets_concern_who_served_nothing_is_moved():
+    async with house(*two()) as hub:
+        hub["p"].answers["small"] = used()
+        limits(hub, ("key", "anna", USD), ("endpoint", "p", USD))
+        ask(hub, "p/small", "q/small")
+        await asyncio.sleep(1)
+        assert hub.ledger.writes == ["reserve", "settle"]
+
+
+@virtual_time()
+async def test_a_fallback_is_not_asked_where_a_budget_of_its_own_is_used_up():
+    """Neither is it passed by, nor does it stop the calls that others have room for."""
+    async with house(*two()) as hub:
+        hub["p"].answers["small"] = BUSY
+        hub["q"].answers["large"] = used()
+        limits(hub, ("provider", "anthropic", HELD - 1), ("key", "anna", USD))
+        heard, _ = ask(hub, "p/small", "q/large")
+        await asyncio.sleep(5)
+        assert hub["p"].arrived("small") == 1
+        assert hub["q"].arrived("large") == 0
+        assert heard.answer.served_by == "p"
+        assert only(hub).charge.state is State.RELEASED
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_of_several_fallbacks_those_are_asked_that_there_is_room_for():
+    three = (*two(), provider("r", prices="groq"))
+    async with house(*three) as hub:
+        hub["p"].answers["small"] = BUSY
+        hub["r"].answers["small"] = used()
+        limits(hub, ("endpoint", "q", 0), ("model", "large", 0))
+        heard, _ = ask(hub, "p/small", "q/large", "r/small")
+        await asyncio.sleep(5)
+        assert (hub["q"].arrived("large"), heard.answer.served_by) == (0, "r")
+        assert only(hub).hold.facts.provider == "groq"
+
+
+@virtual_time()
+async def test_who_has_no_room_for_the_first_is_told_so():
+    async with house(*two()) as hub:
+        hub["q"].answers["large"] = used()
+        limits(hub, ("provider", "openai", 0))
+        heard, _ = ask(hub, "p/small", "q/large")
+        await asyncio.sleep(1)
+        assert heard.answer.error.data()["scope"] == "provider:openai"
+        assert hub["q"].arrived("large") == 0
+
+
+@virtual_time()
+async def test_a_model_of_ones_own_goes_on_where_there_is_no_room_for_its_dear_fallback():
+    own = provider("own", llm={"is_free": True})
+    async with house(own, provider("p")) as hub:
+        hub["own"].answers["small"] = used()
+        limits(hub, ("key", "anna", 1_000))
+        heard, _ = ask(hub, "own/small", "p/small")
+        await asyncio.sleep(1)
+        assert (heard.answer.served_by, heard.answer.cost) == ("own", 0)
+        assert only(hub).charge.cost == 0
+        hub["own"].answers["small"] = REFUSED
+        heard, _ = ask(hub, "own/small", "p/small")
+        await asyncio.sleep(5)
+        assert heard.answer.error is not None
+        assert hub["p"].arrived("small") == 0, "not for nothing"
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_model_of_ones_own_is_booked_where_it_was_served():
+    own = [provider(name, llm={"is_free": True}, attempts=1) for name in ("own", "spare")]
+    async with house(*own) as hub:
+        hub["own"].answers["small"] = REFUSED
+        hub["spare"].answers["small"] = used()
+        ask(hub, "own/small", "spare/small")
+        await asyncio.sleep(5)
+        assert only(hub).hold.facts.endpoint == "spare"
+
+
+@virtual_time()
+async def test_a_client_that_goes_while_a_fallback_is_left_out_leaves_nothing_held():
+    async with house(*two()) as hub:
+        limits(hub, ("endpoint", "q", 0), ("key", "anna", USD))
+        hub.ledger.hold_back()
+        heard, passage = ask(hub, "p/small", "q/large")
+        await settled()
+        passage.cancel(Cause.CLIENT)
+        hub.ledger.go_on()
+        await asyncio.sleep(1)
+        assert hub.ledger.writes == ["reserve", "release"]
+        assert hub.ledger.rows == {}
+        assert len(heard.answers) == 1
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_where_both_cost_something_the_whole_counts_to_the_budgets_of_both():
+    """Never too little: which part is whose is told by the attempts."""
+    async with house(*two()) as hub:
+        unsure = Reply(Ending.STATUS, status=500, seen=saw(Usage(input_tokens=100), complete=False))
+        hub["p"].answers["small"] = Act(unsure)
+        hub["q"].answers["large"] = used()
+        budgets = limits(hub, *EACH_OF_BOTH)
+        ask(hub, "p/small", "q/large")
+        await asyncio.sleep(5)
+        row = only(hub)
+        assert [one.cost for one in row.attempts] == [100 * 1_000, 10 * EXACT]
+        assert row.hold.facts.provider == "anthropic"
+        assert await spent(hub, *budgets) == [(0, 100 * 1_000 + 10 * EXACT)] * 7
+
+
+@virtual_time()
+async def test_a_stream_is_not_cut_by_a_budget_of_a_fallback_that_was_not_asked():
+    usage = Usage(input_tokens=100, output_tokens=5_000)
+    end = Reply(Ending.RESULT, status=200, seen=saw(usage))
+    async with house(*two()) as hub:
+        act = flow(3_500, then=end)
+        hub["p"].answers["small"] = structs.replace(act, notes=(("llm/head", b""), *act.notes))
+        first = 115_000 + SLICE * 5_000
+        budgets = limits(hub, ("endpoint", "q", first), ("endpoint", "p", USD))
+        heard, _ = ask(hub, "p/small", "q/small", stream=True)
+        await asyncio.sleep(1)
+        assert heard.answer.reply.ending is Ending.RESULT
+        assert hub.ledger.writes == ["reserve", "top_up", "move", "top_up", "settle"]
+        assert only(hub).charge.hold == first + SLICE * 5_000
+        assert await spent(hub, *budgets) == [(0, 0), (0, heard.answer.cost)]
+        assert hub.at_rest()
+
+
+@virtual_time()
+async def test_a_budget_of_a_fallback_is_let_off_only_when_nobody_else_can_be_asked():
+    """A stream that says something, and fails before any of it was passed on."""
+    failed = BUSY.reply
+    async with house(*two()) as hub:
+        hub["p"].answers["small"] = flow(3_500, then=failed)
+        hub["q"].answers["small"] = used()
+        first = 115_000 + SLICE * 5_000
+        [budget] = limits(hub, ("endpoint", "q", first))
+        heard, _ = ask(hub, "p/small", "q/small", stream=True)
+        await asyncio.sleep(5)
+        assert heard.answer.served_by == "q"
+        assert await spent(hub, budget) == [(0, heard.answer.cost)]
+
+
+@virtual_time()
+async def test_a_tool_is_booked_at_the_server_that_served_it_under_the_name_it_was_called_by():
+    async with house(paid(fallbacks=("other",)), paid(name="other")) as hub:
+        hub["calculator"].answers["add"] = REFUSED
+        budgets = limits(
+            hub, ("endpoint", "calculator", USD), ("endpoint", "other", USD),
+            ("tool", "calculator__add", USD),
+        )  # fmt: skip
+        hub.begin("calculator", "add")
+        await asyncio.sleep(5)
+        facts = only(hub).hold.facts
+        assert (facts.endpoint, facts.tool) == ("other", "calculator__add")
+        cent = USD // 100
+        assert await spent(hub, *budgets) == [(0, 0), (0, cent), (0, cent)]
+
+
+@virtual_time()
+async def test_a_budget_that_is_removed_while_it_says_no_is_told_by_its_id():
+    async with house(*two()) as hub:
+        limits(hub, ("endpoint", "q", 0))
+        hub.ledger.hold_back()
+        heard, _ = ask(hub, "p/small", "q/large")
+        await settled()
+        hub.till.take([])
+        hub.ledger.go_on()
+        await settled()
+        assert heard.answer.error.data()["budget"] == "endpoint q"

@@ -123,6 +123,15 @@ class Ledger(Protocol):
         """
         ...
 
+    def move(self, id_: str, facts: Facts, off: tuple[str, ...]) -> None:
+        """Another than was thought has served it: book it under that one's provider, endpoint and
+        model, and let it count to the budgets `off` no more.
+
+        In any state of the call, and as often as it is told; tried until it is written, as the end
+        of a call is. Nothing for a call without a hold.
+        """
+        ...
+
     def settle(self, settlement: Settlement, told: Callable[[HubError | None], None]) -> None:
         """Book what it cost, in place of the hold; told when it is durable.
 

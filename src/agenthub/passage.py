@@ -159,6 +159,8 @@ class Passage(Struct, eq=False):
         if self._over:
             return
         if refusal is None:
+            assert self.bill is not None, "it holds the money"
+            self._journey.hops = self.bill.hops
             self._go(self._house.clock.now())
         else:
             self._fail(refusal)
@@ -275,7 +277,7 @@ class Passage(Struct, eq=False):
     def notified(self, method: str, params: bytes) -> None:
         if method == USED and self.call.content is not None:
             if self.bill is not None:
-                self.bill.flowed(int(params), self._cut)
+                self.bill.flowed(int(params), self._cut, committed=self._journey.committed)
         elif self._cause is None:
             self._journey.committed = True
             try:

@@ -191,6 +191,62 @@ async def test_what_was_released_can_be_held_again(ledger, tell):
     assert (row.state, row.cost, row.attempts) == ("released", 0, TRIED[:1])
 
 
+MOVED = Facts("", "", "", "anthropic", "claude-us", "sonnet")
+"""Only where it was served is taken from them."""
+
+
+async def test_a_call_that_another_serves_counts_to_that_ones_budgets_alone(ledger, tell):
+    other = budget("other")
+    await ledger.put_budget(other)
+    await tell.reserve(hold("1", 60, B, other))
+    assert await standing(ledger, B, other) == (Standing(60), Standing(60))
+    for _ in range(2):
+        ledger.move("1", MOVED, ("b",))
+    assert await tell.settle(settlement("1", 25)) is None
+    assert await standing(ledger, B, other) == (Standing(), Standing(0, 25))
+    row = await ledger.charge("1")
+    where = {"provider": "anthropic", "endpoint": "claude-us", "model": "sonnet"}
+    assert row.facts == structs.replace(FACTS, **where)
+    totals = await ledger.totals(ALL, "provider", DAY)
+    assert [(one.name, one.amounts.cost) for one in totals] == [("anthropic", 25)]
+    assert await ledger.rebuild() == Proof(0, 0)
+
+
+@pytest.mark.parametrize("state", ["reserved", "settled", "released", "unknown"])
+async def test_a_call_is_moved_in_any_state(ledger, tell, state):
+    """It is told again until it is written, by which time the call may be over."""
+    other = budget("other")
+    await ledger.put_budget(other)
+    await tell.reserve(hold("1", 60, B, other))
+    if state == "settled":
+        await tell.settle(settlement("1", 25, Basis.ESTIMATED))
+    elif state == "released":
+        await tell.release("1")
+    elif state == "unknown":
+        await ledger.recover("later", AT_S + 10_000)
+    ledger.move("1", MOVED, ("b", "nothing"))
+    ledger.move("never", MOVED, ("b",))
+    assert await tell.release("never") is None
+    held = {"reserved": Standing(60), "settled": Standing(0, 25), "released": Standing(),
+            "unknown": Standing(0, 60)}  # fmt: skip
+    assert await standing(ledger, B, other) == (Standing(), held[state])
+    assert await tell.settle(settlement("1", 30)) is None
+    assert await standing(ledger, B, other) == (Standing(), Standing(0, 30))
+    assert (await ledger.charge("1")).facts.endpoint == "claude-us"
+    assert await ledger.charge("never") is None
+    assert await ledger.rebuild() == Proof(0, 0)
+
+
+async def test_what_was_let_off_a_budget_has_room_there_again(ledger, tell):
+    other = budget("other")
+    await ledger.put_budget(other)
+    await tell.reserve(hold("1", 100, B, other))
+    ledger.move("1", MOVED, ("b",))
+    assert await tell.reserve(hold("2", 100, B)) is None
+    refused = await tell.top_up("1", 101)
+    assert refused.budget == "other"
+
+
 async def test_a_release_without_a_hold_does_nothing(ledger, tell):
     assert await tell.release("never") is None
     assert await ledger.charge("never") is None

@@ -103,6 +103,16 @@ class FakeLedger:
         row.charge = row.charge.top_up(hold)
         return None
 
+    def move(self, id_, facts, off):
+        self.writes.append("move")
+        row = None if self.broken else self.rows.get(id_)
+        if row:
+            where = {name: getattr(facts, name) for name in ("provider", "endpoint", "model")}
+            row.hold = structs.replace(
+                row.hold, facts=structs.replace(row.hold.facts, **where),
+                on=tuple(one for one in row.hold.on if one.budget not in off),
+            )  # fmt: skip
+
     def settle(self, settlement, told):
         self.writes.append("settle")
         problem = self.broken

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from agenthub.domain.account import HoldOn
+from agenthub.domain.account import Facts, HoldOn
 from agenthub.domain.budget import Budget
 from agenthub.domain.errors import HubError, StorageFailed
 from agenthub.domain.money import NanoUsd
@@ -35,6 +35,9 @@ class NoMoney:
     def top_up(self, id_: str, hold: NanoUsd, told: Callable[[Held], None]) -> None:
         del id_, hold
         told(StorageFailed(WORDS))
+
+    def move(self, id_: str, facts: Facts, off: tuple[str, ...]) -> None:
+        del id_, facts, off
 
     def settle(self, settlement: Settlement, told: Callable[[HubError | None], None]) -> None:
         del settlement

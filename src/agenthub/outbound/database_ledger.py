@@ -31,6 +31,7 @@ class Ledger:
         self.operations: Mapping[str, Callable[..., object]] = {
             "reserve": self.reserve,
             "top_up": self.top_up,
+            "move": self.move,
             "settle": self.settle,
             "release": self.release,
             "book": self.book,
@@ -94,6 +95,12 @@ class Ledger:
             return room
         self._execute(self._sql["raise_hold"], (found[0], hold))
         return None
+
+    def move(self, call: str, provider: str, endpoint: str, model: str, off: Sequence[str]) -> None:
+        found = self._execute(self._sql["find_charge"], (call,)).fetchone()
+        if found is not None:
+            self._execute(self._sql["move_charge"], (found[0], provider, endpoint, model))
+            self._executemany(self._sql["take_off"], [(found[0], budget) for budget in off])
 
     def settle(
         self, call: str, cost: int, basis: str, rest: tuple[Any, ...],

@@ -145,6 +145,10 @@ class DatabaseLedger:
         asked.timer = self._clock.after(HOLD_S * SECOND, late)
         self._process.send(LEDGER, step, heard)
 
+    def move(self, id_: str, facts: Facts, off: tuple[str, ...]) -> None:
+        step = ("move", (id_, facts.provider, facts.endpoint, facts.model, off))
+        self._end(step, _ignored)
+
     def settle(self, settlement: Settlement, told: Callable[[HubError | None], None]) -> None:
         self._end(("settle", _settled(settlement)), told)
 

@@ -38,6 +38,14 @@ SELECT budget, budget_window.win, first, starts_at, ends_at FROM charge_hold JOI
 -- name: raise_hold
 UPDATE charge SET hold = ?2 WHERE id = ?1;
 
+-- name: move_charge
+UPDATE charge SET provider = substr(?2, 1, 200), endpoint = substr(?3, 1, 200),
+    model = substr(?4, 1, 200) WHERE id = ?1;
+
+-- name: take_off
+DELETE FROM charge_hold WHERE charge = ?1 AND win IN (SELECT id FROM budget_window
+    WHERE budget = ?2);
+
 -- name: settle_charge
 UPDATE charge SET state = 'settled', cost = ?2, basis = ?3, served = substr(?4, 1, 200),
     input_tokens = ?5, cache_read_tokens = ?6, cache_write_tokens = ?7, cache_write_1h_tokens = ?8,
