@@ -140,6 +140,12 @@ def test_a_target_that_is_no_path_is_refused(lab, target):
     assert lab(target=target) is no.TARGET
 
 
+def test_the_id_of_a_call_that_was_reported_stands_in_an_address(lab):
+    """It is the reporter's, a colon, and a digest."""
+    target = b"/api/usage/calls/k1:1b5706adadb1d05f1346687b9faa56a1"
+    assert lab(target=target).caller.id
+
+
 TRICKS = [
     b"//mcp", b"/mcp/", b"/mcp//x", b"/mcp/../admin", b"/mcp/..", b"/mcp/.", b"/./mcp", b"/mcp/.x",
     b"/mcp.", b"/%6dcp", b"/mcp%2f", b"/mcp%2fx", b"/mcp/%2e%2e/api/x", b"/mcp;x", b"/mcp/x;y",

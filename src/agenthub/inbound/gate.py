@@ -65,10 +65,11 @@ NOBODY: Final = Caller("nobody", frozenset())
 _SCOPES: Final = {Need.TOOLS: Scope.TOOLS, Need.LLM: Scope.LLM, Need.READ: Scope.READ}
 
 _CANONICAL = re.compile(
-    rb"(?:/\.well-known)?(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+(?::[A-Za-z]{1,32})?|/"
+    rb"(?:/\.well-known)?(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+(?::[A-Za-z0-9]{1,32})?|/"
 )
 """A path that has no second spelling: no `%`, `;`, `\\`, empty segment, nor dot at its start (but
-of the well-known one). `:` stands before a verb, where Gemini's addresses have one."""
+of the well-known one). `:` stands before a verb, where Gemini's addresses have one, and
+before the digest in the id of a call that another program reported."""
 _MODEL = re.compile(rb"/v1/models/[A-Za-z0-9](?:[A-Za-z0-9._~@:-]|%2F|%3A|%40)*")
 """So SDKs ask about one model. Only here may a `/` come packed: names of models have some."""
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?")
