@@ -1,20 +1,22 @@
 """The budgets of a hub: kept in the ledger, known to the till, and how each stands.
 
 A change is written first and counts from then on for every call; calls under way keep what they
-hold. Who raises, suspends or credits a budget says why, and it stands in the log.
+hold. Other hubs that share the ledger know it two seconds later (`follow`). Who raises, suspends
+or credits a budget says why, and it stands in the log.
 """
 
 import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct, structs
 
 from agenthub.domain.account import Facts
 from agenthub.domain.budget import DEFAULT, EACH, REASON_MAX, Budget, Level
-from agenthub.domain.errors import Conflict, InvalidParams, UnknownTarget
+from agenthub.domain.errors import Conflict, InvalidParams, StorageFailed, UnknownTarget
 from agenthub.domain.money import MAX, NanoUsd
 from agenthub.domain.span import SECOND
 from agenthub.ledger import Adjustment, Credit, Ledger, Standing, UsageStorage
@@ -24,6 +26,8 @@ from agenthub.till import Till
 log = logging.getLogger(__name__)
 
 BUDGETS_MAX: Final = 1_000
+FOLLOW_S: Final = 2
+"""Between two looks at what other hubs have changed."""
 SUSPENDED_MAX_S: Final = 24 * 3600
 """How long a budget may be suspended at a time: it is a way out, not a setting."""
 
@@ -58,8 +62,21 @@ class Budgets:
                 "Calls were under way when the hub ended; what was held for them counts as spent",
                 extra={"calls": found},
             )
-        self._all = {budget.id: budget for budget in await self._ledger.budgets()}
-        self._tell()
+        await self._look()
+
+    async def follow(self) -> None:
+        """For ever: what other hubs change of the budgets that they share counts here too."""
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            async with self._changing:
+                with suppress(StorageFailed):  # It is told where it is written.
+                    await self._look()
+
+    async def _look(self) -> None:
+        found = {budget.id: budget for budget in await self._ledger.budgets()}
+        if found != self._all:
+            self._all = found
+            self._tell()
 
     def all(self) -> list[Budget]:
         return [budget for _, budget in sorted(self._all.items())]
@@ -74,6 +91,7 @@ class Budgets:
         """Raises BadSetting, Conflict or StorageFailed; then nothing has changed."""
         budget = structs.replace(budget, created_at=self._now_s())
         async with self._changing:
+            await self._look()
             if budget.id in self._all:
                 raise Conflict(f"There is a budget {budget.id!r} already")
             if len(self._all) >= BUDGETS_MAX:
@@ -86,6 +104,7 @@ class Budgets:
         Raises BadSetting, UnknownTarget, Conflict or StorageFailed; then nothing has changed.
         """
         async with self._changing:
+            await self._look()
             before = self._all.get(budget.id)
             if before is None and budget.id != DEFAULT.id:
                 self.get(budget.id)
@@ -97,6 +116,7 @@ class Budgets:
     async def remove(self, id_: str) -> None:
         """Raises UnknownTarget or StorageFailed; then nothing has changed."""
         async with self._changing:
+            await self._look()
             self.get(id_)
             await self._ledger.delete_budget(id_)
             del self._all[id_]
@@ -112,6 +132,7 @@ class Budgets:
             raise InvalidParams(f"seconds: expected a whole number from 0 to {SUSPENDED_MAX_S}")
         _check_reason(reason)
         async with self._changing:
+            await self._look()
             until = self._now_s() + span_s if span_s else 0
             budget = structs.replace(self.get(id_), suspended_until=until, reason=reason)
             log.warning(

@@ -115,6 +115,8 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
         async with open_house(settings, memory) as hub:
             _show_log(hub.metrics, store)
             await hub.budgets.open()
+            if settings.ledger.url:
+                hub.tasks.start(hub.budgets.follow(), "budgets that other hubs change")
             hub.catalog.load(_standing(added(settings, stored), settings.endpoints), stored)
             await take_settings(hub, settings, options)
             hub.sign_ins.keep_only({server.name for server in hub.catalog.all_servers()})
