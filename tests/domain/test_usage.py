@@ -29,6 +29,10 @@ def test_every_usage_has_a_nearest_sound_one(numbers):
     assert usage == usage.sound()
     assert all(0 <= count <= TOKENS_MAX for count in structs.astuple(usage))
     assert usage.cache_read_tokens + usage.cache_write_tokens <= usage.input_tokens
+    assert usage.cache_write_1h_tokens <= usage.cache_write_tokens
+    assert usage.reasoning_tokens <= usage.output_tokens
+    assert usage.input_audio_tokens <= usage.input_tokens
+    assert usage.output_audio_tokens <= usage.output_tokens
 
 
 def test_no_guess_is_sure():

@@ -64,6 +64,10 @@ class Period(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
 
     def window(self, at_s: int) -> Window:
         """The window that an instant falls into."""
+        return _window(self, at_s)
+
+    def find_window(self, at_s: int) -> Window:
+        """As `window`, which remembers what was found: calls of one second share it."""
         if self.kind in {"lifetime", "run"}:
             return Window(self.kind, self.kind, 0, FOREVER_S)
         at_s = min(max(at_s, EARLIEST_S), LATEST_S)
@@ -103,6 +107,11 @@ class Period(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
         if self.kind == "month":
             return (day.replace(day=1) + timedelta(31)).replace(day=self.start)
         return day + timedelta(7 if self.kind == "week" else 1)
+
+
+@lru_cache(1024)
+def _window(period: Period, at_s: int) -> Window:
+    return period.find_window(at_s)
 
 
 def midnight(day: date, place: ZoneInfo) -> int:

@@ -24,11 +24,28 @@ class Usage(Struct, frozen=True, omit_defaults=True):
     input_audio_tokens: int = 0
     output_audio_tokens: int = 0
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether such counts can be."""
+        whole_in, whole_out = self.input_tokens, self.output_tokens
+        return (
+            0 <= whole_in <= TOKENS_MAX
+            and 0 <= whole_out <= TOKENS_MAX
+            and self.cache_read_tokens >= 0
+            and 0 <= self.cache_write_1h_tokens <= self.cache_write_tokens
+            and self.cache_read_tokens + self.cache_write_tokens <= whole_in
+            and 0 <= self.reasoning_tokens <= whole_out
+            and 0 <= self.input_audio_tokens <= whole_in
+            and 0 <= self.output_audio_tokens <= whole_out
+        )
+
     def sound(self) -> "Usage":
         """The nearest usage that can be: counts from 0 to `TOKENS_MAX`, no part above its whole.
 
         What cannot be is a provider's mistake, and must not stop that the call is booked.
         """
+        if self.is_sound:
+            return self
         whole_in, whole_out = _within(self.input_tokens), _within(self.output_tokens)
         read = _within(self.cache_read_tokens, whole_in)
         written = _within(self.cache_write_tokens, whole_in - read)

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 FRAME: Final = struct.Struct("<IB")
+PIECE: Final = 32
+"""So many frames go out before the turn's end, so that the database works on them meanwhile: with
+100 callers, else, either side would wait for the other one half of the time."""
 
 
 class Line(asyncio.Protocol):
@@ -51,12 +54,15 @@ class Line(asyncio.Protocol):
             self.transport.close()
 
     def write(self, frame: bytes) -> None:
-        """At the end of the loop's turn, with all that is written in it: the more come together,
-        the more share a commit.
+        """At the end of the loop's turn, with all that is written in it, or in pieces: the more
+        come together, the more share a commit.
         """
-        if not self._frames:
+        frames = self._frames
+        if not frames:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._frames.append(frame)
+        frames.append(frame)
+        if len(frames) >= PIECE:
+            self.flush()
 
     def flush(self) -> None:
         frames, self._frames = self._frames, []

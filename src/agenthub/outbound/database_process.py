@@ -96,6 +96,15 @@ class DatabaseProcess:
         self.created = False
         """Whether the file was made anew by this start."""
         self.restarts = 0
+        self._answers: Mapping[str, Callable[..., None]] = {
+            "hello": self._greeted,
+            "refused": self._start_failed,
+            "done": self._done,
+            "failed": self._failed,
+            "misfit": self._misfit,
+            "kept": self._kept,
+            "trouble": self._troubled,
+        }
 
     # ------------------------------------------------------------ life
 
@@ -225,16 +234,7 @@ class DatabaseProcess:
     # ------------------------------------------------------------ what it says
 
     def _hear(self, message: tuple[Any, ...]) -> None:
-        answers: Mapping[str, Callable[..., None]] = {
-            "hello": self._greeted,
-            "refused": self._start_failed,
-            "done": self._done,
-            "failed": self._failed,
-            "misfit": self._misfit,
-            "kept": self._kept,
-            "trouble": self._troubled,
-        }
-        answers[message[0]](*message[1:])
+        self._answers[message[0]](*message[1:])
 
     def _greeted(self, last: int, created: bool, version: str) -> None:  # noqa: FBT001 - wire
         if not self._opened and resets_wal(version):
