@@ -53,6 +53,8 @@ class Budgets:
         self._till = till
         self._clock = clock
         self._all: dict[str, Budget] = {}
+        self.timezone = "UTC"
+        """In which days of usage are counted, unless another is asked for."""
         self._changing = asyncio.Lock()
 
     async def open(self) -> None:

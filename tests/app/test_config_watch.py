@@ -146,7 +146,9 @@ async def test_whoever_asks_gets_the_settings_read_at_once_changed_or_not(watche
 
 async def test_what_is_fixed_at_start_is_said_not_silently_ignored(watched, caplog):
     caplog.set_level(logging.INFO, "agenthub")
-    watched.write(GIT + "server: {port: 9000}\nlimits: {drain_ms: 5}\ntimezone: Asia/Seoul\n")
+    watched.write(
+        GIT + "server: {port: 9000}\nlimits: {drain_ms: 5}\nledger: {url: 'postgresql://x'}\n"
+    )
     await watched.until_taken(1)
     await asyncio.sleep(0)
     told = [(r.message, getattr(r, "part", None)) for r in caplog.records]
@@ -154,5 +156,5 @@ async def test_what_is_fixed_at_start_is_said_not_silently_ignored(watched, capl
         ("Settings taken", None),
         ("A setting takes effect with the next start", "server"),
         ("A setting takes effect with the next start", "limits"),
-        ("A setting takes effect with the next start", "timezone"),
+        ("A setting takes effect with the next start", "ledger"),
     ]

@@ -126,3 +126,14 @@ def test_prices_of_the_file_are_taken_for_the_calls_from_then_on(home):
         calls = hub.get("/api/usage/calls")["calls"]
         assert [call["price_ref"] for call in calls] == ["override:1", "override:demo"]
         assert calls[0]["cost_usd"] == "0.50"
+
+
+def test_the_time_zone_of_the_file_is_taken_too(home):
+    config(home, "timezone: UTC\n")
+    with serving(home) as hub:
+        assert hub.get("/api/usage/summary")["timezone"] == "UTC"
+        config(home, "timezone: Asia/Seoul\n")
+        until(lambda: hub.get("/api/usage/summary")["timezone"] == "Asia/Seoul", 10, "the new zone")
+        config(home, "timezone: Asia/Soul\n")
+        until(lambda: "Settings refused" in hub.words(), 10)
+        assert hub.get("/api/usage/summary")["timezone"] == "Asia/Seoul"

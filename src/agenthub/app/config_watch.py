@@ -1,7 +1,7 @@
 """Settings that change while the hub runs: on SIGHUP, and when the file has changed.
 
-Servers, views, models and prices change at run time; the rest is fixed at start, and what differs
-there is said. A file that is refused changes nothing (F54).
+Servers, views, models, prices and the time zone change at run time; the rest is fixed at start, and
+what differs there is said. A file that is refused changes nothing (F54).
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from agenthub.settings import Options, Settings
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
-FIXED: Final = ("server", "auth", "limits", "timezone", "demo")
+FIXED: Final = ("server", "auth", "limits", "ledger", "demo")
 """Parts of the settings that take effect with the next start."""
 Look: TypeAlias = tuple[int, int, int] | None
 """What tells one state of a file from another: time, inode, size; None when it is not there."""

@@ -124,12 +124,16 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
 
 
 async def take_settings(hub: Hub, settings: Settings, options: Options) -> None:
-    """Let the file's servers, views, models and prices be as it says now. Raises BadSetting."""
+    """Let the file's servers, views, models, prices and time zone be as it says now.
+
+    Raises BadSetting.
+    """
     file = str(options.file)
     await hub.catalog.reload(tuple(settings.endpoints.values()), file)
     await hub.catalog.views.reload(settings.views, file)
     hub.catalog.models.reload(settings.models)
     hub.gateway.till.prices.reload(overrides_of(settings.prices))
+    hub.budgets.timezone = settings.timezone
 
 
 @asynccontextmanager

@@ -48,6 +48,7 @@ async def test_a_stream_comes_as_events_and_is_booked_the_same(path):
         assert exchange.streaming
         assert exchange.over
         assert exchange.header(b"content-type").startswith(b"text/event-stream")
+        assert exchange.header(b"x-agenthub-served-by") == b"demo"
         body = b"".join(exchange.chunks).decode()
         assert "You said: Hi" in "".join(
             json.dumps(json.loads(line[6:])) if line[6:] != "[DONE]" else ""
@@ -355,3 +356,15 @@ async def test_a_key_that_asks_too_often_is_told_when_to_come_again_in_its_wire(
         assert "than this caller may make: 6/m, 1 at once" in refused.json["error"]["message"]
         assert (await hub(ask(path, asked))).status == 200, "another caller"
         assert (await hub(ask(path, asked, caller=slow), seconds=6)).status == 200
+
+
+@virtual_time()
+async def test_the_head_of_a_stream_says_which_fallback_answers():
+    head = ("llm/head", b"content-type: text/event-stream\r\n")
+    async with models(provider("p"), provider("q")) as hub:
+        hub.catalog.models.reload({"fast": ["p/small", "q/small"]})
+        hub["p"].answers["small"] = REFUSED
+        hub["q"].answers["small"] = structs.replace(used(), notes=(head,))
+        exchange = await hub(chat("fast", stream=True), 20)
+        assert exchange.streaming
+        assert exchange.header(b"x-agenthub-served-by") == b"q"

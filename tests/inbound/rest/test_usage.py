@@ -92,6 +92,13 @@ async def test_the_present_is_asked_for_by_name(rest, hub, period):
     assert said["timezone"] == "UTC"
 
 
+async def test_the_time_zone_of_the_settings_counts_where_none_is_asked_for(rest, hub):
+    """As it is now: the file may have changed since the start."""
+    hub.budgets.timezone = "Asia/Seoul"
+    assert (await rest.get(SUMMARY)).json()["timezone"] == "Asia/Seoul"
+    assert (await rest.get(f"{SUMMARY}?tz=UTC")).json()["timezone"] == "UTC"
+
+
 async def test_what_has_no_price_and_what_is_a_guess_is_counted_apart(rest, hub):
     now_s = hub.clock.wall() // 1_000_000_000
     book(hub, "a", now_s, 0, Basis.UNPRICED)

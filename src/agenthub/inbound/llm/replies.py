@@ -50,8 +50,11 @@ class LlmReplies:
             return
         if method == HEAD:
             self._streaming = True
+            own = self._own()
+            if self._passage is not None:
+                own = (*own, _served_by(self._passage.lane.endpoint.name))
             headers = tuple(_fields(params))
-            self._exchange.begin(200, (*headers, (b"cache-control", b"no-store"), *self._own()))
+            self._exchange.begin(200, (*headers, (b"cache-control", b"no-store"), *own))
         elif method == CHUNK:
             self._exchange.write(params)
             if self._exchange.backlog > self._buffer_bytes and self._passage is not None:
@@ -79,8 +82,7 @@ class LlmReplies:
             self._answer(answer.reply, answer)
 
     def _answer(self, reply: Reply, answer: Answer) -> None:
-        served_by = answer.served_by.encode("latin-1", "replace")
-        own = (*self._own(), (b"x-agenthub-served-by", served_by))
+        own = (*self._own(), _served_by(answer.served_by))
         if answer.cost is not None:
             own = (*own, (b"x-agenthub-cost-usd", show(answer.cost).encode()))
         if reply.ending is Ending.RESULT:
@@ -136,6 +138,10 @@ def refuse(exchange: Exchange, wire: str | Dialect, error: HubError) -> None:
         headers.append((b"retry-after", b"%d" % -(-error.retry_after_ms // 1000)))
     body = error_body(Dialect(wire), error.status, error.slug, str(error), facts(error))
     exchange.answer(error.status, body, headers)
+
+
+def _served_by(name: str) -> tuple[bytes, bytes]:
+    return b"x-agenthub-served-by", name.encode("latin-1", "replace")
 
 
 def _fields(lines: bytes) -> Iterator[tuple[bytes, bytes]]:

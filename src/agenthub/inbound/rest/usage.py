@@ -87,7 +87,7 @@ def range_of(  # noqa: PLR0913, PLR0917 - one parameter for each filter
 ) -> Range:
     """`period`: the present hour, day, week or month; or `from` and `to`, seconds since 1970."""
     del request
-    zone = tz or hub.settings.timezone
+    zone = tz or hub.budgets.timezone
     now_s = hub.clock.wall() // SECOND
     if period is not None and (since is not None or until is not None):
         raise InvalidParams("period: expected it, or `from` and `to`, and not both")
