@@ -28,6 +28,7 @@ from agenthub.domain.view import Renamed, View
 from agenthub.inbound.rest.app import create
 from agenthub.settings import (
     RANGES,
+    AlertSettings,
     AuthSettings,
     LedgerSettings,
     LimitSettings,
@@ -115,7 +116,8 @@ def configuration() -> str:
     ]
     kinds: list[tuple[str, type[Struct]]] = [
         ("The file", Settings), ("server", ServerSettings), ("auth", AuthSettings),
-        ("ledger", LedgerSettings), ("prices[]", Price), ("endpoints.NAME.llm", Llm),
+        ("ledger", LedgerSettings), ("alerts", AlertSettings), ("prices[]", Price),
+        ("endpoints.NAME.llm", Llm),
         ("auth.issuers.NAME", IssuerSettings),
         ("auth.issuers.NAME.limits", KeyTerms), ("auth.issuers.NAME.limits.tools", ToolSet),
         ("limits", LimitSettings), ("endpoints.NAME", Endpoint),

@@ -151,13 +151,16 @@ class Budgets:
         budget, now_s = self.get(id_), self._now_s()
         on = budget.hold_on(Facts(), now_s)
         await self._ledger.credit(Credit(secrets.token_hex(12), on, amount, reason, now_s))
+        self._till.moved()
         log.warning(
             "A budget was credited", extra={"budget": id_, "nano_usd": amount, "reason": reason}
         )
 
     async def adjust(self, adjustment: Adjustment) -> bool:
         """Another cost for a call that is over. False: there is no such call."""
-        return await self._ledger.adjust(adjustment)
+        found = await self._ledger.adjust(adjustment)
+        self._till.moved()
+        return found
 
     async def status(self, budgets: Sequence[Budget]) -> list[BudgetStatus]:
         """How they stand now; a budget of each session has no standing of its own."""
@@ -183,6 +186,7 @@ class Budgets:
 
     def _tell(self) -> None:
         self._till.take(tuple(self._all.values()))
+        self._till.moved()
 
     def _now_s(self) -> int:
         return self._clock.wall() // SECOND

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from agenthub.admission import SignIns
+from agenthub.alerts import Alerts
 from agenthub.budgets import Budgets
 from agenthub.bus import EventBus
 from agenthub.catalog import Catalog
@@ -38,6 +39,7 @@ class Hub(Struct, frozen=True):
     tasks: Tasks
     usage: UsageStorage
     budgets: Budgets
+    alerts: Alerts
     intake: Intake
     session_secret: bytes
     """Signs the ids of legacy MCP sessions; the same over restarts."""

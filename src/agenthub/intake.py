@@ -39,7 +39,9 @@ class Intake:
             for report in reports
             if not await self._was_carried(report)
         ]
-        return await self._till.ledger.book(rows)
+        new = await self._till.ledger.book(rows)
+        self._till.moved()
+        return new
 
     async def _was_carried(self, report: Report) -> bool:
         """Whether the hub saw the same session have the same answer at about the same time."""

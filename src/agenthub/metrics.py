@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from agenthub.domain.events import BreakerChanged, Event
+from agenthub.domain.events import BreakerChanged, BudgetReached, Event
 from agenthub.domain.span import MICROSECOND, MILLISECOND, SECOND, Nanoseconds
 
 NAMES_MAX: Final = 1_000
@@ -96,6 +96,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._series: dict[str, Series] = {}
+        self._alerts: dict[str, int] = {}
+        """Of budgets, by level."""
         self._gauges: list[Gauge] = []
 
     # ------------------------------------------------------------ counting
@@ -125,9 +127,11 @@ class Metrics:
         _count(self._of(endpoint).fallbacks, to)
 
     def event(self, event: Event) -> None:
-        """A sink of the bus: counts what breakers do."""
+        """A sink of the bus: counts what breakers do, and what budgets reach."""
         if isinstance(event, BreakerChanged):
             self.transition(event.endpoint, event.after)
+        elif isinstance(event, BudgetReached):
+            _count(self._alerts, event.level)
 
     def gauge(self, gauge: Gauge) -> None:
         """Show this from now on."""
@@ -160,6 +164,7 @@ class Metrics:
         return {
             "calls": calls,
             "failed": failed,
+            "budget_alerts": dict(self._alerts),
             "endpoints": {name: _shown(series) for name, series in sorted(self._series.items())},
             "gauges": {gauge.name: dict(gauge.read()) for gauge in self._gauges},
         }
@@ -174,6 +179,8 @@ class Metrics:
         lines += _metric(
             "call_duration_seconds", "histogram", "How long calls took.", self._latencies()
         )
+        alerts = ((f'{{level="{level}"}}', n) for level, n in sorted(self._alerts.items()))
+        lines += _metric("budget_alerts_total", "counter", "Levels that budgets reached.", alerts)
         for gauge in self._gauges:
             lines += _metric(gauge.name, "gauge", gauge.help, _readings(gauge))
         return ("\n".join(lines) + "\n").encode()

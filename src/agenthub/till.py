@@ -50,12 +50,27 @@ class Till:
         self.prices = prices
         self.clock = clock
         self.boot = boot
+        self.listeners: list[Callable[[], None]] = []
+        """Called when money has moved, or a budget has changed."""
         self._tasks = tasks
         self._budgets: dict[str, Budget] = {}
 
     def take(self, budgets: Sequence[Budget]) -> None:
         """These are the budgets from now on."""
         self._budgets = {budget.id: budget for budget in budgets}
+
+    def moved(self) -> None:
+        for listener in self.listeners:
+            listener()
+
+    def settle(self, settlement: Settlement, told: Callable[[HubError | None], None]) -> None:
+        """As the ledger's."""
+
+        def heard(problem: HubError | None) -> None:
+            told(problem)
+            self.moved()
+
+        self.ledger.settle(settlement, heard)
 
     def budget(self, id_: str) -> Budget | None:
         return self._budgets.get(id_)
@@ -245,7 +260,7 @@ class Bill:
             told(None)
         elif self._spent:
             self._move(self._spent[-1][0], self._unconcerned(()))
-            self._till.ledger.settle(self._settlement(), told)
+            self._till.settle(self._settlement(), told)
         else:
             self._till.ledger.release(self._call.id, tuple(self._rows), told)
 

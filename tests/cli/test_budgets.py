@@ -66,3 +66,16 @@ def test_a_budget_is_suspended_and_credited_with_a_reason(cli, hub):
 def test_a_budget_that_is_not_there_is_told(cli, words):
     refused = cli("budget", *words)
     assert (refused.code, "There is no budget 'gone'" in refused.err) == (1, True)
+
+
+def test_what_budgets_reached_is_shown(cli, hub):
+    assert cli("budget", "alerts").out.startswith("No alerts")
+    hub.alert_rows.add(1, state="sent", told_at=1_800_000_000)
+    hub.alert_rows.add(2)
+    lines = cli("budget", "alerts").out.splitlines()
+    assert lines[0].split() == ["AT", "(UTC)", "BUDGET", "LEVEL", "SPENT", "LIMIT", "WEBHOOK"]
+    assert lines[1].split() == ["now", "b", "warning", "$0.0000009", "$0.000001", "new"]
+    assert lines[2].split()[:2] == ["2027-01-15", "08:00"]
+    assert lines[2].split()[-1] == "sent"
+    assert [one["number"] for one in cli("budget", "alerts", "--json").json["alerts"]] == [2, 1]
+    assert len(cli("budget", "alerts", "--limit", "1", "--json").json["alerts"]) == 1

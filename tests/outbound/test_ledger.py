@@ -220,7 +220,7 @@ async def test_a_step_of_the_wall_clock_moves_nothing(lab):
 @virtual_time()
 async def test_a_budget_that_cannot_be_read_is_not_left_out(lab):
     ledger = await opened(lab)
-    await lab.change(("put_budget", [("x", 1, 0, b"{}")]))
+    await lab.book("put_budget", ("x", 1, 0, b"{}", 1, 90, 100, 110), "month")
     with pytest.raises(StorageFailed, match="budget is unreadable"):
         await ledger.budgets()
 

@@ -6,7 +6,13 @@ import logging
 import pytest
 
 from agenthub.domain.errors import BadSetting
-from agenthub.domain.events import BreakerChanged, CallEnded, ClockEvent, ServerChanged
+from agenthub.domain.events import (
+    BreakerChanged,
+    BudgetReached,
+    CallEnded,
+    ClockEvent,
+    ServerChanged,
+)
 from agenthub.outbound.telemetry import LineFormatter, log_event, set_up_log
 
 
@@ -35,6 +41,10 @@ class TestEvents:
             (server("lost", "code 1"), 'WARNING Server lost endpoint=git detail="code 1"'),
             (server("unreachable"), "WARNING Server unreachable endpoint=git"),
             (ClockEvent(1, "stall", "40 s"), 'WARNING Clock kind=stall detail="40 s"'),
+            (
+                BudgetReached(1, "ops", "critical", "1.00", "1.00", 1, 2),
+                "WARNING A budget reached critical budget=ops spent_usd=1.00 limit_usd=1.00",
+            ),
             (
                 BreakerChanged(1, "git", "log", "closed", "open", 2, "rate", 1, 5000, {"n": 1}),
                 (

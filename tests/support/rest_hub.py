@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 import httpx2
 import msgspec
 from msgspec import Raw, structs
+from support.fake_alerts import FakeAlerts
 from support.fake_ledger import FakeLedger
 from support.fake_prices import FakePrices
 from support.fake_store import FakeStore
 
 from agenthub.admission import SignOut
+from agenthub.alerts import Alerts
 from agenthub.budgets import Budgets
 from agenthub.bus import Counts, EventBus
 from agenthub.domain.budget import DEFAULT
@@ -285,6 +287,8 @@ class RestHub:
         till = Till(ledger, FakePrices(), self.clock, Tasks(), "boot")
         self.budgets = Budgets(ledger, ledger, till, self.clock)
         self.intake = Intake(till, ledger)
+        self.alert_rows = FakeAlerts()
+        self.alerts = Alerts(self.alert_rows, self.clock, self.bus, Tasks(), None)
         self.budgets._all = {DEFAULT.id: DEFAULT}
         for name in ("calculator", "other"):
             endpoint = Endpoint(name=name, url=f"http://{name}.test/mcp")

@@ -16,7 +16,7 @@ from agenthub.settings import Options, Settings
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
-FIXED: Final = ("server", "auth", "limits", "ledger", "demo")
+FIXED: Final = ("server", "auth", "limits", "ledger", "alerts", "demo")
 """Parts of the settings that take effect with the next start."""
 Look: TypeAlias = tuple[int, int, int] | None
 """What tells one state of a file from another: time, inode, size; None when it is not there."""

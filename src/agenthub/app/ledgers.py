@@ -5,8 +5,10 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
+from agenthub.alerts import AlertStorage
 from agenthub.domain.errors import BadSetting
 from agenthub.ledger import Ledger, UsageStorage
+from agenthub.outbound.alerts import DatabaseAlerts
 from agenthub.outbound.clock import LoopClock
 from agenthub.outbound.ledger import DatabaseLedger
 from agenthub.outbound.store import DatabaseStore
@@ -18,6 +20,7 @@ from agenthub.settings.references import fill
 class Ledgered(Struct, frozen=True):
     ledger: Ledger
     usage: UsageStorage
+    alerts: AlertStorage
     problem: Callable[[], str]
     """Why it cannot be written now; empty when it can."""
 
@@ -28,7 +31,7 @@ async def open_ledger(
 ) -> AsyncGenerator[Ledgered]:
     """Raises BadSetting, or StorageFailed in words."""
     if not settings.url:
-        yield Ledgered(store.ledger, store.usage, lambda: "")
+        yield Ledgered(store.ledger, store.usage, DatabaseAlerts(store.process), lambda: "")
         return
     url = fill("ledger.url", settings.url, environ)
     if not url.startswith(("postgresql://", "postgres://")):
@@ -41,6 +44,8 @@ async def open_ledger(
     async with open_postgres(url) as database:
         ledger = DatabaseLedger(database, LoopClock())
         try:
-            yield Ledgered(ledger, DatabaseUsage(database), lambda: database.problem)
+            yield Ledgered(
+                ledger, DatabaseUsage(database), DatabaseAlerts(database), lambda: database.problem
+            )
         finally:
             ledger.close()

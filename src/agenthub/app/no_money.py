@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from agenthub.alerts import Alert
 from agenthub.domain.account import Facts, HoldOn
 from agenthub.domain.budget import Budget
 from agenthub.domain.errors import HubError, StorageFailed
@@ -102,3 +103,30 @@ class NoMoney:
 
     async def rebuild(self) -> Proof:
         return Proof(0, 0)
+
+
+class NoAlerts:
+    """alerts.AlertStorage: where nothing costs money, no level is reached."""
+
+    async def known(self) -> int:
+        return 0
+
+    async def after(self, number: int, limit: int) -> Sequence[Alert]:
+        del number, limit
+        return ()
+
+    async def before(self, number: int | None, limit: int) -> Sequence[Alert]:
+        del number, limit
+        return ()
+
+    async def told(self, number: int, now_s: int, *, to_send: bool) -> None:
+        del number, now_s, to_send
+
+    async def lease(self, now_s: int, until_s: int) -> Alert | None:
+        del now_s, until_s
+
+    async def over(self, number: int, *, sent: bool) -> None:
+        del number, sent
+
+    async def again(self, number: int) -> None:
+        del number

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from agenthub.app import hub_file
-from agenthub.app.no_money import NoMoney
+from agenthub.app.no_money import NoAlerts, NoMoney
 from agenthub.app.relay_words import Muffled, PlainGateway
 from agenthub.app.wiring import Memory, open_house
 from agenthub.domain.breaker_config import BreakerConfig
@@ -50,7 +50,9 @@ async def open_relay(
     face = "/mcp" if view is None else f"/mcp/{FACE}{view}"
     none = Stored((), (), (), {}, {}, {"key-hmac": b"", "session": b""})
     nowhere, free = Nowhere(), NoMoney()
-    memory = Memory(nowhere, nowhere, nowhere, free, free, none, lambda: "", token, bytes)
+    memory = Memory(
+        nowhere, nowhere, nowhere, free, free, NoAlerts(), none, lambda: "", token, bytes
+    )
     async with open_house(settings, memory, PlainGateway, Muffled) as hub:
         hub.catalog.load((_way(url + face, token),), none)
         hub.catalog.get(NAME).lane.restore(_unbreakable(hub.clock.now()))

@@ -4,11 +4,12 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec import Struct, structs
 
+from agenthub.alerts import Alerts, AlertStorage
 from agenthub.app.admin_token import admin_token
 from agenthub.app.demo import with_demo
 from agenthub.app.ledgers import open_ledger
@@ -49,11 +50,12 @@ from agenthub.outbound.private_sessions import PrivateSessions
 from agenthub.outbound.store import DatabaseStore, open_store
 from agenthub.outbound.telemetry import log_event
 from agenthub.outbound.vault import Vault
+from agenthub.outbound.webhook import SignedWebhook
 from agenthub.ports import CallLog, ClaimLog, Clock, Store, Stored, Upstream, UpstreamWatcher
-from agenthub.settings import Options, Settings
+from agenthub.settings import AlertSettings, Options, Settings
 from agenthub.settings.issuers import terms_of
 from agenthub.settings.prices import overrides_of
-from agenthub.settings.references import resolve
+from agenthub.settings.references import fill, resolve
 from agenthub.tasks import Tasks
 from agenthub.till import Till
 
@@ -68,6 +70,7 @@ class Memory(Struct, frozen=True):
     claim_log: ClaimLog
     ledger: Ledger
     usage: UsageStorage
+    alerts: AlertStorage
     stored: Stored
     problem: Callable[[], str]
     """Why nothing can be written now; empty when it can."""
@@ -107,6 +110,7 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
             store.claim_log,
             ledgered.ledger,
             ledgered.usage,
+            ledgered.alerts,
             stored,
             lambda: store.problem or ledgered.problem(),
             token,
@@ -117,6 +121,7 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
             await hub.budgets.open()
             if settings.ledger.url:
                 hub.tasks.start(hub.budgets.follow(), "budgets that other hubs change")
+            await hub.alerts.open()
             hub.catalog.load(_standing(added(settings, stored), settings.endpoints), stored)
             await take_settings(hub, settings, options)
             hub.sign_ins.keep_only({server.name for server in hub.catalog.all_servers()})
@@ -169,6 +174,8 @@ async def open_house(
         for name, one in settings.auth.issuers.items()
     ]  # fmt: skip
     strain = Strain(settings.limits.calls_in_flight)
+    alerts = Alerts(memory.alerts, clock, bus, tasks, webhook_of(settings.alerts, os.environ))
+    till.listeners.append(alerts.look_soon)
     known, rows = memory.stored.secrets, memory.stored.keys
     hub = Hub(
         settings=settings,
@@ -179,13 +186,14 @@ async def open_house(
         store=memory.store,
         bus=bus,
         metrics=metrics,
-        health=Health(catalog, clock, lambda: _problems(memory, strain, issuers)),
+        health=Health(catalog, clock, lambda: _problems(memory, strain, issuers, alerts)),
         strain=strain,
         keys=KeyRing(rows, known["key-hmac"], memory.admin_token, memory.store, clock, issuers),
         tasks=tasks,
         session_secret=known["session"],
         usage=memory.usage,
         budgets=Budgets(memory.ledger, memory.usage, till, clock),
+        alerts=alerts,
         intake=Intake(till, memory.usage),
         sign_ins=logins,
     )
@@ -201,6 +209,7 @@ async def open_house(
         closing.push_async_callback(tasks.close)
         closing.push_async_callback(catalog.close)
         closing.callback(bus.close)
+        closing.callback(alerts.close)
         yield hub
 
 
@@ -211,10 +220,23 @@ def _forget_revoked(hub: Hub, key_id: str) -> None:
         hub.sign_ins.callers.forget_caller(key_id)
 
 
-def _problems(memory: Memory, strain: Strain, issuers: Sequence[Issuer]) -> tuple[str, ...]:
+def webhook_of(settings: AlertSettings, environ: Mapping[str, str]) -> SignedWebhook | None:
+    """Raises BadSetting."""
+    if not settings.webhook_url:
+        return None
+    return SignedWebhook(
+        fill("alerts.webhook_url", settings.webhook_url, environ),
+        fill("alerts.webhook_secret", settings.webhook_secret, environ),
+    )
+
+
+def _problems(
+    memory: Memory, strain: Strain, issuers: Sequence[Issuer], alerts: Alerts
+) -> tuple[str, ...]:
     """What is wrong with the hub itself."""
     storage = memory.problem()
     found = [f"nothing can be written: {storage}"] if storage else []
+    found += [f"alerts are not taken: {alerts.problem}"] if alerts.problem else []
     found += [f"auth.issuers.{one.terms.name}: {one.problem}" for one in issuers if one.problem]
     return (*found, strain.problem) if strain.problem else tuple(found)
 

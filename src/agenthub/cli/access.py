@@ -157,6 +157,9 @@ class HubAccess:
     def budgets(self) -> list[Json]:
         return self._get("/api/usage/budgets")["budgets"]
 
+    def alerts(self, limit: int) -> list[Json]:
+        return self._get(f"/api/usage/alerts?limit={limit}")["alerts"]
+
     def budget(self, budget_id: str) -> Json:
         return self._get(_path("/api/usage/budgets", budget_id))
 

@@ -1,5 +1,6 @@
 """`budget show`, `set`, `add`, `suspend`, `credit`, `remove`: how much may be spent."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,26 @@ def show(home: Path, *, as_json: bool) -> None:
         )
     else:
         print("No budgets: nothing is blocked. `agenthub budget set 100` sets one a month.")
+
+
+@budget.command()
+@click.option("--limit", type=click.IntRange(1, 500), default=20, help="How many (20).")
+@json_option
+@home_option
+def alerts(home: Path, limit: int, *, as_json: bool) -> None:
+    """Show which budgets reached which level, newest first.
+
+    --json: {"alerts": [{"budget", "level", "spent_usd", "limit_usd", "told_at", "state", …}]}.
+    """
+    with hub_at(home) as hub:
+        found = hub.alerts(limit)
+    if as_json:
+        show_json({"alerts": found})
+    elif found:
+        columns = ["at (UTC)", "budget", "level", "spent", "limit", "webhook"]
+        show_table(columns, [_alert(one) for one in found])
+    else:
+        print("No alerts: no budget has reached a level yet.")
 
 
 @budget.command("set")
@@ -158,6 +179,13 @@ def _wanted(shown: dict[str, Any]) -> dict[str, Any]:
         "on_unpriced",
     )  # fmt: skip
     return {name: shown[name] for name in names}
+
+
+def _alert(one: dict[str, Any]) -> list[str]:
+    at = datetime.fromtimestamp(one["told_at"], UTC).strftime("%Y-%m-%d %H:%M")
+    sent = "-" if one["state"] == "told" else one["state"]
+    money = f"${one['spent_usd']}", f"${one['limit_usd']}"
+    return [at if one["told_at"] else "now", one["budget"], one["level"], *money, sent]
 
 
 def _row(one: dict[str, Any]) -> list[str]:

@@ -58,6 +58,19 @@ class Traffic(Event, frozen=True, tag="traffic"):
     in_flight: int
 
 
+class BudgetReached(Event, frozen=True, tag="budget"):
+    """What is spent in a budget's present window has reached a level, the first time."""
+
+    budget: str
+    level: str
+    """`warning`, `critical` or `blocked`."""
+    spent_usd: str
+    limit_usd: str
+    """With what was credited."""
+    starts_at: int
+    ends_at: int
+
+
 class ClockEvent(Event, frozen=True, tag="clock"):
     kind: str
     """`clock_step` (wall time jumped, R18) or `stall` (the process was stopped, R19)."""

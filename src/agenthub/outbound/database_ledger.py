@@ -39,6 +39,11 @@ class Ledger:
             "adjust": self.adjust,
             "recover": self.recover,
             "rebuild": self.rebuild,
+            "put_budget": self.put_budget,
+            "alerts_told": self.alerts_told,
+            "lease_alert": self.lease_alert,
+            "alert_over": self.alert_over,
+            "alert_again": self.alert_again,
         }
 
     def reserve(
@@ -76,11 +81,10 @@ class Ledger:
 
     def _window(self, on: On) -> int:
         """The id of a counter, made if it is not there."""
-        budget, window, _, starts_at, ends_at = on
+        budget, window, *_ = on
         found = self._execute(self._sql["window"], (budget, window, window, 0)).fetchone()[0]
         if found is None:
-            row = (budget, window, starts_at, ends_at)
-            found = self._execute(self._sql["new_window"], row).lastrowid
+            found = self._execute(self._sql["new_window"], on).lastrowid
         assert found is not None
         return found
 
@@ -163,6 +167,29 @@ class Ledger:
 
     def recover(self, boot: str, now_s: int) -> int:
         return self._execute(self._sql["expire_charges"], (boot, now_s)).rowcount
+
+    def put_budget(self, budget: tuple[Any, ...], window: str) -> None:
+        """`window`: the present one, which may have reached a level by the change."""
+        self._execute(self._sql["put_budget"], budget)
+        self._execute(self._sql["look_again"], (budget[0], window))
+
+    def alerts_told(self, last: int, state: str, now_s: int) -> None:
+        self._execute(self._sql["alerts_told"], (last, state, now_s))
+
+    def lease_alert(self, now_s: int, until_s: int) -> tuple[Any, ...] | None:
+        """The oldest that waits to be sent, and is nobody else's until then."""
+        found = self._execute(self._sql["waiting_alert"], (now_s,)).fetchone()
+        if found is None:
+            return None
+        self._execute(self._sql["lease_alert"], (found[0], until_s))
+        row: tuple[Any, ...] = self._execute(self._sql["one_alert"], found).fetchone()
+        return row
+
+    def alert_over(self, number: int, state: str) -> None:
+        self._execute(self._sql["alert_over"], (number, state))
+
+    def alert_again(self, number: int) -> None:
+        self._execute(self._sql["alert_again"], (number,))
 
     def rebuild(self) -> None:
         """All sums anew from the charges."""

@@ -207,8 +207,11 @@ class DatabaseLedger:
             raise StorageFailed(f"A kept budget is unreadable: {error}.") from error
 
     async def put_budget(self, budget: Budget) -> None:
-        row = (budget.id, budget.wall, budget.suspended_until, msgspec.json.encode(budget))
-        await self._process.change(("put_budget", [row]))
+        row = (
+            budget.id, budget.wall, budget.suspended_until, msgspec.json.encode(budget),
+            budget.limit, budget.warning, budget.critical, budget.blocked,
+        )  # fmt: skip
+        await self._process.book("put_budget", row, budget.hold_on(Facts(), self.now_s()).window)
 
     async def delete_budget(self, id_: str) -> None:
         await self._process.change(("delete_budget", [(id_,)]))

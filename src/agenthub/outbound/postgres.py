@@ -25,7 +25,7 @@ from agenthub.tasks import Tasks
 log = logging.getLogger(__name__)
 
 SCHEMA: Final = Path(__file__).with_name("schema") / "postgres"
-MIGRATIONS: Final = ("0001_ledger.sql", "0002_moved.sql")
+MIGRATIONS: Final = ("0001_ledger.sql", "0002_moved.sql", "0003_alert.sql")
 BATCH_MAX: Final = 200
 """Steps in one transaction. More than what is waited for in it gains nothing."""
 BATCH_S: Final = 5

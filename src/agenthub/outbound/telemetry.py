@@ -16,7 +16,13 @@ import traceback
 from typing import Final, TextIO
 
 from agenthub.domain.errors import BadSetting
-from agenthub.domain.events import BreakerChanged, ClockEvent, Event, ServerChanged
+from agenthub.domain.events import (
+    BreakerChanged,
+    BudgetReached,
+    ClockEvent,
+    Event,
+    ServerChanged,
+)
 
 log = logging.getLogger("agenthub")
 
@@ -92,6 +98,11 @@ def log_event(event: Event) -> None:
                 level, "Breaker changed", endpoint=event.endpoint, tool=event.tool,
                 before=event.before, after=event.after, cause=event.cause,
                 retry_after_ms=event.retry_after_ms,
+            )  # fmt: skip
+        case BudgetReached():
+            tell(
+                logging.WARNING, f"A budget reached {event.level}", budget=event.budget,
+                spent_usd=event.spent_usd, limit_usd=event.limit_usd,
             )  # fmt: skip
         case ClockEvent():
             tell(logging.WARNING, "Clock", kind=event.kind, detail=event.detail)

@@ -89,6 +89,17 @@ class LedgerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     file. Needs `agenthub[postgres]`. Read at start."""
 
 
+class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom the hub tells that a budget has reached a level. Read at start."""
+
+    webhook_url: str = ""
+    """Where alerts are posted, as Standard Webhooks has it; https, or http on this machine. May be
+    a reference, as `${ALERT_URL}`; empty: nowhere."""
+    webhook_secret: str = ""
+    """What they are signed with: `whsec_` and at least 24 bytes in base64. Write a reference, as
+    `${ALERT_SECRET}` or `${file:/path}`."""
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     server: ServerSettings = field(default_factory=ServerSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
@@ -100,6 +111,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     models: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """Names for models: each stands for one or more `endpoint/model`, asked in this order."""
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     timezone: str = "UTC"
     """In which days and months of usage are counted, as `Asia/Seoul`."""
     prices: tuple[Price, ...] = ()
@@ -192,6 +204,10 @@ def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
             settings.endpoints[name] = completed(endpoint)
             check_endpoint(settings.endpoints[name])
     _check_prices(settings, tree)
+    if bool(settings.alerts.webhook_url) != bool(settings.alerts.webhook_secret):
+        raise BadSetting(
+            f"{where(tree, ('alerts',))}: alerts: expected webhook_url and webhook_secret, or none"
+        )
     try:
         zone(settings.timezone)
     except BadSetting as error:

@@ -58,6 +58,7 @@ ROUTES = [
     ("POST", "/api/usage/rebuild", "admin"),
     ("GET", "/api/usage/budget", "read"),
     ("PUT", "/api/usage/budget", "admin"),
+    ("GET", "/api/usage/alerts", "read"),
     ("GET", "/api/usage/budgets", "read"),
     ("POST", "/api/usage/budgets", "admin"),
     ("GET", "/api/usage/budgets/b0", "read"),

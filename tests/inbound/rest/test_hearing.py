@@ -6,6 +6,7 @@ from agenthub.domain.caller import Reach
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.events import (
     BreakerChanged,
+    BudgetReached,
     CallEnded,
     ClockEvent,
     ServerChanged,
@@ -77,6 +78,13 @@ def test_what_is_of_no_tool_is_told_by_its_server_and_without_names_of_tools(web
     assert heard(web, OF_SEARCH, breaker("web", "")) == breaker("web", "")
     assert heard(web, OF_SEARCH, breaker("docs", "")) is None
     assert heard(web, OF_SEARCH, ClockEvent(1, "stall", "x")) == ClockEvent(1, "stall", "x")
+
+
+def test_what_budgets_reach_is_told_to_those_who_see_the_whole_hub(web):
+    reached = BudgetReached(1, "b", "warning", "0.90", "1.00", 1, 2)
+    assert heard(web, READER, reached) == reached
+    for caller in (OF_WEB, OF_SEARCH):
+        assert heard(web, caller, reached) is None
 
 
 def test_views_are_told_of_to_whom_they_exist_for(web):

@@ -15,16 +15,25 @@ from agenthub.domain.errors import HubError, InvalidParams
 from agenthub.inbound.rest.answer import answer
 from agenthub.inbound.rest.describe import described
 from agenthub.inbound.rest.money_view import (
+    AlertList,
     BudgetList,
     BudgetView,
     MonthlyBudget,
     WantedBudget,
+    alert_view,
     budget_of,
     budget_view,
     monthly_view,
 )
 from agenthub.inbound.rest.needs import RestHub
-from agenthub.inbound.rest.request import TheHub, needs, read_body, whole_hub
+from agenthub.inbound.rest.request import (
+    Before,
+    Limit,
+    TheHub,
+    needs,
+    read_body,
+    whole_hub,
+)
 
 router = APIRouter(prefix="/api/usage", tags=["budgets"])
 readers = [Depends(needs(Scope.READ)), Depends(whole_hub)]
@@ -82,6 +91,14 @@ async def add_budget(hub: TheHub, request: Request) -> Response:
     wanted = await read_body(request, WantedBudget)
     made = await hub.budgets.add(budget_of(wanted, wanted.id or secrets.token_hex(6)))
     return await _shown(hub, made, 201, location=f"/api/usage/budgets/{made.id}")
+
+
+@router.get("/alerts", dependencies=readers, **described(AlertList))
+async def list_alerts(hub: TheHub, before: Before = None, limit: Limit = 50) -> Response:
+    """Which budgets reached which level, newest first."""
+    found = await hub.alerts.all(before, limit + 1)
+    page = [alert_view(one) for one in found[:limit]]
+    return answer(AlertList(page, page[-1].number if len(found) > limit else None))
 
 
 @router.get("/budgets/{name}", dependencies=readers, **described(BudgetView))

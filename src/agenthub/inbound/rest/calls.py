@@ -8,14 +8,12 @@ from agenthub.domain.caller import Scope
 from agenthub.inbound.rest.answer import answer
 from agenthub.inbound.rest.describe import described
 from agenthub.inbound.rest.hearing import hears_of
-from agenthub.inbound.rest.request import TheCaller, TheHub, needs
+from agenthub.inbound.rest.request import Before, Limit, TheCaller, TheHub, needs
 from agenthub.inbound.rest.view import CallList, call_view
 from agenthub.ports import CallFilter
 
 router = APIRouter(prefix="/api/calls", tags=["calls"])
 
-NUMBER_MAX = 2**53 - 1
-"""What every JSON reader can hold. Source: RFC 8259, section 6."""
 Text = Annotated[str | None, Query(max_length=200)]
 
 
@@ -23,8 +21,8 @@ Text = Annotated[str | None, Query(max_length=200)]
 async def list_calls(  # noqa: PLR0913, PLR0917 - one parameter for each filter
     hub: TheHub,
     caller: TheCaller,
-    before: Annotated[int | None, Query(ge=1, le=NUMBER_MAX)] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    before: Before = None,
+    limit: Limit = 50,
     endpoint: Text = None,
     outcome: Text = None,
     caller_id: Annotated[str | None, Query(alias="caller", max_length=200)] = None,

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     SERVER = "server"
     CALL = "call"
     BREAKER = "breaker"
+    BUDGET = "budget"
     TRAFFIC = "traffic"
     CLOCK = "clock"
 
@@ -46,7 +47,7 @@ class Kind(StrEnum):
 async def follow_events(
     hub: TheHub,
     caller: TheCaller,
-    event: Annotated[list[Kind] | None, Query(max_length=5)] = None,
+    event: Annotated[list[Kind] | None, Query(max_length=6)] = None,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """A stream of `id`, `event`, `data` (JSON); `?event=server&event=breaker` chooses."""

@@ -4,7 +4,14 @@ from msgspec import structs
 
 from agenthub.domain import target
 from agenthub.domain.caller import Caller
-from agenthub.domain.events import BreakerChanged, CallEnded, Event, ServerChanged, ViewChanged
+from agenthub.domain.events import (
+    BreakerChanged,
+    BudgetReached,
+    CallEnded,
+    Event,
+    ServerChanged,
+    ViewChanged,
+)
 from agenthub.domain.view import View
 from agenthub.inbound.rest.needs import RestHub
 
@@ -30,6 +37,8 @@ def heard(hub: RestHub, caller: Caller, event: Event) -> Event | None:
         known = hears_of(hub, caller, event.endpoint, TOOL_CALL, event.tool)
     elif isinstance(event, ViewChanged):
         known = caller.sees_view(event.view)
+    elif isinstance(event, BudgetReached):
+        known = not caller.is_limited
     else:
         known = not isinstance(event, ServerChanged | BreakerChanged) or caller.sees(event.endpoint)
     if known and isinstance(event, ServerChanged) and caller.reach is not None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from agenthub.alerts import Alert
 from agenthub.budgets import BudgetStatus
 from agenthub.domain import money
 from agenthub.domain.budget import EACH, Budget, Subject
@@ -104,6 +105,32 @@ class ChargeView(Struct, frozen=True):
     price_ref: str
     duration_us: int
     attempts: list[AttemptView]
+
+
+class AlertView(Struct, frozen=True):
+    """That a budget's window reached a level."""
+
+    number: int
+    id: str
+    """As the webhook has it in `webhook-id`."""
+    budget: str
+    level: str
+    """`warning`, `critical` or `blocked`."""
+    spent_usd: str
+    limit_usd: str
+    """With what was credited; both as they were then."""
+    starts_at: int
+    ends_at: int
+    told_at: int
+    state: str
+    """`told` (there was no webhook), `waiting`, `sent` or `given_up`; `new`: in a moment."""
+    tries: int
+
+
+class AlertList(Struct, frozen=True):
+    alerts: list[AlertView]
+    """Newest first."""
+    next_before: int | None
 
 
 class ChargeList(Struct, frozen=True):
@@ -262,3 +289,11 @@ def monthly_view(one: BudgetStatus) -> MonthlyBudget:
 def _attempt(one: AttemptRow) -> AttemptView:
     cost = None if one.cost is None else money.show(one.cost)
     return AttemptView(one.no, one.endpoint, one.model, one.status, one.outcome, cost)
+
+
+def alert_view(alert: Alert) -> AlertView:
+    return AlertView(
+        alert.number, alert.token, alert.budget, alert.level.value, money.show(alert.spent),
+        money.show(alert.limit), alert.starts_at, alert.ends_at, alert.told_at, alert.state,
+        alert.tries,
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from agenthub.admission import SignIns
+from agenthub.alerts import Alerts
 from agenthub.budgets import Budgets
 from agenthub.bus import EventBus
 from agenthub.domain.breaker_config import BreakerConfig
@@ -195,6 +196,8 @@ class RestHub(Protocol):
     def usage(self) -> UsageStorage: ...
     @property
     def budgets(self) -> Budgets: ...
+    @property
+    def alerts(self) -> Alerts: ...
     @property
     def intake(self) -> Intake: ...
     @property

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.errors import Forbidden, InvalidParams, UnknownTarget
@@ -12,6 +12,12 @@ from agenthub.inbound.rest.needs import RestHub, RestServer
 from agenthub.wire import strict_json
 
 T = TypeVar("T")
+NUMBER_MAX = 2**53 - 1
+"""What every JSON reader can hold. Source: RFC 8259, section 6."""
+Before = Annotated[int | None, Query(ge=1, le=NUMBER_MAX)]
+"""The number below which a page goes on."""
+Limit = Annotated[int, Query(ge=1, le=500)]
+"""Rows in a page."""
 
 
 def hub_of(request: Request) -> RestHub:

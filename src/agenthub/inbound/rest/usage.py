@@ -20,7 +20,7 @@ from agenthub.domain.errors import InvalidParams, UnknownTarget
 from agenthub.domain.period import Period
 from agenthub.domain.span import SECOND
 from agenthub.inbound.rest.answer import answer
-from agenthub.inbound.rest.calls import NUMBER_MAX, Text
+from agenthub.inbound.rest.calls import Text
 from agenthub.inbound.rest.describe import described
 from agenthub.inbound.rest.money_view import (
     AmountsView,
@@ -37,7 +37,15 @@ from agenthub.inbound.rest.money_view import (
     summed,
 )
 from agenthub.inbound.rest.needs import RestHub
-from agenthub.inbound.rest.request import TheCaller, TheHub, needs, read_body, whole_hub
+from agenthub.inbound.rest.request import (
+    Before,
+    Limit,
+    TheCaller,
+    TheHub,
+    needs,
+    read_body,
+    whole_hub,
+)
 from agenthub.ledger import GROUPS, Adjustment, Proof, Total, Which
 
 router = APIRouter(prefix="/api/usage", tags=["usage"])
@@ -50,8 +58,6 @@ SPANS_MAX: Final = 1_500
 QUARTER: Final = 900
 EXPORT_PAGE: Final = 500
 COLUMNS: Final = tuple(name for name in ChargeView.__struct_fields__ if name != "attempts")
-Before = Annotated[int | None, Query(ge=1, le=NUMBER_MAX)]
-Limit = Annotated[int, Query(ge=1, le=500)]
 Instant = Annotated[int | None, Query(ge=0, le=253_000_000_000)]
 
 

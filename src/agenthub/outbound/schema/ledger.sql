@@ -1,8 +1,17 @@
 -- What the ledger is asked, by name, beside statements.sql. Texts that a client chose are cut.
 
 -- name: put_budget
-INSERT INTO budget VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET wall = ?2,
-    suspended_until = ?3, data = ?4;
+INSERT INTO budget (id, wall, suspended_until, data, cap, warning, critical, blocked)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO UPDATE SET wall = ?2,
+    suspended_until = ?3, data = ?4, cap = ?5, warning = ?6, critical = ?7, blocked = ?8;
+
+-- A budget that was changed may have reached a level by that: as the trigger, for one window.
+-- name: look_again
+INSERT INTO alert (token, budget, win, level, settled, top, starts_at, ends_at)
+    SELECT lower(hex(randomblob(12))), budget, win, level, settled, top, starts_at, ends_at
+    FROM budget_level AS now WHERE budget = ?1 AND win = ?2 AND level > 0
+    AND NOT EXISTS (SELECT 1 FROM alert WHERE alert.budget = now.budget
+    AND alert.win BETWEEN now.oldest AND now.win AND alert.level >= now.level);
 
 -- name: delete_budget
 DELETE FROM budget WHERE id = ?1;
@@ -17,7 +26,7 @@ SELECT max(iif(win = ?2, id, NULL)), ifnull(sum(reserved), 0), ifnull(sum(settle
     FROM budget_window WHERE budget = ?1 AND win BETWEEN ?3 AND ?2;
 
 -- name: new_window
-INSERT INTO budget_window (budget, win, starts_at, ends_at) VALUES (?1, ?2, ?3, ?4);
+INSERT INTO budget_window (budget, win, oldest, starts_at, ends_at) VALUES (?1, ?2, ?3, ?4, ?5);
 
 -- name: new_charge
 INSERT INTO charge (state, call, boot, at_us, expires_at, hold, key, team, session, provider,
@@ -80,6 +89,25 @@ INSERT INTO entry (token, kind, call, budget, delta, reason, at) VALUES (?1, ?2,
 
 -- name: add_credit
 UPDATE budget_window SET credit = credit + ?2 WHERE id = ?1;
+
+-- name: alerts_told
+UPDATE alert SET state = ?2, told_at = ?3 WHERE id <= ?1 AND state = 'new';
+
+-- name: waiting_alert
+SELECT id FROM alert WHERE state = 'waiting' AND lease <= ?1 ORDER BY id LIMIT 1;
+
+-- name: lease_alert
+UPDATE alert SET tries = tries + 1, lease = ?2 WHERE id = ?1;
+
+-- name: one_alert
+SELECT id, token, budget, win, level, settled, top, starts_at, ends_at, told_at, state, tries
+    FROM alert WHERE id = ?1;
+
+-- name: alert_over
+UPDATE alert SET state = ?2 WHERE id = ?1 AND state = 'waiting';
+
+-- name: alert_again
+UPDATE alert SET lease = 0 WHERE id = ?1;
 
 -- name: rebuild_windows
 UPDATE budget_window SET (reserved, settled) = (SELECT ifnull(sum(reserved), 0),
@@ -193,3 +221,16 @@ SELECT no, endpoint, model, status, outcome, cost, usage FROM charge_attempt
 -- name: entries
 SELECT id, token, kind, call, budget, delta, reason, at FROM entry WHERE id < ?1
     ORDER BY id DESC LIMIT ?2;
+
+-- Those after a number; before it all were told.
+-- name: alerts_after
+SELECT id, token, budget, win, level, settled, top, starts_at, ends_at, told_at, state, tries
+    FROM alert WHERE id > ?1 ORDER BY id LIMIT ?2;
+
+-- name: alerts_known
+SELECT ifnull((SELECT min(id) - 1 FROM alert WHERE state = 'new'),
+    (SELECT ifnull(max(id), 0) FROM alert));
+
+-- name: alerts
+SELECT id, token, budget, win, level, settled, top, starts_at, ends_at, told_at, state, tries
+    FROM alert WHERE id < ?1 ORDER BY id DESC LIMIT ?2;

@@ -111,3 +111,15 @@ SELECT no, endpoint, model, status, outcome, cost, convert_to(usage, 'UTF8') FRO
 -- name: entries
 SELECT id, token, kind, call, budget, delta, reason, at FROM entry WHERE id < $1
     ORDER BY id DESC LIMIT $2;
+
+-- name: alerts_after
+SELECT id, token, budget, win, level, settled, top, starts_at, ends_at, told_at, state, tries
+    FROM alert WHERE id > $1 ORDER BY id LIMIT $2;
+
+-- name: alerts_known
+SELECT coalesce((SELECT min(id) - 1 FROM alert WHERE state = 'new'),
+    (SELECT max(id) FROM alert), 0);
+
+-- name: alerts
+SELECT id, token, budget, win, level, settled, top, starts_at, ends_at, told_at, state, tries
+    FROM alert WHERE id < $1 ORDER BY id DESC LIMIT $2;
