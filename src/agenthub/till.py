@@ -161,6 +161,8 @@ class Bill:
 
         def heard(held: OverBudget | HubError | None) -> None:
             if not isinstance(held, OverBudget) or not self._goes_on_without(held.budget):
+                # With nothing held, nothing is to be released: that too would wait for the disk.
+                self._asked = held is None
                 told(self._refusal(held))
             elif self._is_local:
                 told(None)

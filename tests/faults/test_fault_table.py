@@ -8,6 +8,7 @@ GATEWAY, BREAKER = "test_gateway.py", "domain/test_circuit_breaker.py"
 WHOLE = "faults/test_whole_way.py"
 MODELS, LLM_DOOR = "faults/test_models.py", "inbound/llm/test_door.py"
 LLM_HTTP = "outbound/test_llm_http.py"
+STORAGE, LEDGER = "faults/test_storage.py", "outbound/test_ledger_failures.py"
 
 FAULTS = {
     "F01": rows(STDIO, "test_f01_a_killed_idle_server_is_back_within_a_second"),
@@ -128,6 +129,46 @@ FAULTS = {
         *rows(GATEWAY, "test_f38_a_process_that_stood_still_blames_nobody"),
         *rows("app/test_restart.py", "test_a_hub_that_stood_still_goes_on_without_a_storm"),
     ),
+    "F39": rows(
+        "faults/test_money_kill.py",
+        "test_whatever_a_provider_billed_is_in_the_ledger_once_however_often_the_hub_is_killed",
+        "test_a_tight_budget_is_never_over_its_wall_however_often_the_hub_is_killed",
+    ),
+    "F41": (
+        *rows(STORAGE,
+              "test_f41_on_a_full_disk_money_is_not_spent_and_it_heals_without_a_restart"),
+        *rows(LEDGER, "test_on_a_full_disk_nothing_is_held_and_it_heals_without_a_restart"),
+    ),
+    "F42": (
+        *rows(STORAGE, "test_f42_a_sync_that_failed_is_not_trusted_and_no_call_notices",
+              "test_f42_while_every_sync_fails_money_is_not_spent"),
+        *rows(LEDGER, "test_after_a_disk_error_all_is_looked_at_and_written_anew"),
+    ),
+    "F43": rows(
+        "outbound/test_power_cut.py", "test_what_was_told_to_be_durable_outlives_any_power_cut",
+        "test_a_disk_that_need_not_sync_does_lose",
+    ),
+    "F44": (
+        *rows(STORAGE, "test_f44_while_another_program_has_the_lock_money_is_not_spent"),
+        *rows(LEDGER,
+              "test_while_another_program_has_the_lock_the_loop_goes_on_and_holds_are_refused"),
+    ),
+    "F45": (
+        *rows(STORAGE, "test_f45_into_a_file_that_is_gone_money_is_not_booked",
+              "test_f45_on_a_file_that_cannot_be_used_no_hub_starts_and_it_stays_as_it_is"),
+        *rows(LEDGER, "test_into_a_file_that_was_replaced_nothing_is_held"),
+    ),
+    "F46": (
+        *rows(STORAGE, "test_f46_the_wal_has_a_bound_though_a_reader_has_no_end"),
+        *rows(LEDGER, "test_a_long_question_holds_up_no_writing_and_is_ended"),
+    ),
+    "F48": (
+        *rows(STORAGE, "test_f48_without_its_postgresql_money_is_not_spent_until_it_is_back",
+              "test_f48_connections_that_are_cut_in_the_middle_lose_and_double_nothing"),
+        *rows("outbound/test_postgres.py",
+              "test_killed_again_and_again_under_load_it_loses_and_doubles_nothing",
+              "test_a_server_without_room_for_connections_is_told_and_waited_for"),
+    ),
     "F51": (
         *rows("app/test_crowd.py",
               "test_f51_without_files_for_all_of_them_those_too_many_are_told_so"),
@@ -143,7 +184,7 @@ FAULTS = {
     ),
     "F58": rows(GATEWAY, "test_f58_a_poisonous_request_kills_no_fallback"),
 }  # fmt: skip
-ASKED = [*range(1, 39), 51, 54, 58]
+ASKED = [*range(1, 40), *range(41, 47), 48, 51, 54, 58]
 
 
 def test_every_test_in_the_table_is_there():

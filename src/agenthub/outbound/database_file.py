@@ -32,6 +32,12 @@ LARGE: Final = {
         "call", "claim", "charge", "charge_hold", "charge_attempt", "entry", "usage_slot",
     )
 }  # fmt: skip
+WAL_MAX: Final = 256 * 1024 * 1024
+"""More is not written while someone reads an old state: no byte of it could be used again."""
+STARVED: Final = (
+    "A program has been reading the database for too long, and what was written meanwhile cannot"
+    " be put in its place; end that program."
+)
 GONE: Final = "The database file was {} while the hub ran; restore it, or restart the hub."
 UNFIT: Final = (sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError, UnicodeError)
 """A value that no column can hold: the row's fault, not the file's."""
@@ -125,6 +131,21 @@ class DatabaseFile:
             if self.db.execute(f"PRAGMA quick_check({quoted})").fetchone() != ("ok",):
                 raise Refused(WORDS[sqlite3.SQLITE_CORRUPT])
         self.db.executescript("BEGIN IMMEDIATE; ROLLBACK")
+        self._make_sure()
+
+    def _make_sure(self) -> None:
+        """Write once more, and sync, what a process before this one wrote.
+
+        It may have died, or its sync may have failed: then the change is to be read, from memory,
+        and is on no disk. Sent again it changes nothing, and so would be told to be durable.
+        """
+        _, log, done = self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if log != done:  # Another program reads an old state, for which the rest stays in the WAL.
+            wal = os.open(self.path + "-wal", os.O_RDWR)
+            try:
+                os.fsync(wal)
+            finally:
+                os.close(wal)
 
     @staticmethod
     def _migrate(db: sqlite3.Connection) -> None:
@@ -149,7 +170,22 @@ class DatabaseFile:
             raise sqlite3.OperationalError("deleted") from None
         if not os.path.samestat(status, self.identity):
             raise sqlite3.OperationalError("replaced")
+        self._keep_wal_small()
         self.db.execute("BEGIN IMMEDIATE")
+
+    def _keep_wal_small(self) -> None:
+        """A reader that never ends would let it grow until the disk is full."""
+        try:
+            size = os.stat(self.path + "-wal").st_size
+        except FileNotFoundError:
+            return
+        if size > WAL_MAX:
+            # Nobody waits for the reader here: who writes next tries again.
+            self.db.execute("PRAGMA busy_timeout = 0").fetchone()
+            (busy, _, _) = self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self.db.execute("PRAGMA busy_timeout = 5000").fetchone()
+            if busy:
+                raise sqlite3.OperationalError("starved")
 
     def undo(self, error: Exception) -> str:
         """Roll back; in words, why."""
@@ -161,7 +197,7 @@ class DatabaseFile:
             raise SystemExit(3)
         if str(error) in {"deleted", "replaced"}:
             return GONE.format(error)
-        return self.words(error)
+        return STARVED if str(error) == "starved" else self.words(error)
 
     def words(self, error: Exception) -> str:
         """What went wrong with the file, without SQL, paths or versions: callers hear it too."""

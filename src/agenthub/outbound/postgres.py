@@ -221,19 +221,35 @@ class PostgresDatabase:
 
     async def _read(self, sql: str, values: Row, seconds: int) -> list[tuple[Any, ...]]:
         reader, self._reader = self._reader, None
-        if reader is None or reader.closed:
-            reader = await self._connect("agenthub reader")
+        if reader is not None and not reader.closed:
+            try:
+                return await self._read_by(reader, sql, values, seconds)
+            except _Cut:
+                # Since the last question, as when the database was started again.
+                pass
+        return await self._read_by(await self._connect("agenthub reader"), sql, values, seconds)
+
+    async def _read_by(
+        self, reader: Connection, sql: str, values: Row, seconds: int
+    ) -> list[tuple[Any, ...]]:
         try:
             await reader.execute(_limit(seconds))
             cursor = psycopg.AsyncRawCursor(reader)
             await cursor.execute(sql.encode(), values)
             rows = await cursor.fetchall()
-        except BaseException:
+        except BaseException as error:
             # What it is in the middle of is nobody's any more.
+            is_cut = reader.broken
             await reader.close()
+            if is_cut and isinstance(error, psycopg.Error):
+                raise _Cut(str(error)) from error
             raise
         self._reader = reader
         return rows
+
+
+class _Cut(psycopg.OperationalError):
+    """The connection was lost."""
 
 
 @asynccontextmanager
