@@ -21,6 +21,7 @@ from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.domain.usage import Basis, Usage
 from agenthub.meter import SLICE, WHOLE
 from agenthub.passage import USED
+from agenthub.wire.llm.picture import Pictures
 
 EXACT = 100 * 1_000 + 10 * 5_000
 """What `used()` costs of the small model."""
@@ -862,3 +863,18 @@ async def test_a_budget_that_is_removed_while_it_says_no_is_told_by_its_id():
         hub.ledger.go_on()
         await settled()
         assert heard.answer.error.data()["budget"] == "endpoint q"
+
+
+@virtual_time()
+async def test_a_picture_is_held_for_by_its_pixels_and_not_by_its_bytes():
+    class Request:
+        pictures = Pictures(1, 6_400, 240)
+
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = says_nothing()
+        ask(hub, "p/small", request=Request())
+        await asyncio.sleep(1)
+        row = only(hub)
+        read = 57 // 3 + 16 + 6_400
+        assert row.hold.amount == read * 1_000 + WHOLE * 5_000
+        assert row.settlement.usage.input_tokens == read

@@ -3,8 +3,8 @@
     before it is sent ── ceiling ──► the most that it may cost, which is held
     when it is over ──── spent ────► what it cost, and how that is known; nothing, if it never ran
 
-A model's quote is its input, guessed from its bytes, and a *slice* of output. A tool costs what its
-operator says that each call costs, unless its result says so itself.
+A model's quote is its input, guessed from its bytes and its pictures, and a *slice* of output. A
+tool costs what its operator says that each call costs, unless its result says so itself.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from agenthub.domain.outcome import Certainty, Ending, Reply, Written
 from agenthub.domain.price import PLAIN, CallPrice, Extra
 from agenthub.domain.usage import Basis, Usage
 from agenthub.ledger import Prices
+from agenthub.wire.llm.picture import NO_PICTURES, Pictures
 
 SLICE: Final = 4_096
 """Tokens of output that a stream holds at a time."""
@@ -29,6 +30,7 @@ WHOLE: Final = 16_384
 BYTES_PER_TOKEN: Final = 3
 """Of input; texts have more in all languages, so the guess is an upper one."""
 OVERHEAD_TOKENS: Final = 16
+"""Around a prompt: roles, separators."""
 NO_USAGE: Final = Usage()
 NOT_RUN: Final = frozenset({
     Certainty.NOT_SENT, Certainty.REFUSED, Certainty.INPUT_REQUIRED
@@ -104,7 +106,12 @@ class ModelMeter:
                 continue
             written = output if llm.output_max is None else min(output, llm.output_max)
             most = self._prices.ceiling(
-                llm.provider, hop.name, input_of(content), written, self._at_s, service_of(content)
+                llm.provider,
+                hop.name,
+                input_of(content, hop.name),
+                written,
+                self._at_s,
+                service_of(content),
             )
             if most is None:
                 return None
@@ -117,9 +124,9 @@ class ModelMeter:
         if reply.written is Written.NONE or (refused and (seen is None or seen.usage is None)):
             return None
         if seen is None:
-            usage = Usage(input_of(content), output_tokens=output_of(content))
+            usage = Usage(input_of(content, hop.name), output_tokens=output_of(content))
             return self._price(hop, usage, Basis.ESTIMATED, "", None)
-        usage, basis = seen.booked(len(content.body))
+        usage, basis = seen.booked(input_of(content, hop.name))
         return self._price(hop, usage, basis, seen.model, seen.reported, seen.extra)
 
     def _price(
@@ -146,9 +153,11 @@ class ModelMeter:
         return Spent(0, Basis.UNPRICED, usage, served)
 
 
-def input_of(content: Content) -> int:
-    """Tokens of input at most, guessed."""
-    return -(-len(content.body) // BYTES_PER_TOKEN) + OVERHEAD_TOKENS
+def input_of(content: Content, model: str) -> int:
+    """Tokens of input at most, guessed: of its pictures by their pixels, else by its bytes."""
+    pictures: Pictures = getattr(content.request, "pictures", NO_PICTURES)
+    size = len(content.body) - pictures.size
+    return -(-size // BYTES_PER_TOKEN) + OVERHEAD_TOKENS + pictures.tokens_for(model)
 
 
 def service_of(content: Content) -> str:

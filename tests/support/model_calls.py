@@ -35,10 +35,22 @@ def says_nothing():
     return result(b"{}", seen=saw(tokens=7))
 
 
-def ask(hub, *targets, caller=ANNA, stream=False, most=None, free=False, key=None, seconds=60):
+def ask(
+    hub,
+    *targets,
+    caller=ANNA,
+    stream=False,
+    most=None,
+    free=False,
+    key=None,
+    seconds=60,
+    request=None,
+):
     """Start a call: the receiver that will hear its end, and the passage."""
     found = targets_of("fast", targets)
-    content = Content("chat", "/chat/completions", "", BODY, (), stream, most, free, found)
+    content = Content(
+        "chat", "/chat/completions", "", BODY, (), stream, most, free, found, request=request
+    )
     call = Call(
         hub.ids(), caller, "llm", found[0].endpoint, "llm/chat", "fast", {}, {},
         hub.clock.now() + seconds * SECOND, idempotency_key=key, content=content,

@@ -15,6 +15,7 @@ from agenthub.domain.errors import InvalidParams
 from agenthub.wire import strict_json
 from agenthub.wire.llm.dialect import Dialect
 from agenthub.wire.llm.member import places, with_values
+from agenthub.wire.llm.picture import Pictures, pictures_of
 
 MODEL_CHARACTERS_MAX: Final = 256
 OUTPUT_TOKENS_MAX: Final = 10_000_000
@@ -53,6 +54,7 @@ class LlmRequest(Struct, frozen=True):
     """The tier of service that it asks for."""
     tells_usage: bool = False
     """Of a chat stream: whether the client itself asked for the usage at the end."""
+    pictures: Pictures = Pictures()
 
     @property
     def size(self) -> int:
@@ -82,7 +84,8 @@ def read_request(
         config = _object(fields, "generationConfig") or _object(fields, "generation_config")
         limit = _limit(config, "maxOutputTokens", "max_output_tokens")
         n = _number(config, "candidateCount", 1, CHOICES_MAX)
-        return LlmRequest(dialect, body, _model(model), stream, limit, n or 1)
+        pictures = pictures_of(dialect, fields)
+        return LlmRequest(dialect, body, _model(model), stream, limit, n or 1, pictures=pictures)
     if dialect is Dialect.RESPONSES and _flag(fields, "background"):
         raise InvalidParams("background: not taken, since the hub would not see what it costs")
     n = _number(fields, "n", 1, CHOICES_MAX) if dialect is Dialect.CHAT else None
@@ -96,6 +99,7 @@ def read_request(
         n or 1,
         _service(fields),
         _flag(options, "include_usage", of="stream_options."),
+        pictures_of(dialect, fields),
     )
 
 

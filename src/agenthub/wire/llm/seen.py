@@ -18,8 +18,6 @@ from agenthub.domain.usage import TOKENS_MAX, Basis, Usage
 
 BYTES_PER_TOKEN: Final = 3
 """Fewer than texts have: English about 4, Korean 3. So a guess is rather too high."""
-TOKENS_AROUND: Final = 16
-"""Around a prompt: roles, separators."""
 SAID_DEPTH: Final = 16
 """Objects and lists inside one another in which words are looked for."""
 NO_ERROR: Final = frozenset({b"", b"null"})
@@ -56,13 +54,13 @@ class Seen(Struct, frozen=True):
     rest: bytes = b""
     """Of a stream: what was held back and still belongs to the client."""
 
-    def booked(self, request_bytes: int) -> tuple[Usage, Basis]:
-        """What to charge for, and how that is known."""
+    def booked(self, input_tokens: int) -> tuple[Usage, Basis]:
+        """What to charge for, and how that is known; `input_tokens`: as they are guessed."""
         if self.complete and self.usage is not None:
             return self.usage, Basis.PROVIDER
         known = self.usage or Usage()
         guess = Usage(
-            max(known.input_tokens, 0 if self.usage else guessed_input(request_bytes)),
+            max(known.input_tokens, 0 if self.usage else input_tokens),
             known.cache_read_tokens,
             known.cache_write_tokens,
             known.cache_write_1h_tokens,
@@ -72,10 +70,6 @@ class Seen(Struct, frozen=True):
             known.output_audio_tokens,
         ).sound()
         return guess, Basis.ESTIMATED if self.complete else Basis.PARTIAL
-
-
-def guessed_input(request_bytes: int) -> int:
-    return -(-request_bytes // BYTES_PER_TOKEN) + TOKENS_AROUND
 
 
 def guessed_output(text_bytes: int) -> int:
