@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "key": ("keys:key", "Make, show, limit and revoke client keys."),
     "usage": ("usage:usage", "Show what language models and priced tools cost."),
     "budget": ("budgets:budget", "Show and set how much may be spent."),
+    "backup": ("backup:backup", "Copy the hub's database to a file, while the hub runs or not."),
     "view": ("views:view", "Make, show and remove views: virtual servers of chosen tools."),
     "breaker": ("breakers:breaker", "Show circuit breakers; open, close or reset one."),
 }

@@ -5,6 +5,11 @@
 
 So a commit of which nobody knows whether it happened is settled by the ids in it. The statements
 are in schema/postgres; all hubs write one after the other, a batch each.
+
+One lock is taken for each batch, and not one for each counter: nearly every call counts on a budget
+of everything, whose row would be locked until the commit all the same. Measured with two hubs of 64
+callers on two cores: 1,600 to 1,900 calls a second with a budget in common, 2,100 without one; with
+no lock at all, where none is needed because they have no budget in common, 1,600 to 3,500.
 """
 
 import asyncio
