@@ -281,6 +281,10 @@ ATTACKS = {
         *rows(HUB, "test_a49_an_error_says_nothing_of_the_hubs_inside"),
         *rows(HTTP, "test_a49_every_refusal_is_a_problem_with_an_id_and_no_more"),
     ),
+    "A52": (
+        *rows(LLM, "test_a52_what_is_asked_of_the_ledger_is_a_value_and_never_a_statement"),
+        *rows("inbound/rest/test_app.py", "test_nothing_that_is_sent_makes_a_bug"),
+    ),
     "A54": (
         *rows(HUB, "test_a54_files_are_their_owners_alone"),
         *rows("outbound/test_store.py", "test_files_are_for_the_owner_only"),
@@ -328,7 +332,7 @@ ATTACKS = {
         *rows(NETWORK, "test_a65_line_breaks_of_a_server_begin_no_event"),
     ),
 }  # fmt: skip
-ASKED = [*range(1, 20), *range(22, 50), 54, 57, 58, *range(60, 64), 65]
+ASKED = [*range(1, 20), *range(22, 50), 52, 54, 57, 58, *range(60, 64), 65]
 
 
 def test_every_test_in_the_table_is_there():

@@ -5,6 +5,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlencode
 
 import pytest
 from support.serve_hub import config, serving, until
@@ -100,11 +101,46 @@ def nano(text):
     return int(whole) * 10**9 + int(part.ljust(9, "0"))
 
 
-@pytest.mark.parametrize("most", [-1, 1.5, "NaN", 10**9, True, [], 2**70])
-def test_a41_a_longest_answer_that_cannot_be_is_refused(hub, provider, most):
+LIMITS = [
+    ("/v1/chat/completions", "{%s}", "max_tokens"),
+    ("/v1/chat/completions", "{%s}", "max_completion_tokens"),
+    ("/v1/chat/completions", "{%s}", "n"),
+    ("/v1/responses", "{%s}", "max_output_tokens"),
+    ("/v1/messages", "{%s}", "max_tokens"),
+    ("/v1beta/models/mine/small:generateContent", '{"generationConfig":{%s}}', "maxOutputTokens"),
+    ("/v1beta/models/mine/small:streamGenerateContent", '{"generation_config":{%s}}',
+     "max_output_tokens"),
+    ("/v1beta/models/mine/small:generateContent", '{"generationConfig":{%s}}', "candidateCount"),
+]  # fmt: skip
+CANNOT_BE = ["-1", "1.5", '"5"', '"NaN"', "NaN", "1e9", "-1e9999", "true", "[]", str(10**9)]
+CANNOT_BE += [str(2**70), "1" * 5_000]
+
+
+def raw(hub, path, body):
+    """The status, and the words of the error in whatever shape."""
+    line = hub.connection()
+    headers = {"Authorization": f"Bearer {hub.token}", "Content-Type": "application/json"}
+    line.request("POST", path, body, headers)
+    answer = line.getresponse()
+    status, said = answer.status, json.loads(answer.read())
+    line.close()
+    return status, said["error"]
+
+
+@pytest.mark.parametrize(("path", "shape", "name"), LIMITS)
+def test_a41_a_longest_answer_that_cannot_be_is_refused(hub, provider, path, shape, name):
+    """In every wire, in words with the field's name; what is no JSON number is no JSON."""
     before = len(provider.asked)
-    status, said = chat(hub, "mine/small", max_tokens=most)
-    assert (status, said["error"]["type"]) == (400, "invalid_request_error")
+    for most in CANNOT_BE:
+        body = shape % f'"model":"mine/small","messages":[],"{name}":{most}'
+        status, error = raw(hub, path, body)
+        assert (status, error.get("type") or error["status"]) in {
+            (400, "invalid_request_error"), (400, "INVALID_ARGUMENT"),
+        }, most  # fmt: skip
+        is_json = most not in {"NaN", "-1e9999", str(2**70), "1" * 5_000}
+        words = f"{name}: expected a whole number from" if is_json else ""
+        assert words in error["message"], most
+        assert error["message"]
     assert len(provider.asked) == before
 
 
@@ -215,3 +251,51 @@ def test_a58_addresses_in_a_message_are_the_providers_to_fetch(hub, provider):
         assert inside.asked == []
         inside.shutdown()
     assert provider.asked[-1][2]["messages"] == asked
+
+
+ODD = [
+    "' OR 1=1 --",
+    "x'); DROP TABLE charge;--",
+    "%",
+    "_",
+    "*",
+    "\x00",
+    "\u2028",
+    "9" * 30,
+    "-1",
+    "NaN",
+]
+NAMES = {"key", "team", "provider", "model", "endpoint", "tool", "source", "session", "caller"}
+READ = [
+    "/api/usage/summary", "/api/usage/calls", "/api/usage/by-key", "/api/usage/by-model",
+    "/api/usage/by-session", "/api/calls", "/api/usage/entries", "/api/usage/reconcile",
+]  # fmt: skip
+FILTERS = [
+    "key", "team", "provider", "model", "endpoint", "tool", "source", "session", "caller",
+    "outcome", "limit", "before", "from", "to", "period", "tz", "group_by", "format",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", READ)
+def test_a52_what_is_asked_of_the_ledger_is_a_value_and_never_a_statement(hub, path):
+    assert chat(hub)[0] == 200
+    until(lambda: charges(hub))
+    before = {one["id"] for one in charges(hub)}
+    for name in FILTERS:
+        for value in ODD:
+            status, said = hub.ask("GET", f"{path}?{urlencode({name: value})}")
+            assert status in {200, 400}, (name, value, said)
+            rows = (said or {}).get("calls", []) if name in NAMES else []
+            assert not rows, f"{name}={value!r} matches nothing"
+    assert {one["id"] for one in charges(hub)} == before
+    assert hub.ask("POST", "/api/usage/rebuild", {})[1] == {"counters": 0, "slots": 0}
+
+
+def test_a_path_that_models_have_not_is_told_in_the_wires_shape(hub):
+    for path in (
+        "/v1/batches",
+        "/v1/messages/batches",
+        "/v1beta/models/small:batchGenerateContent",
+    ):
+        status, error = raw(hub, path, "{}")
+        assert (status, path in error["message"]) == (404, True)

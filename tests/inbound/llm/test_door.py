@@ -227,11 +227,38 @@ async def test_the_session_of_an_agent_is_booked():
         assert [row.hold.facts.session for row in hub.ledger.rows.values()] == ["s-1", ""]
 
 
-@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/", "/v2/chat/completions", "/v1beta/x"])
+@pytest.mark.parametrize("path", ["/v2/chat/completions", "/v1/logs", "/v1", "/api/v1/x"])
 @virtual_time()
-async def test_there_are_no_other_addresses(path):
+async def test_what_is_not_below_the_addresses_of_models_is_anothers(path):
     async with models(DEMO) as hub:
         assert hub.door.hot(path) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/v1/nothing", "not_found_error"), ("/v1/completions", "not_found_error"),
+        ("/v1/images/generations", "not_found_error"), ("/v1/batches", "not_found_error"),
+        ("/v1/analytics/codex/turn-costs", "not_found_error"),
+        ("/v1/messages/batches", "not_found_error"), ("/v1/messages/count", "not_found_error"),
+        ("/v1beta/models/demo-1:batchGenerateContent", "NOT_FOUND"),
+        ("/v1beta/models/demo-1:predict", "NOT_FOUND"), ("/v1beta/files", "NOT_FOUND"),
+        ("/v1beta/openai/chat/completions", "not_found_error"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@virtual_time()
+async def test_what_the_hub_has_not_is_told_in_the_shape_of_its_wire(path, kind, method):
+    async with models(DEMO, demo_prices=True) as hub:
+        exchange = await hub(ask(path, {"model": "demo-1"}, method=method))
+        said = exchange.json
+        assert (exchange.status, exchange.header(b"x-should-retry")) == (404, b"false")
+        error = said["error"]
+        assert path in error["message"]
+        assert "/v1/chat/completions" in error["message"]
+        assert kind == (error.get("type") or error["status"])
+        assert ("request_id" in said) == path.startswith("/v1/messages")
+        assert hub.ledger.writes == []
 
 
 @virtual_time()

@@ -3,6 +3,7 @@
     POST /v1/chat/completions · /v1/responses · /v1/messages · /v1/messages/count_tokens
          /v1/embeddings · /v1beta/models/MODEL:generateContent (and its kin)
     GET  /v1/models · /v1/models/MODEL · /v1beta/models
+    all else below /v1 and /v1beta: 404, in the shape of the wire whose SDK would ask there
 
 Source: money decisions §2; attacks A41, A43, A57, A58.
 """
@@ -50,6 +51,8 @@ ADDRESSES: Final = {
 _GEMINI = re.compile(
     r"/v1beta/models/(.+):(generateContent|streamGenerateContent|countTokens|embedContent)"
 )
+_TELEMETRY: Final = frozenset({"/v1/logs", "/v1/metrics", "/v1/traces"})
+"""Where programs send OTLP by default: no addresses of models."""
 _PASSED_QUERY: Final = re.compile(
     r"(?<![^&])(?:alt=sse|beta=true|api-version=[A-Za-z0-9-]{1,32})(?![^&])"
 )
@@ -70,14 +73,25 @@ class LlmHttp:
 
     def hot(self, path: str) -> HotDoor | None:
         """The door at this path, if it is one of the models'."""
-        if not path.startswith(("/v1/", "/v1beta/")):
+        if not path.startswith(("/v1/", "/v1beta/")) or path in _TELEMETRY:
             return None
         address = ADDRESSES.get(path) or _gemini(path)
         if address is not None:
             return partial(self._call, address)
         if path in {"/v1/models", "/v1beta/models"} or path.startswith("/v1/models/"):
             return self._models.answer
-        return None
+        return self._unknown
+
+    def _unknown(self, exchange: Exchange) -> None:
+        """Batches, files, images and the like, which providers have and the hub has not."""
+        path = exchange.request.path
+        error = UnknownTarget(
+            f"There is no {path[:100]!r} at this hub, which has {', '.join(ADDRESSES)},"
+            " /v1beta/models/MODEL:generateContent (streamGenerateContent, countTokens,"
+            " embedContent) and /v1/models",
+            request_id=self._hub.ids(),
+        )  # fmt: skip
+        refuse(exchange, _wire_of(path), error)
 
     def _call(self, address: Address, exchange: Exchange) -> None:
         hub, request = self._hub, exchange.request
@@ -125,6 +139,13 @@ def _session(exchange: Exchange) -> str:
         if value is not None and len(value) <= SESSION_MAX:
             return value.decode("latin-1")
     return ""
+
+
+def _wire_of(path: str) -> str:
+    """Of the SDKs that would ask at this path."""
+    if path.startswith("/v1beta/") and not path.startswith("/v1beta/openai/"):
+        return GEMINI
+    return MESSAGES if path.startswith("/v1/messages") else CHAT
 
 
 def _gemini(path: str) -> Address | None:
