@@ -6,6 +6,8 @@ import pytest
 from support.edge_hub import open_house
 from support.stdio_hub import until
 
+from agenthub.inbound.protocol import HELD_MAX
+
 GET = "GET /healthz HTTP/1.1"
 ANSWER = b'"the answer"'
 
@@ -46,9 +48,32 @@ async def test_an_answer_is_held_until_the_end_of_the_turn_while_others_wait():
     async with open_house() as house, Two(house) as two:
         two.turn.answer(200, ANSWER)
         assert two.line._held
-        assert two.line.backlog == len(two.line._held)
+        assert not two.line.backlog, "it does not wait for the client"
         await two.read()
         assert not two.line._held
+
+
+async def test_a_stream_goes_out_once_a_turn_while_others_wait():
+    async with open_house() as house, Two(house) as two:
+        two.turn.begin(200, ())
+        for piece in (b"one", b"two", b"three"):
+            two.turn.write(piece)
+        two.turn.end()
+        assert len(two.line._held) == 5
+        seen = await two.read(b"0\r\n\r\n")
+        assert seen.endswith(b"3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n")
+
+
+async def test_no_more_of_a_stream_is_held_than_a_bound():
+    async with open_house() as house, Two(house) as two:
+        two.turn.begin(200, ())
+        two.turn.write(b"x" * (HELD_MAX - 1_000))
+        assert two.line._held
+        two.turn.write(b"y" * 1_000)
+        assert not two.line._held
+        two.turn.end()
+        seen = await two.read(b"0\r\n\r\n")
+        assert seen.index(b"x") < seen.index(b"yyy") < seen.index(b"\r\n0\r\n")
 
 
 async def test_who_is_alone_is_answered_at_once():

@@ -27,6 +27,8 @@ PIPELINE_MAX: Final = 64
 """Requests that may wait for those before them; httptools reads all that came in one piece."""
 PIPELINE_PAUSE: Final = 4
 """Requests that wait before no more are read; until then the client's going is seen."""
+HELD_MAX: Final = 48 * 1024
+"""Bytes that are held until the end of the loop's turn; a whole answer that is held fits in."""
 WRITE_HIGH: Final = 64 * 1024
 """Bytes that wait for the client before the transport says so."""
 
@@ -65,8 +67,10 @@ class HubProtocol(HttpToolsProtocol):
         self._queue: deque[Turn] = deque()
         self._is_starting = False
         self._sent = 0
-        self._held = b""
-        """An answer until it is written, at the end of the loop's turn."""
+        self._held: list[bytes] = []
+        """An answer, or pieces of a stream, until they are written at the end of the loop's turn.
+        """
+        self._held_bytes = 0
         self._stalled: tuple[int, int] | None = None
         """Since when the client takes too little, and what it had taken by then."""
 
@@ -113,6 +117,7 @@ class HubProtocol(HttpToolsProtocol):
 
     def sweep(self, now: int) -> None:
         """Close what takes too long; called by the edge once a period."""
+        self.flush()
         edge, reader = self._edge, self._reader
         age = now - reader.since
         match reader.stage:
@@ -263,18 +268,24 @@ class HubProtocol(HttpToolsProtocol):
         self.transport.write(data)
 
     def hold(self, data: bytes) -> None:
-        if self._held or self._edge.turns == 1:
-            # More than one answer is more than is held; and who is alone has nobody to wait for.
-            self.send(data)
+        size = self._held_bytes + len(data)
+        if size > HELD_MAX or self._edge.turns == 1:
+            self.send(data)  # Who is alone has nobody to wait for.
             return
-        self._sent += len(data)
-        self._held = data
-        self._edge.outbox.add(self)
+        if not self._held:
+            self._edge.outbox.add(self)
+        self._held.append(data)
+        self._held_bytes = size
 
     def flush(self) -> None:
         """Write what is held. Implements `outbox.Writer`."""
-        data, self._held = self._held, b""
-        if data and not self.transport.is_closing():
+        if not self._held:
+            return
+        data = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+        self._held.clear()
+        self._held_bytes = 0
+        if not self.transport.is_closing():
+            self._sent += len(data)
             self.transport.write(data)
 
     def _close(self) -> None:
@@ -284,7 +295,10 @@ class HubProtocol(HttpToolsProtocol):
 
     @property
     def backlog(self) -> int:
-        return self.transport.get_write_buffer_size() + len(self._held)
+        """Of the transport alone: what is held does not wait for the client, and nobody is told
+        when it has gone.
+        """
+        return self.transport.get_write_buffer_size()
 
     @property
     def is_last(self) -> bool:

@@ -26,7 +26,7 @@ class Line(Protocol):
 
     def send(self, data: bytes) -> None: ...
     def hold(self, data: bytes) -> None:
-        """As `send`, at the end of the loop's turn; the connection stays open."""
+        """As `send`, at the end of the loop's turn with all that is held by then."""
         ...
 
     def head(self, status: int) -> bytes: ...
@@ -102,20 +102,20 @@ class Turn(Struct, eq=False):
             lines += b"connection: close\r\n"
         if self.is_chunked:
             lines += b"transfer-encoding: chunked\r\n"
-        self.line.send(b"%b%b\r\n" % (self.line.head(status), lines))
+        self.line.hold(b"%b%b\r\n" % (self.line.head(status), lines))
 
     def write(self, data: bytes) -> None:
         if self.is_done or not data or self.request.method == "HEAD":
             return
         assert self.is_begun, "Nothing was begun"
-        self.line.send(b"%x\r\n%b\r\n" % (len(data), data) if self.is_chunked else data)
+        self.line.hold(b"%x\r\n%b\r\n" % (len(data), data) if self.is_chunked else data)
 
     def end(self) -> None:
         if self.is_done:
             return
         assert self.is_begun, "Nothing was begun"
         if self.is_chunked and self.request.method != "HEAD":
-            self.line.send(b"0\r\n\r\n")
+            self.line.hold(b"0\r\n\r\n")
         self.is_done = True
         self.line.finished(self)
 
