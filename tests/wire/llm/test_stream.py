@@ -413,3 +413,72 @@ def test_a_stream_of_spaces_is_not_held():
     for _ in range(40):
         reader.feed(b" " * 100_000)
     assert len(reader._held) <= stream.EVENT_BYTES + 2
+
+
+WORDS = st.sampled_from(
+    ["hé", "a", " word", '"', "\\", "\n", "한국어", "", "content", '"content":"x"', "\x7f"]
+)
+DELTAS = st.sampled_from([
+    lambda word: {"content": word},
+    lambda word: {"role": "assistant", "content": word},
+    lambda word: {"content": word, "reasoning_content": word},
+    lambda word: {"content": "same", "reasoning_content": word},
+    lambda word: {"content": None, "refusal": word},
+    lambda word: {"content": [{"type": "text", "text": word}]},
+    lambda _: None,
+])  # fmt: skip
+MORE = st.sampled_from([
+    {}, {"model": "another"}, {"usage": USAGE}, {"x_groq": {"usage": USAGE}}, {"content": "x"},
+    {"error": None}, {"error": {"message": "m"}}, {"obfuscation": "abc"}, {"service_tier": "flex"},
+])  # fmt: skip
+ALIKE = st.builds(
+    lambda words, delta, more, ascii_, spaces: [
+        json.dumps(
+            {"model": "m", "choices": [{"index": 0, "delta": delta(word)}], **more},
+            ensure_ascii=ascii_,
+            separators=(", ", ": ") if spaces else (",", ":"),
+        ).encode()
+        for word in words
+    ],
+    st.lists(WORDS, min_size=1, max_size=5), DELTAS, MORE, st.booleans(), st.booleans(),
+)  # fmt: skip
+"""Chunks that differ in one word."""
+SPOILT = st.sampled_from([
+    b'{"model":"m","choices":[{"index":0,"delta":{"content":"\xff"}}]}',
+    b'{"model":"m","choices":[{"index":0,"delta":{"content":"\x01"}}]}',
+    b'{"model":"m","choices":[{"index":0,"delta":{"content":"a"}}',
+    b'{"model":"m","choices":[{"index":0,"delta":{"content":"a"},"x":{"content":"b"}}]}',
+    b'{"model":"m","choices":[{"index":0,"delta":{"content":"\\u0061"},"x":{"content":"a"}}]}',
+    b'{"model":"m","choices":[{"index":0,"delta":{"content":"a"}},{"index":1,"delta":{}}]}',
+])  # fmt: skip
+
+
+def seen_of(chunks):
+    reader = StreamReader(CHAT, strip_usage=False)
+    for one in chunks:
+        reader.feed(b"data: " + one + b"\n\n")
+    return reader.end()
+
+
+@given(st.lists(ALIKE | SPOILT.map(lambda one: [one]), max_size=6))
+def test_chunks_that_resemble_one_another_are_seen_as_if_each_was_alone(runs):
+    """The place of the last chunk's word is remembered; it must not matter."""
+    chunks = [chunk for run in runs for chunk in run]
+    together, alone = seen_of(chunks), [seen_of([one]) for one in chunks]
+    assert together.counted == sum(one.counted for one in alone)
+    assert together.model == next((one.model for one in reversed(alone) if one.model), "")
+    assert together.error == next((one.error for one in reversed(alone) if one.error), b"")
+    assert together.usage == next((one.usage for one in reversed(alone) if one.usage), None)
+
+
+def test_a_word_that_is_no_text_is_not_counted_after_one_that_is():
+    one = b'{"choices":[{"delta":{"content":"%b"}}]}'
+    assert (
+        seen_of([one % word for word in (b"abc", "é".encode(), b"\xff", b"\x01", b"d")]).counted
+        == 6
+    )
+
+
+def test_chunks_are_counted_alike_beyond_those_in_which_a_word_is_looked_for():
+    one = b'{"choices":[{"delta":{"content":"abc"}}],"obfuscation":"%d"}'
+    assert seen_of([one % number for number in range(200)]).counted == 600

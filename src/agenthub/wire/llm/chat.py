@@ -3,11 +3,15 @@
 The usage may stand on any chunk: OpenAI's has no choices, llama.cpp's was on the last with one,
 Groq's is under `x_groq`, and some say it anew on each. The last one holds.
 
+A stream's chunks mostly differ in nothing but a word: where the last chunk that was read has its
+word is remembered, and of one that is the same before and after it, only the word is looked at.
+
 Source: OpenAI API reference, "Chat streaming"; ggml-org/llama.cpp #15443; money.md §2.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -15,9 +19,14 @@ from msgspec import Raw, Struct
 from agenthub.domain.money import NanoUsd
 from agenthub.domain.price import nano_usd
 from agenthub.domain.usage import Usage
-from agenthub.wire.llm.seen import Tally, count, members, needed, objects, part, text_bytes
+from agenthub.wire.llm.seen import Tally, count, is_text, members, needed, objects, part, text_bytes
 
 DONE = b"[DONE]"
+LOOKS_MAX: Final = 64
+"""Chunks of a stream in which the word's place is looked for: some providers fill each of theirs up
+with a text of its own."""
+_CONTENT = re.compile(rb'"content"\s*:\s*"([^"]*)"')
+_PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')
 
 
 class _Chunk(Struct):
@@ -33,9 +42,18 @@ _chunk = msgspec.json.Decoder(_Chunk).decode
 
 
 class ChatTally(Tally):
-    __slots__ = ()
+    __slots__ = ("_after", "_before", "_looks")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before = self._after = b""
+        """What stands around the word of the last chunk; empty: that one was not so plain."""
+        self._looks = 0
 
     def take(self, data: bytes) -> bool:
+        if self._before and self._is_known(data):
+            return False
+        self._before = b""
         if data.strip() == DONE:
             self.complete = True
             return False
@@ -44,10 +62,40 @@ class ChatTally(Tally):
             return False
         choices = chunk.choices
         if type(choices) is list and choices:
-            for choice in objects(choices):
+            known, found = self.counted, objects(choices)
+            for choice in found:
                 self.counted += text_bytes(choice.get("delta") or choice.get("text"))
+            if self._looks < LOOKS_MAX and chunk.usage is None and chunk.x_groq is None:
+                self._looks += 1
+                self._learn(data, found, self.counted - known)
             return False
         return choices == [] and chunk.usage is not None and b'"error"' not in data
+
+    def _is_known(self, data: bytes) -> bool:
+        """Whether it is the last chunk with another word, which is counted then."""
+        before, after = self._before, self._after
+        start, end = len(before), len(data) - len(after)
+        if start > end or not (data.startswith(before) and data.endswith(after)):
+            return False
+        word = data[start:end]
+        if not _PLAIN.fullmatch(word) or not (word.isascii() or is_text(word)):
+            return False
+        self.counted += len(word)
+        return True
+
+    def _learn(self, data: bytes, choices: list[Any], counted: int) -> None:
+        """Remember where the word stands, if it is surely the only one that was counted.
+
+        Without a backslash, each string is as it is written, and a name is in quotes nowhere else.
+        """
+        if len(choices) != 1 or b"\\" in data or b'"error"' in data:
+            return
+        word = members(choices[0].get("delta")).get("content")
+        match = _CONTENT.search(data)
+        if match is None or type(word) is not str or not 0 < len(match[1]) == counted:
+            return
+        if match[1] == word.encode() and _CONTENT.search(data, match.end()) is None:
+            self._before, self._after = data[: match.start(1)], data[match.end(1) :]
 
     def answer(self, body: bytes) -> None:
         chunk = self._read(body)

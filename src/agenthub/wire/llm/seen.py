@@ -178,6 +178,15 @@ def objects(value: Any) -> list[dict[str, Any]]:
     return [one for one in value if type(one) is dict] if type(value) is list else []  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
+def is_text(raw: bytes) -> bool:
+    """Whether it is UTF-8."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def text_bytes(said: Any, depth: int = SAID_DEPTH) -> int:
     """How much text there is in what a model said."""
     if type(said) is str:

@@ -93,7 +93,11 @@ class StreamReader:
 
     def _events(self, text: bytes) -> bytes:
         held = self._held
-        if held and self._decided:
+        if not held and b"\r" not in text:
+            events = text.split(b"\n\n")
+            if not events.pop():
+                return self._whole(text, events)
+        elif held and self._decided:
             if not _BLANK.search(held[-_UNDONE:] + text):
                 held += text
                 return self._bound()
@@ -108,6 +112,14 @@ class StreamReader:
         held += pieces[-1]
         out.append(self._bound())
         return b"".join(out)
+
+    def _whole(self, text: bytes, events: list[bytes]) -> bytes:
+        """Mostly all events are whole, and nothing is held."""
+        dropped = [self._drops(event) for event in events]
+        if True not in dropped:
+            return text
+        both = zip(events, dropped, strict=True)
+        return b"".join(event + b"\n\n" for event, drops in both if not drops)
 
     def _bound(self) -> bytes:
         """Let a large event go, but for its end. Returns what goes."""
