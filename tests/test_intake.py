@@ -66,3 +66,80 @@ async def test_without_a_price_the_reported_cost_counts_or_it_is_unpriced(hub, r
 
     row = await hub.usage.charge(f"{USER.id}:r1")
     assert (row.basis, row.cost or None) == (basis, reported)
+
+
+# ------------------------------------------------------------ what the hub carried itself
+
+
+class Counted:
+    """How often it was asked for calls."""
+
+    def __init__(self, usage):
+        self._usage, self.asked = usage, 0
+
+    async def calls(self, *args, **more):
+        self.asked += 1
+        return await self._usage.calls(*args, **more)
+
+
+async def test_a_delivery_costs_one_question_for_each_session(hub):
+    hub.intake._usage = counted = Counted(hub.usage)
+    some = [
+        structs.replace(REPORT, id=f"r{n}", session=f"s{n % 2}", usage=Usage(n)) for n in range(50)
+    ]
+    assert await hub.intake.take(USER, some, "otlp") == 50
+    assert counted.asked == 2
+
+
+async def test_a_call_that_is_still_under_way_is_not_counted_by_its_report(hub):
+    """The report may be quicker than the end of the call."""
+    now_us = hub.clock.wall() // MICROSECOND
+    facts = Facts(session="s1", model="none")
+    hub.usage.reserve(Hold("own", "boot", now_us, 9, facts, (), now_us + 60), lambda _: None)
+    assert await hub.intake.take(USER, [REPORT], "otlp") == 0
+    other = structs.replace(REPORT, id="r2", model="another")
+    assert await hub.intake.take(USER, [REPORT, other], "otlp") == 1
+
+
+async def test_what_it_carried_long_before_is_another_call(hub):
+    now_us = hub.clock.wall() // MICROSECOND
+    carried(hub, now_us - 600_000_000)
+    second = structs.replace(REPORT, id="r2", ended_us=now_us - 600_000_000)
+    assert await hub.intake.take(USER, [REPORT, second], "otlp") == 1
+    assert await hub.usage.charge(f"{USER.id}:r1") is not None
+
+
+async def test_one_call_stands_for_one_report(hub):
+    carried(hub, hub.clock.wall() // MICROSECOND)
+    assert await hub.intake.take(USER, [REPORT, structs.replace(REPORT, id="r2")], "otlp") == 1
+
+
+# ------------------------------------------------------------ sums, and subscriptions
+
+
+SUM = structs.replace(REPORT, id="sum1", is_sum=True)
+
+
+async def test_a_sum_counts_where_no_call_of_its_session_was_reported(hub):
+    later = structs.replace(SUM, id="sum2", usage=Usage(1))
+    assert await hub.intake.take(USER, [SUM], "otlp") == 1
+    assert await hub.intake.take(USER, [SUM, later], "otlp") == 1, "the next minute counts too"
+
+
+@pytest.mark.parametrize("by_hub", [False, True])
+async def test_a_sum_of_calls_that_are_known_is_passed_over(hub, by_hub):
+    if by_hub:
+        carried(hub, hub.clock.wall() // MICROSECOND)
+    else:
+        await hub.intake.take(USER, [structs.replace(REPORT, usage=Usage(3))], "otlp")
+    assert await hub.intake.take(USER, [SUM], "otlp") == 0
+
+
+async def test_what_a_subscription_pays_for_costs_nothing_and_is_counted(hub):
+    hub.budgets._tell()
+    await hub.intake.take(USER, [structs.replace(REPORT, is_subscribed=True)], "otlp")
+    row = await hub.usage.charge(f"{USER.id}:r1")
+    assert (row.cost, row.basis, row.price_ref) == (0, "ingested", "subscription")
+    assert row.usage == REPORT.usage
+    (status,) = await hub.budgets.status(hub.budgets.all())
+    assert status.standing.settled == 0

@@ -5,7 +5,7 @@ which then block what costs money on its way through the hub. What the hub itsel
 better: a report of it is passed over.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from agenthub.domain.account import Facts
@@ -14,11 +14,13 @@ from agenthub.domain.span import MICROSECOND
 from agenthub.domain.usage import Basis
 from agenthub.ledger import ChargeRow, Hold, Priced, Settlement, UsageStorage, Which
 from agenthub.till import Till
-from agenthub.wire.ingest.report import Report
+from agenthub.wire.ingest.report import SUM, Report
 
 NEAR_S: Final = 60
 """How far apart the hub's time of a call and the reporter's may be."""
+SECOND_US: Final = 1_000_000
 _LOOKED_AT: Final = 500
+_BOOKED_AT_ONCE: Final = 500
 _PROVIDERS: Final = {
     "gemini": "google", "vertex_ai": "google", "gcp.gemini": "google", "gcp.vertex_ai": "google",
     "xai": "x-ai", "x_ai": "x-ai", "bedrock": "aws", "aws.bedrock": "aws", "mistral_ai": "mistral",
@@ -34,24 +36,58 @@ class Intake:
 
     async def take(self, caller: Caller, reports: Iterable[Report], door: str) -> int:
         """How many were new. Raises StorageFailed; sent again, those that were kept are not new."""
-        rows = [
-            self._row(caller, report, door)
-            for report in reports
-            if not await self._was_carried(report)
-        ]
-        new = await self._till.ledger.book(rows)
+        by_session: dict[str, list[Report]] = {}
+        for report in reports:
+            by_session.setdefault(report.session, []).append(report)
+        new = 0
+        for session, some in by_session.items():
+            fresh = await self._fresh(session, some) if session else some
+            rows = [self._row(caller, report, door) for report in fresh]
+            for first in range(0, len(rows), _BOOKED_AT_ONCE):
+                new += await self._till.ledger.book(rows[first : first + _BOOKED_AT_ONCE])
         self._till.moved()
         return new
 
-    async def _was_carried(self, report: Report) -> bool:
-        """Whether the hub saw the same session have the same answer at about the same time."""
-        if not report.session:
-            return False
-        ended_s = self._ended_us(report) // 1_000_000
-        began_s = ended_s - report.duration_us // 1_000_000
-        which = Which(began_s - NEAR_S, ended_s + NEAR_S, source="proxy", session=report.session)
+    async def _fresh(self, session: str, reports: Sequence[Report]) -> list[Report]:
+        """Those of a session's that tell what is not known from somewhere else.
+
+        A call that the hub carries at present may be the one that is reported: its own end tells
+        what it cost. Each that it carried stands for one report.
+        """
+        ended = [self._ended_us(report) // 1_000_000 for report in reports]
+        longest = max(report.duration_us for report in reports) // 1_000_000
+        which = Which(min(ended) - longest - NEAR_S, max(ended) + NEAR_S, session=session)
         page = await self._usage.calls(which, limit=_LOOKED_AT)
-        return any(_is_of(row, report) for row in page.rows)
+        carried = [row for row in page.rows if row.facts.source == "proxy"]
+        fresh: list[Report] = []
+        for report in reports:
+            if report.is_sum:
+                if all(row.id.rpartition(":")[2].startswith(SUM) for row in page.rows):
+                    fresh.append(report)
+                continue
+            one = next((row for row in carried if self._is_of(row, report)), None)
+            if one is None:
+                fresh.append(report)
+            else:
+                carried.remove(one)
+        return fresh
+
+    def _is_of(self, row: ChargeRow, report: Report) -> bool:
+        """Whether the hub carried this: the same model and counts, at about the same time."""
+        if report.model not in {row.served_model, row.facts.model}:
+            return False
+        if row.state == "reserved":
+            return True
+        ended_us = self._ended_us(report)
+        is_near = (
+            ended_us - report.duration_us - NEAR_S * SECOND_US
+            <= row.at_us
+            <= ended_us + NEAR_S * SECOND_US
+        )
+        return is_near and (
+            row.usage.input_tokens == report.usage.input_tokens
+            and row.usage.output_tokens == report.usage.output_tokens
+        )
 
     def _row(self, caller: Caller, report: Report, door: str) -> tuple[Hold, Settlement]:
         ended_us = self._ended_us(report)
@@ -73,6 +109,8 @@ class Intake:
 
     def _priced(self, provider: str, report: Report, at_s: int) -> Priced | None:
         """By the hub's own prices, so that all sums are alike; else as the reporter says."""
+        if report.is_subscribed:
+            return Priced(0, "subscription", b"")
         priced = self._till.prices.price(provider, (report.model,), report.usage, at_s, None)
         if priced is None and report.reported is not None:
             return Priced(report.reported, "reported", b"")
@@ -82,11 +120,3 @@ class Intake:
         """Never later than now, or it would count in a window that has not begun."""
         now_us = self._till.clock.wall() // MICROSECOND
         return min(report.ended_us, now_us) or now_us
-
-
-def _is_of(row: ChargeRow, report: Report) -> bool:
-    return (
-        report.model in {row.served_model, row.facts.model}
-        and row.usage.input_tokens == report.usage.input_tokens
-        and row.usage.output_tokens == report.usage.output_tokens
-    )

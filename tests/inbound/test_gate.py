@@ -333,15 +333,18 @@ async def test_a_revoked_or_expired_key_is_nobody(lab):
 SHOULD = {
     # address: who comes in, of: nobody, no scope, tools, llm, read, admin
     "/v1/x": "llm admin",
+    "/v1/logs": "ingest admin",
+    "/v1/metrics": "ingest admin",
+    "/v1/traces": "ingest admin",
     "/v1beta/x": "llm admin",
     "/v1/models/groq%2Fllama-3.3": "llm admin",
     "/v1beta/models/gemini-3:generateContent": "llm admin",
-    "/healthz": "nobody none tools llm read admin",
-    "/readyz": "nobody none tools llm read admin",
-    "/.well-known/x": "nobody none tools llm read admin",
-    "/client-metadata.json": "nobody none tools llm read admin",
-    "/oauth/callback": "nobody none tools llm read admin",
-    "/oauth/sign-in": "nobody none tools llm read admin",
+    "/healthz": "nobody none tools llm ingest read admin",
+    "/readyz": "nobody none tools llm ingest read admin",
+    "/.well-known/x": "nobody none tools llm ingest read admin",
+    "/client-metadata.json": "nobody none tools llm ingest read admin",
+    "/oauth/callback": "nobody none tools llm ingest read admin",
+    "/oauth/sign-in": "nobody none tools llm ingest read admin",
     "/oauth/x": "",
     "/metrics": "read admin",
     "/openapi.json": "read admin",
@@ -351,8 +354,8 @@ SHOULD = {
     "/messages": "tools admin",
     "/sse": "tools admin",
     "/sse/x": "tools admin",
-    "/api/x": "none tools llm read admin",
-    "/api/x/y/z": "none tools llm read admin",
+    "/api/x": "none tools llm ingest read admin",
+    "/api/x/y/z": "none tools llm ingest read admin",
     "/nothing": "",
     "/": "",
 }
@@ -366,6 +369,7 @@ async def test_each_address_lets_in_who_it_should(lab, path, method):
         ("none", ()),
         ("tools", (Scope.TOOLS,)),
         ("llm", (Scope.LLM,)),
+        ("ingest", (Scope.INGEST,)),
         ("read", (Scope.READ,)),
     ):
         _, keys[name] = await lab.key(*scopes)
@@ -512,3 +516,25 @@ def test_a_refusal_has_one_shape_and_says_nothing_of_the_hub():
 
 def test_who_has_no_key_is_told_how_to_show_one():
     assert (b"www-authenticate", b"Bearer") in no.UNAUTHORIZED.headers
+
+
+@pytest.mark.parametrize("kind", [b"application/json", b"application/x-protobuf; x=y"])
+@pytest.mark.parametrize("coding", [b"gzip", b"identity"])
+def test_telemetry_may_be_protobuf_and_packed_and_nothing_else_may(lab, kind, coding):
+    head = [(b"content-type", kind), (b"content-length", b"5"), (b"content-encoding", coding)]
+    assert isinstance(lab(*head, method="POST", target=b"/v1/logs"), Admitted)
+    is_plain = (kind, coding) == (b"application/json", b"identity")
+    for target in (b"/api/x", b"/mcp", b"/v1/chat/completions"):
+        assert isinstance(lab(*head, method="POST", target=target), Admitted) == is_plain
+
+
+@pytest.mark.parametrize(
+    ("kind", "coding"),
+    [
+        (b"text/plain", b"identity"), (b"application/x-www-form-urlencoded", b"identity"),
+        (b"application/json", b"br"), (b"application/json", b"gzip, gzip"), (b"", b"identity"),
+    ],
+)  # fmt: skip
+def test_telemetry_of_another_kind_is_refused(lab, kind, coding):
+    head = [(b"content-type", kind), (b"content-length", b"5"), (b"content-encoding", coding)]
+    assert lab(*head, method="POST", target=b"/v1/traces") is no.NO_TELEMETRY

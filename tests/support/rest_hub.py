@@ -287,6 +287,7 @@ class RestHub:
         till = Till(ledger, FakePrices(), self.clock, Tasks(), "boot")
         self.budgets = Budgets(ledger, ledger, till, self.clock)
         self.intake = Intake(till, ledger)
+        self.tasks = Tasks()
         self.alert_rows = FakeAlerts()
         self.alerts = Alerts(self.alert_rows, self.clock, self.bus, Tasks(), None)
         self.budgets._all = {DEFAULT.id: DEFAULT}

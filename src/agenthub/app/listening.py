@@ -27,6 +27,7 @@ from agenthub.hub import Hub
 from agenthub.inbound.listener import Listener
 from agenthub.inbound.llm.door import LlmHttp
 from agenthub.inbound.mcp.transport.streamable_http import McpHttp
+from agenthub.inbound.telemetry import TelemetryHttp
 from agenthub.settings import Options, Settings
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,8 @@ async def open_listening(options: Options, stop: Stop) -> AsyncGenerator[Listeni
     watch = ConfigWatch(options)
     async with open_hub(options) as opened:
         hub, settings = opened.hub, opened.hub.settings
-        mcp, llm = McpHttp(hub), LlmHttp(hub)
-        listener = Listener(hub, lambda path: mcp.hot(path) or llm.hot(path))
+        mcp, llm, telemetry = McpHttp(hub), LlmHttp(hub), TelemetryHttp(hub)
+        listener = Listener(hub, lambda path: mcp.hot(path) or llm.hot(path) or telemetry.hot(path))
         port = await listener.start()
         try:
             url = url_of(settings.server.host, port)

@@ -7,6 +7,8 @@
                 exchange (the port); asgi_exchange, web            the same by plain ASGI
     gate        gate, challenge, rejection                         who comes in, and how a no looks
     MCP         mcp/                                               with a map of its own
+    models      llm/                                               `/v1`, as providers have it
+    telemetry   telemetry                                          `/v1/logs` and its kin (OTLP)
     REST        rest/                                              `/api`, `/metrics`, health
     sign-in     sign_in, callback, client_document                 the hub as a client of OAuth
 

@@ -35,6 +35,8 @@ class Need(Enum):
     """Any key: the routes behind it check the scope themselves."""
     TOOLS = "tools"
     LLM = "llm"
+    INGEST = "ingest"
+    """Telemetry: its body may be protobuf, and packed."""
     READ = "read"
     NOBODY = "nobody"
     """There is no such address; said only to those with a key."""
@@ -55,6 +57,9 @@ NEEDS: Final[Mapping[str, Need]] = {
     "/sse": Need.TOOLS,
     "/sse/": Need.TOOLS,
     "/v1/": Need.LLM,
+    "/v1/logs": Need.INGEST,
+    "/v1/metrics": Need.INGEST,
+    "/v1/traces": Need.INGEST,
     "/v1beta/": Need.LLM,
     "/api/": Need.KEY,
 }
@@ -62,7 +67,9 @@ NEEDS: Final[Mapping[str, Need]] = {
 
 ANONYMOUS: Final = Caller("anonymous", frozenset({Scope.TOOLS, Scope.READ}))
 NOBODY: Final = Caller("nobody", frozenset())
-_SCOPES: Final = {Need.TOOLS: Scope.TOOLS, Need.LLM: Scope.LLM, Need.READ: Scope.READ}
+_SCOPES: Final = {
+    Need.TOOLS: Scope.TOOLS, Need.LLM: Scope.LLM, Need.INGEST: Scope.INGEST, Need.READ: Scope.READ,
+}  # fmt: skip
 
 _CANONICAL = re.compile(
     rb"(?:/\.well-known)?(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+(?::[A-Za-z0-9]{1,32})?|/"
@@ -76,6 +83,7 @@ _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?")
 _HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::([0-9]{1,5}))?")
 _TOKEN = re.compile(rb"(?i:Bearer) +([\x21-\x7e]+)")
 _JSON = re.compile(rb"(?i:application/json)[ \t]*(?:;.*)?")
+_TELEMETRY = re.compile(rb"(?i:application/(?:json|x-protobuf))[ \t]*(?:;.*)?")
 _ADDRESSES_KEPT = 1_024
 
 _AUTHORIZATION, _EXTENSION = b"authorization", b"x-extension-token"
@@ -164,7 +172,7 @@ class Gate:
         scope = _SCOPES.get(address.need)
         if scope is not None and not caller.may(scope):
             return self._challenge.forbidden(address.path, scope)
-        return self._wrong_body(fields) or Admitted(caller, address, fields, peer, token)
+        return self._wrong_body(address, fields) or Admitted(caller, address, fields, peer, token)
 
     def readmits(self, admitted: Admitted, peer: str) -> bool:
         """Whether `check` would say the same of the same head from this peer, now.
@@ -240,19 +248,27 @@ class Gate:
 
     # ------------------------------------------------------------ the body's kind
 
-    def _wrong_body(self, fields: Fields) -> Rejection | None:
-        """Only plain JSON comes in: no form can be posted from a page, no bomb be unpacked."""
+    def _wrong_body(self, address: Address, fields: Fields) -> Rejection | None:
+        """Only plain JSON comes in: no form can be posted from a page, no bomb be unpacked.
+
+        Telemetry may be protobuf, which no form is, and packed; its door bounds what comes out.
+        """
         if b"transfer-encoding" not in fields:
             length = int(fields.get(b"content-length", b"0"))
             if length > self._body_max:
                 return no.TOO_LARGE
             if length == 0:
                 return None
-        if fields.get(b"content-encoding", b"identity").lower() != b"identity":
+        coding, kind = (
+            fields.get(b"content-encoding", b"identity"),
+            fields.get(b"content-type", b""),
+        )
+        if address.need is Need.INGEST:
+            is_known = coding.lower() in {b"identity", b"gzip"}
+            return None if is_known and _TELEMETRY.fullmatch(kind) else no.NO_TELEMETRY
+        if coding.lower() != b"identity":
             return no.ENCODED
-        if not _JSON.fullmatch(fields.get(b"content-type", b"")):
-            return no.NOT_JSON
-        return None
+        return None if _JSON.fullmatch(kind) else no.NOT_JSON
 
     # ------------------------------------------------------------ the key
 

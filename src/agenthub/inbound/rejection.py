@@ -56,6 +56,11 @@ NOT_FOUND = Rejection(404, "unknown_target", "There is no such address")
 SLOW = Rejection(408, "timeout", "The request did not arrive in time", close=True)
 TOO_LARGE = Rejection(413, "too_large", "The body is over the limit", close=True)
 NOT_JSON = Rejection(415, "bad_content_type", "content-type: expected application/json")
+NO_TELEMETRY = Rejection(
+    415,
+    "bad_content_type",
+    "expected application/json or application/x-protobuf, plain or packed by gzip",
+)
 ENCODED = Rejection(415, "bad_content_type", "content-encoding: expected none")
 EXPECTATION = Rejection(
     417, "bad_request", "expect: only 100-continue, and not in a pipeline", close=True

@@ -71,3 +71,30 @@ def test_a_call_has_one_id_however_often_it_is_delivered():
     first, again = read_payloads([PAYLOAD, {**PAYLOAD, "response_cost": 1}])
 
     assert (first.id, again.reported) == (again.id, 1_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("base", "counts"),
+    [
+        ("http://127.0.0.1:8787/v1", False), ("HTTP://Hub.example.com", False),
+        ("https://api.openai.com/v1", True), ("http://127.0.0.1:87871/v1", True), (None, True),
+        ("127.0.0.1:8787", True), (7, True),
+    ],
+)  # fmt: skip
+def test_what_litellm_sent_to_the_hub_itself_is_in_its_books_already(base, counts):
+    own = {"127.0.0.1:8787", "hub.example.com"}
+    assert len(list(read_payloads([{**PAYLOAD, "api_base": base}], own))) == counts
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"cache_creation": {"ephemeral_1h_input_tokens": 150}},
+        {"prompt_tokens_details": {
+            "cache_creation_token_details": {"ephemeral_1h_input_tokens": 150}}},
+    ],
+)  # fmt: skip
+def test_what_is_cached_for_an_hour_is_told_apart_for_it_is_dearer(told):
+    usage = {"cache_creation_input_tokens": 200, **told}
+    (report,) = read_payloads([{**PAYLOAD, "metadata": {"usage_object": usage}}])
+    assert (report.usage.cache_write_tokens, report.usage.cache_write_1h_tokens) == (200, 150)

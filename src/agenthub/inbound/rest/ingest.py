@@ -26,10 +26,12 @@ class Taken(Struct, frozen=True):
 async def take_litellm(hub: TheHub, caller: TheCaller, request: Request) -> Response:
     """An array of LiteLLM's standard logging payloads, as its callback `generic_api` posts it.
 
-    What they say of messages and answers is not kept. Sent again, a payload counts once.
+    What they say of messages and answers is not kept. Sent again, a payload counts once; one of a
+    call that LiteLLM sent to this hub does not count.
     """
     payloads: object = strict_json.parse(await request.body() or b"null")
     if not isinstance(payloads, list) or not 0 < len(payloads) <= PAYLOADS_MAX:  # pyright: ignore[reportUnknownArgumentType]
         raise InvalidParams(f"The body is not a JSON array of 1 to {PAYLOADS_MAX} payloads")
-    booked = await hub.intake.take(caller, read_payloads(payloads), "litellm")
+    own = {request.headers["host"].lower()}
+    booked = await hub.intake.take(caller, read_payloads(payloads, own), "litellm")
     return answer(Taken(len(payloads), booked))  # pyright: ignore[reportUnknownArgumentType]

@@ -5,22 +5,37 @@ came from the cache. What LiteLLM took from its own cache, or failed, has cost n
 Source: litellm 1.106, `types/utils.py`, StandardLoggingPayload.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, cast
 
 from agenthub.domain.usage import Usage
 from agenthub.wire.ingest.report import Report, dollars, identity, text, tokens
 
 _TIME_END_S: Final = 2**40
+_ADDRESS: Final = re.compile(r"(?i:https?)://([A-Za-z0-9._\[\]:-]{1,300})")
+_HOUR: Final = "ephemeral_1h_input_tokens"
+"""Written to a cache for an hour, as Anthropic has it: dearer than for five minutes."""
 
 
-def read_payloads(message: Any) -> Iterator[Report]:
-    """The reports in one delivery; of a payload without an id, which could count twice, none."""
+def read_payloads(message: Any, own: Collection[str] = ()) -> Iterator[Report]:
+    """The reports in one delivery; of a payload without an id, which could count twice, none.
+
+    `own`: what the hub is called (`host:port`); what LiteLLM sent there is in its books already.
+    """
     for one in cast("list[Any]", message) if type(message) is list else ():
         payload = _object(one)
         id_ = text(payload.get("litellm_call_id")) or text(payload.get("id"))
-        if id_ and payload.get("status") == "success" and payload.get("cache_hit") is not True:
+        is_own = _place(payload.get("api_base")) in own
+        is_cached = payload.get("cache_hit") is True
+        if id_ and payload.get("status") == "success" and not is_cached and not is_own:
             yield _report(payload, id_)
+
+
+def _place(url: Any) -> str:
+    """Host and port, as they stand in an address."""
+    found = _ADDRESS.match(url) if type(url) is str else None
+    return found[1].lower() if found else ""
 
 
 def _report(payload: Mapping[str, Any], id_: str) -> Report:
@@ -38,6 +53,8 @@ def _report(payload: Mapping[str, Any], id_: str) -> Report:
             tokens(payload, "prompt_tokens"),
             tokens(parts_in, "cached_tokens") or tokens(told, "cache_read_input_tokens"),
             tokens(told, "cache_creation_input_tokens"),
+            tokens(_object(parts_in.get("cache_creation_token_details")), _HOUR)
+            or tokens(_object(told.get("cache_creation")), _HOUR),
             output_tokens=tokens(payload, "completion_tokens"),
             reasoning_tokens=tokens(parts_out, "reasoning_tokens"),
         ).sound(),

@@ -9,27 +9,28 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agenthub.domain.usage import Usage
-from agenthub.wire.ingest.otlp import attributes, records, time_ns
+from agenthub.wire.ingest.otlp import attributes, is_subscribed, records, time_ns
 from agenthub.wire.ingest.report import Report, dollars, identity, text, tokens, whole
 
 
 def read_logs(message: Any) -> Iterator[Report]:
     """The reports in an export of logs."""
-    for record in records(message, "Logs"):
+    for shared, record in records(message, "Logs"):
         said = attributes(record)
+        subscribed = is_subscribed(shared, said)
         at_ns = time_ns(record, "timeUnixNano", "observedTimeUnixNano")
         event = said.get("event.name")
         if event in {"api_request", "claude_code.api_request"}:
-            yield _claude_code(said, at_ns)
+            yield _claude_code(said, at_ns, subscribed=subscribed)
         elif (
             event == "codex.sse_event"
             and said.get("event.kind") == "response.completed"
             and whole(said.get("output_token_count")) is not None
         ):
-            yield _codex(said, at_ns)
+            yield _codex(said, at_ns, subscribed=subscribed)
 
 
-def _claude_code(said: Mapping[str, Any], at_ns: int) -> Report:
+def _claude_code(said: Mapping[str, Any], at_ns: int, *, subscribed: bool) -> Report:
     read = tokens(said, "cache_read_tokens")
     written = tokens(said, "cache_creation_tokens")
     usage = Usage(
@@ -53,10 +54,11 @@ def _claude_code(said: Mapping[str, Any], at_ns: int) -> Report:
         cost,
         at_ns // 1_000,
         tokens(said, "duration_ms") * 1_000,
+        is_subscribed=subscribed,
     )
 
 
-def _codex(said: Mapping[str, Any], at_ns: int) -> Report:
+def _codex(said: Mapping[str, Any], at_ns: int, *, subscribed: bool) -> Report:
     usage = Usage(
         tokens(said, "input_token_count"),
         tokens(said, "cached_token_count"),
@@ -76,6 +78,7 @@ def _codex(said: Mapping[str, Any], at_ns: int) -> Report:
         None,
         at_ns // 1_000,
         tokens(said, "duration_ms") * 1_000,
+        is_subscribed=subscribed,
     )
 
 

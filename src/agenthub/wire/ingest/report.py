@@ -12,6 +12,8 @@ from msgspec import Struct
 from agenthub.domain.money import MAX, USD, NanoUsd
 from agenthub.domain.usage import TOKENS_MAX, Usage
 
+SUM: Final = "sum"
+"""Begins the id of a report of several calls."""
 _NAME_MAX: Final = 256
 _COUNT = re.compile(r"[0-9]{1,19}", re.ASCII)
 _AMOUNT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
@@ -33,6 +35,10 @@ class Report(Struct, frozen=True):
     ended_us: int
     """Wall time; 0: not said."""
     duration_us: int
+    is_sum: bool = False
+    """Of several calls: it counts only where none of these was reported itself."""
+    is_subscribed: bool = False
+    """What it used is paid for by a subscription, and not by the call."""
 
 
 def identity(*parts: str | int) -> str:

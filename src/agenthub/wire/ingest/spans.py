@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from agenthub.domain.usage import Usage
-from agenthub.wire.ingest.otlp import attributes, records, time_ns
+from agenthub.wire.ingest.otlp import attributes, is_subscribed, records, time_ns
 from agenthub.wire.ingest.report import Report, identity, text, tokens, whole
 
 _OPERATIONS: Final = frozenset({"chat", "generate_content", "text_completion", "embeddings"})
@@ -26,15 +26,18 @@ _REASONING: Final = (_USAGE + "reasoning.output_tokens", _USAGE + "reasoning_tok
 
 def read_spans(message: Any) -> Iterator[Report]:
     """The reports in an export of traces. A span without ids or counts is none."""
-    for span in records(message, "Spans"):
+    for shared, span in records(message, "Spans"):
         said = attributes(span)
         trace, number = text(span.get("traceId")), text(span.get("spanId"))
         is_counted = any(whole(said.get(name)) is not None for name in _INPUT + _OUTPUT)
         if said.get("gen_ai.operation.name") in _OPERATIONS and trace and number and is_counted:
-            yield _report(said, span, identity("otlp", trace, number))
+            subscribed = is_subscribed(shared, said)
+            yield _report(said, span, identity("otlp", trace, number), subscribed=subscribed)
 
 
-def _report(said: Mapping[str, Any], span: Mapping[str, Any], id_: str) -> Report:
+def _report(
+    said: Mapping[str, Any], span: Mapping[str, Any], id_: str, *, subscribed: bool
+) -> Report:
     began, ended = time_ns(span, "startTimeUnixNano"), time_ns(span, "endTimeUnixNano")
     return Report(
         id_,
@@ -52,4 +55,5 @@ def _report(said: Mapping[str, Any], span: Mapping[str, Any], id_: str) -> Repor
         None,
         ended // 1_000,
         max(0, ended - began) // 1_000 if began else 0,
+        is_subscribed=subscribed,
     )
