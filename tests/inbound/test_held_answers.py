@@ -71,9 +71,12 @@ async def test_no_more_of_a_stream_is_held_than_a_bound():
         assert two.line._held
         two.turn.write(b"y" * 1_000)
         assert not two.line._held
+        await asyncio.sleep(0)
+        two.turn.write(b"z" * 2_000)
+        assert two.line._held, "what went out does not count"
         two.turn.end()
         seen = await two.read(b"0\r\n\r\n")
-        assert seen.index(b"x") < seen.index(b"yyy") < seen.index(b"\r\n0\r\n")
+        assert seen.index(b"x") < seen.index(b"yyy") < seen.index(b"zzz") < seen.index(b"\r\n0\r\n")
 
 
 async def test_who_is_alone_is_answered_at_once():

@@ -117,7 +117,6 @@ class HubProtocol(HttpToolsProtocol):
 
     def sweep(self, now: int) -> None:
         """Close what takes too long; called by the edge once a period."""
-        self.flush()
         edge, reader = self._edge, self._reader
         age = now - reader.since
         match reader.stage:

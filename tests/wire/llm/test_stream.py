@@ -423,6 +423,7 @@ DELTAS = st.sampled_from([
     lambda word: {"role": "assistant", "content": word},
     lambda word: {"content": word, "reasoning_content": word},
     lambda word: {"content": "same", "reasoning_content": word},
+    lambda word: {"content": word, "reasoning_content": "same"},
     lambda word: {"content": None, "refusal": word},
     lambda word: {"content": [{"type": "text", "text": word}]},
     lambda _: None,
@@ -469,6 +470,35 @@ def test_chunks_that_resemble_one_another_are_seen_as_if_each_was_alone(runs):
     assert together.model == next((one.model for one in reversed(alone) if one.model), "")
     assert together.error == next((one.error for one in reversed(alone) if one.error), b"")
     assert together.usage == next((one.usage for one in reversed(alone) if one.usage), None)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        b'{"model":"%b","choices":[{"delta":{"content":"%b"}}]}',
+        b'{"choices":[{"delta":{"content":"abc"}}],"model":"%b","x":"%b"}',
+        b'{"model":"%b","x":{"content":"%b"},"choices":[{"delta":{"content":"a"}}]}',
+        b'{"model":"%b","x":{"content":"%b"},"choices":[{"delta":{"c\\u006fntent":"a"}}]}',
+        b'{"model":"%b","choices":[{"delta":{"content":"%b"}},{"delta":{"text":"b"}}]}',
+    ],
+)
+@pytest.mark.parametrize("second", [(b"m", b"bcd"), (b"n", b"b"), (b"n", b"bcd")])
+def test_what_differs_in_more_than_the_one_word_is_read(one, second):
+    chunks = [one % (b"m", b"a"), one % second]
+    together, alone = seen_of(chunks), [seen_of([each]) for each in chunks]
+    assert together.model == second[0].decode()
+    assert together.counted == sum(each.counted for each in alone)
+
+
+def test_only_the_last_chunk_is_remembered():
+    one = b'{"model":"%b","choices":[{"delta":{"content":"%b"}}]}'
+    seen = seen_of([one % words for words in ((b"m", b"a"), (b"n", b"\\n"), (b"m", b"bc"))])
+    assert (seen.model, seen.counted) == ("m", 4)
+
+
+def test_a_chunk_of_two_choices_is_read_each_time():
+    one = b'{"choices":[{"delta":{"content":"%b"}},{"delta":{"content":%b}}]}'
+    assert seen_of([one % (b"a", b"null"), one % (b"bc", b"null")]).counted == 3
 
 
 def test_a_word_that_is_no_text_is_not_counted_after_one_that_is():

@@ -65,7 +65,7 @@ class ChatTally(Tally):
             known, found = self.counted, objects(choices)
             for choice in found:
                 self.counted += text_bytes(choice.get("delta") or choice.get("text"))
-            if self._looks < LOOKS_MAX and chunk.usage is None and chunk.x_groq is None:
+            if self._looks < LOOKS_MAX:
                 self._looks += 1
                 self._learn(data, found, self.counted - known)
             return False
@@ -87,8 +87,9 @@ class ChatTally(Tally):
         """Remember where the word stands, if it is surely the only one that was counted.
 
         Without a backslash, each string is as it is written, and a name is in quotes nowhere else.
+        All but the word is the same then, so nothing else of it can say anything new.
         """
-        if len(choices) != 1 or b"\\" in data or b'"error"' in data:
+        if len(choices) != 1 or b"\\" in data:
             return
         word = members(choices[0].get("delta")).get("content")
         match = _CONTENT.search(data)
