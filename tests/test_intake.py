@@ -143,3 +143,13 @@ async def test_what_a_subscription_pays_for_costs_nothing_and_is_counted(hub):
     assert row.usage == REPORT.usage
     (status,) = await hub.budgets.status(hub.budgets.all())
     assert status.standing.settled == 0
+
+
+@pytest.mark.parametrize(
+    ("reported", "basis"), [(700, "ingested"), (0, "unpriced"), (None, "unpriced")]
+)
+async def test_a_report_without_counts_is_never_free(hub, reported, basis):
+    report = structs.replace(REPORT, usage=Usage(), reported=reported)
+    await hub.intake.take(USER, [report], "litellm")
+    row = await hub.usage.charge(f"{USER.id}:r1")
+    assert (row.basis, row.cost or None) == (basis, reported or None)

@@ -111,7 +111,11 @@ class Intake:
         """By the hub's own prices, so that all sums are alike; else as the reporter says."""
         if report.is_subscribed:
             return Priced(0, "subscription", b"")
-        priced = self._till.prices.price(provider, (report.model,), report.usage, at_s, None)
+        priced = None
+        if report.usage.input_tokens or report.usage.output_tokens:
+            priced = self._till.prices.price(provider, (report.model,), report.usage, at_s, None)
+        elif not report.reported:
+            return None  # it does not know what was used, and that is not nothing
         if priced is None and report.reported is not None:
             return Priced(report.reported, "reported", b"")
         return priced

@@ -90,6 +90,7 @@ def main() -> int:
     try:
         install_python("python")
         install_python("exchange")
+        install_python("litellm")
         install_node()
         install_npm()
     except (OSError, subprocess.TimeoutExpired) as problem:

@@ -98,3 +98,9 @@ def test_what_is_cached_for_an_hour_is_told_apart_for_it_is_dearer(told):
     usage = {"cache_creation_input_tokens": 200, **told}
     (report,) = read_payloads([{**PAYLOAD, "metadata": {"usage_object": usage}}])
     assert (report.usage.cache_write_tokens, report.usage.cache_write_1h_tokens) == (200, 150)
+
+
+@pytest.mark.parametrize("model", ["gpt-5.5", "openai/gpt-5.5"])
+def test_a_model_is_called_as_its_provider_calls_it(model):
+    (report,) = read_payloads([{**PAYLOAD, "model": model}])
+    assert report.model == "gpt-5.5"

@@ -42,13 +42,14 @@ def _report(payload: Mapping[str, Any], id_: str) -> Report:
     told = _object(_object(payload.get("metadata")).get("usage_object"))
     parts_in = _object(told.get("prompt_tokens_details"))
     parts_out = _object(told.get("completion_tokens_details"))
+    provider = text(payload.get("custom_llm_provider"))
     began, ended = _time_us(payload.get("startTime")), _time_us(payload.get("endTime"))
     return Report(
         identity("litellm", id_),
         "litellm",
         text(payload.get("session_id")) or text(payload.get("trace_id")),
-        text(payload.get("custom_llm_provider")),
-        text(payload.get("model")),
+        provider,
+        text(payload.get("model")).removeprefix(f"{provider}/"),
         Usage(
             tokens(payload, "prompt_tokens"),
             tokens(parts_in, "cached_tokens") or tokens(told, "cache_read_input_tokens"),
