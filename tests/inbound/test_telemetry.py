@@ -121,7 +121,8 @@ async def test_totals_are_rejected_and_the_sender_is_told_what_to_set(house):
     [
         (b"{", JSON, False), (b"\xff", JSON, False), (b'{"a":1,"a":2}', JSON, False),
         (b"\xff\xff\xff", PROTOBUF, False), (b"no gzip", JSON, True),
-        (gzip.compress(b"{}", mtime=0)[:-3], JSON, True), (gzip.compress(b"{", mtime=0), JSON, True),
+        (gzip.compress(b"{}", mtime=0)[:-3], JSON, True),
+        (gzip.compress(b"{", mtime=0), JSON, True),
     ],
 )  # fmt: skip
 async def test_what_cannot_be_read_is_a_status_and_not_to_be_sent_again(
