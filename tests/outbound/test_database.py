@@ -58,6 +58,14 @@ def test_of_changes_that_came_together_only_the_misfit_fails(database):
     assert database.db.execute(SQL["listings"]).fetchall() == [("a", b"")]
 
 
+def test_what_came_before_a_misfit_has_its_effect_once(database):
+    """The group is carried out anew then; what had been done of it is not."""
+    written(database, [("put_listing", [("a", b"")])])
+    delete, misfit = [("delete_listing", [("a",)])], [("put_listing", [("b", 2**70)])]
+    assert written(database, delete, misfit) == [1, "A value does not fit into the database."]
+    assert database.db.execute(SQL["listings"]).fetchall() == []
+
+
 def test_after_a_failed_fsync_the_process_ends_and_tries_nothing_again(database):
     """F42: what is on disk is unknown. The hub starts another, which looks, and sends all again."""
     error = sqlite3.OperationalError("disk I/O error")

@@ -1,8 +1,9 @@
 """The ledger's writes, in the database process. Part of the script `database.py`: no imports.
 
-Each operation runs in a savepoint of its own, inside a transaction that those that came together
-share. None looks at a clock; each may be told twice, and works once. What the steps mean is told
-in domain/account.py; the sums follow by the triggers of schema/0005_ledger.sql.
+Operations that came together share a transaction; where one of them does not fit, all are carried
+out anew, each in a savepoint of its own. None looks at a clock; each may be told twice, and works
+once. What the steps mean is told in domain/account.py; the sums follow by the triggers of
+schema/0005_ledger.sql.
 """
 
 from __future__ import annotations
