@@ -10,6 +10,7 @@ from agenthub.budgets import Budgets
 from agenthub.bus import EventBus
 from agenthub.catalog import Catalog
 from agenthub.domain.strain import Strain
+from agenthub.easing import Ladders
 from agenthub.gateway import Gateway
 from agenthub.health import Health
 from agenthub.intake import Intake
@@ -40,6 +41,7 @@ class Hub(Struct, frozen=True):
     usage: UsageStorage
     budgets: Budgets
     alerts: Alerts
+    ladders: Ladders
     intake: Intake
     session_secret: bytes
     """Signs the ids of legacy MCP sessions; the same over restarts."""

@@ -72,6 +72,9 @@ class Till:
 
         self.ledger.settle(settlement, heard)
 
+    def budgets(self) -> Sequence[Budget]:
+        return list(self._budgets.values())
+
     def budget(self, id_: str) -> Budget | None:
         return self._budgets.get(id_)
 

@@ -1,5 +1,6 @@
 import pytest
 
+from agenthub.domain.ladder import Step
 from agenthub.domain.money import USD
 
 
@@ -79,3 +80,27 @@ def test_what_budgets_reached_is_shown(cli, hub):
     assert lines[2].split()[-1] == "sent"
     assert [one["number"] for one in cli("budget", "alerts", "--json").json["alerts"]] == [2, 1]
     assert len(cli("budget", "alerts", "--limit", "1", "--json").json["alerts"]) == 1
+
+
+def test_a_ladder_is_written_step_by_step_and_stays_when_the_limit_changes(cli, hub):
+    cli(
+        "budget", "add", "ops", "2", "--ladder", "80,use=demo/demo-mini",
+        "--ladder", "95,use=demo/demo-mini,max_tokens=500",
+    )  # fmt: skip
+    ladder = (Step(80, "demo/demo-mini"), Step(95, "demo/demo-mini", 500))
+    assert hub.budgets.get("ops").ladder == ladder
+    cli("budget", "set", "3", "ops")
+    assert hub.budgets.get("ops").ladder == ladder
+    found = [one for one in cli("budget", "show", "--json").json["budgets"] if one["id"] == "ops"]
+    assert found[0]["ladder"][1] == {"at": 95, "use": "demo/demo-mini", "max_tokens": 500}
+
+
+@pytest.mark.parametrize(
+    "ladder", ["", "x,use=m", "80", "80,use=", "80,max_tokens=-1", "80,max_tokens=x", "80,cheap=m",
+               "120,use=m", "80,max_tokens=0"],
+)  # fmt: skip
+def test_a_ladder_that_cannot_be_is_refused_in_words(cli, hub, ladder):
+    refused = cli("budget", "add", "ops", "2", "--ladder", ladder)
+    assert refused.code in {1, 2}
+    assert "ladder" in refused.err
+    assert all(one.id != "ops" for one in hub.budgets.all())

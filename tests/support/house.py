@@ -31,6 +31,7 @@ from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import HubError
 from agenthub.domain.span import MILLISECOND, SECOND
+from agenthub.easing import Ladders
 from agenthub.gateway import Gateway
 from agenthub.metrics import Metrics
 from agenthub.tasks import Tasks
@@ -111,6 +112,7 @@ class House:
         self.prices = FakePrices()
         self.till = Till(self.ledger, self.prices, self.clock, self.tasks, "boot")
         self.till.take([DEFAULT])
+        self.ladders = Ladders(self.till, self.ledger, self.clock, self.tasks)
         self.gateway = Gateway(
             self.catalog, self.clock, self.rows, self.claims, self.till, self.events, self.metrics,
             calls_in_flight,

@@ -25,6 +25,7 @@ from agenthub.domain.provider import Llm
 from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.domain.strain import Strain
 from agenthub.domain.target import without_gone
+from agenthub.easing import Ladders
 from agenthub.gateway import Gateway
 from agenthub.health import Health
 from agenthub.hub import Hub
@@ -176,6 +177,7 @@ async def open_house(
     strain = Strain(settings.limits.calls_in_flight)
     alerts = Alerts(memory.alerts, clock, bus, tasks, webhook_of(settings.alerts, os.environ))
     till.listeners.append(alerts.look_soon)
+    ladders = Ladders(till, memory.usage, clock, tasks)
     known, rows = memory.stored.secrets, memory.stored.keys
     hub = Hub(
         settings=settings,
@@ -194,6 +196,7 @@ async def open_house(
         usage=memory.usage,
         budgets=Budgets(memory.ledger, memory.usage, till, clock),
         alerts=alerts,
+        ladders=ladders,
         intake=Intake(till, memory.usage),
         sign_ins=logins,
     )
@@ -210,6 +213,7 @@ async def open_house(
         closing.push_async_callback(catalog.close)
         closing.callback(bus.close)
         closing.callback(alerts.close)
+        closing.callback(ladders.close)
         yield hub
 
 

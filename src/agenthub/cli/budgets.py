@@ -101,12 +101,18 @@ def set_(home: Path, amount: str, budget_id: str, *, as_json: bool) -> None:
     "--start", type=int, default=1, help="Of a week: 1 is Monday; of a month: its day; of hours: N."
 )
 @click.option("--tz", metavar="ZONE", default="UTC", help="In which days begin, as Asia/Seoul.")
+@click.option(
+    "--ladder",
+    multiple=True,
+    metavar="AT[,use=MODEL][,max_tokens=N]",
+    help="From AT per cent on, ask a cheaper model or for shorter answers; may stand again.",
+)
 @click.option("--blocked", type=int, default=110, help="Per cent of the limit that block (110).")
 @json_option
 @home_option
 def add(  # noqa: PLR0913, PLR0917 - one for each option
     home: Path, budget_id: str, amount: str, subject: str, period: str, start: int, tz: str,
-    blocked: int, *, as_json: bool,
+    ladder: tuple[str, ...], blocked: int, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Add a budget. --json: the budget, as `show` gives it."""
     kind, _, name = subject.partition(":")
@@ -114,6 +120,7 @@ def add(  # noqa: PLR0913, PLR0917 - one for each option
     wanted: dict[str, Any] = {
         "id": budget_id, "limit_usd": amount, "subject": {"kind": kind, "name": name},
         "period": {"kind": period, "start": start, "tz": tz}, **levels,
+        "ladder": [_step(one) for one in ladder],
     }  # fmt: skip
     with hub_at(home) as hub:
         shown = new(hub.add_budget, wanted)
@@ -163,6 +170,23 @@ def remove(home: Path, budget_id: str, *, as_json: bool) -> None:
         print(f"Removed the budget {budget_id}.")
 
 
+def _step(text: str) -> dict[str, Any]:
+    at, *rest = text.split(",")
+    step: dict[str, Any] = {"at": _whole(at, text)}
+    for part in rest:
+        name, _, value = part.partition("=")
+        if name not in {"use", "max_tokens"} or not value:
+            raise click.BadParameter(f"--ladder: expected AT,use=MODEL,max_tokens=N, got {text!r}")
+        step[name] = value if name == "use" else _whole(value, text)
+    return step
+
+
+def _whole(value: str, text: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise click.BadParameter(f"--ladder: expected whole numbers, got {text!r}")
+    return int(value)
+
+
 def _tell(shown: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         show_json(shown)
@@ -176,7 +200,7 @@ def _wanted(shown: dict[str, Any]) -> dict[str, Any]:
     """What is shown, as it is written."""
     names = (
         "id", "name", "limit_usd", "subject", "period", "warning", "critical", "blocked",
-        "on_unpriced",
+        "on_unpriced", "ladder",
     )  # fmt: skip
     return {name: shown[name] for name in names}
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from agenthub.domain.account import Facts, HoldOn
 from agenthub.domain.errors import BadSetting
+from agenthub.domain.ladder import Step, check_ladder
 from agenthub.domain.money import MAX, NanoUsd
 from agenthub.domain.period import Period
 
@@ -68,6 +69,8 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     """Until then it blocks nothing; it goes on counting. Seconds since 1970."""
     reason: str = ""
     """Why it is suspended."""
+    ladder: tuple[Step, ...] = ()
+    """What is done to calls before they are refused."""
 
     @property
     def wall(self) -> NanoUsd:
@@ -99,6 +102,7 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
             raise BadSetting("on_unpriced is `refuse`, `allow`, or a price in nano-dollars")
         if not self.id or max(map(len, (self.id, self.name, subject.name))) > NAME_MAX:
             raise BadSetting(f"id, name and subject.name have at most {NAME_MAX} characters")
+        check_ladder(self.ladder, self.blocked, is_each=subject.name == EACH)
         if len(self.reason) > REASON_MAX:
             raise BadSetting(f"reason has at most {REASON_MAX} characters")
 

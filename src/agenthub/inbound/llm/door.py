@@ -8,15 +8,19 @@
 Source: money decisions §2; attacks A41, A43, A57, A58.
 """
 
+import contextlib
 import re
 from functools import partial
 from typing import Final
 
 from msgspec import Struct
 
+from agenthub.domain.account import Facts
 from agenthub.domain.call import Call
-from agenthub.domain.content import Content
+from agenthub.domain.caller import Caller
+from agenthub.domain.content import Content, Target
 from agenthub.domain.errors import HubError, InvalidParams, UnknownTarget
+from agenthub.domain.ladder import Easing
 from agenthub.domain.provider import CALL_MS, CHAT, EMBEDDINGS, GEMINI, MESSAGES, RESPONSES
 from agenthub.domain.span import MILLISECOND
 from agenthub.hub import Hub
@@ -24,7 +28,7 @@ from agenthub.inbound.exchange import Exchange, HotDoor
 from agenthub.inbound.llm.listing import ModelList
 from agenthub.inbound.llm.replies import LlmReplies, refuse
 from agenthub.wire.llm.dialect import Dialect
-from agenthub.wire.llm.request import read_request
+from agenthub.wire.llm.request import LlmRequest, read_request, with_limit
 
 
 class Address(Struct, frozen=True):
@@ -115,22 +119,54 @@ class LlmHttp:
         asked = read_request(
             Dialect(address.wire), request.body, address.model, stream=address.stream
         )
-        targets = hub.catalog.models.resolve(address.wire, asked.model, exchange.caller)
-        if not exchange.caller.may_ask(asked.model, targets):
-            raise UnknownTarget(f"Unknown model: {asked.model[:64]!r}")
+        targets = self._targets(address.wire, asked.model, exchange.caller)
+        name, session = asked.model, _session(exchange)
+        easing = None if address.is_free else self._easing(targets[0], exchange.caller, session)
+        if easing is not None:
+            asked, targets = self._eased(easing, asked, targets, exchange.caller)
         query = "&".join(_PASSED_QUERY.findall(request.query.decode("latin-1")))
         most = None if asked.max_output is None else asked.max_output * asked.n
         content = Content(
-            address.wire, address.path, query, request.body, tuple(request.headers), asked.stream,
-            most, address.is_free, targets, int(hops), _session(exchange), asked,
+            address.wire, address.path, query, asked.body, tuple(request.headers), asked.stream,
+            most, address.is_free, targets, int(hops), session,
+            "" if easing is None else easing.shown(), asked,
         )  # fmt: skip
         span = max(hub.catalog.get(target.endpoint).endpoint.timeouts.call_ms for target in targets)
         return Call(
             id=hub.ids(), caller=exchange.caller, door="llm", endpoint=targets[0].endpoint,
-            method=f"llm/{address.wire}", name=asked.model, params={}, meta={},
+            method=f"llm/{address.wire}", name=name, params={}, meta={},
             deadline=hub.clock.now() + min(span, CALL_MS) * MILLISECOND,
             size_bytes=len(request.body), content=content,
         )  # fmt: skip
+
+    def _targets(self, wire: str, model: str, caller: Caller) -> tuple[Target, ...]:
+        """Raises UnknownTarget."""
+        targets = self._hub.catalog.models.resolve(wire, model, caller)
+        if not caller.may_ask(model, targets):
+            raise UnknownTarget(f"Unknown model: {model[:64]!r}")
+        return targets
+
+    def _easing(self, target: Target, caller: Caller, session: str) -> Easing | None:
+        def facts() -> Facts:
+            llm = self._hub.catalog.get(target.endpoint).endpoint.llm
+            return Facts(
+                key=caller.id, team=caller.team, session=session, endpoint=target.endpoint,
+                provider=llm.provider if llm else "", model=target.model,
+            )  # fmt: skip
+
+        return self._hub.ladders.easing(facts)
+
+    def _eased(
+        self, easing: Easing, asked: LlmRequest, targets: tuple[Target, ...], caller: Caller
+    ) -> tuple[LlmRequest, tuple[Target, ...]]:
+        """A cheaper model, and a shorter answer. One that this caller cannot ask is left out."""
+        if easing.use:
+            with contextlib.suppress(UnknownTarget):
+                targets = self._targets(asked.dialect.value, easing.use, caller)
+        if easing.max_tokens is not None:
+            llm = self._hub.catalog.get(targets[0].endpoint).endpoint.llm
+            asked = with_limit(asked, easing.max_tokens, llm.provider if llm else "")
+        return asked, targets
 
 
 def _session(exchange: Exchange) -> str:

@@ -32,6 +32,7 @@ class LlmReplies:
         self._exchange = exchange
         self._wire = Dialect(call.content.wire)
         self._call_id = call.id
+        self._eased = call.content.eased
         self._buffer_bytes = buffer_bytes
         self._passage: Passage | None = None
         self._streaming = self._over = self._gone = False
@@ -111,7 +112,10 @@ class LlmReplies:
         self._exchange.answer(status, body, (*fields, *own))
 
     def _own(self) -> Headers:
-        return ((b"x-agenthub-request-id", self._call_id.encode()),)
+        own = ((b"x-agenthub-request-id", self._call_id.encode()),)
+        if self._eased:
+            own = (*own, (b"x-agenthub-ladder", self._eased.encode("latin-1", "replace")))
+        return own
 
     def _closed(self) -> None:
         """The client has gone, and the call is still under way."""

@@ -10,6 +10,7 @@ from agenthub.budgets import BudgetStatus
 from agenthub.domain import money
 from agenthub.domain.budget import EACH, Budget, Subject
 from agenthub.domain.errors import InvalidParams
+from agenthub.domain.ladder import Step
 from agenthub.domain.period import Period
 from agenthub.ledger import Amounts, AttemptRow, ChargeRow, Entry
 
@@ -166,6 +167,8 @@ class WantedBudget(Struct, frozen=True, forbid_unknown_fields=True):
     blocked: int = 110
     on_unpriced: str = "refuse"
     """`refuse`, `allow`, or a price per call as a decimal text."""
+    ladder: tuple[Step, ...] = ()
+    """What is done to calls of models before they are refused: a cheaper one, a shorter answer."""
 
 
 class BudgetView(Struct, frozen=True):
@@ -178,6 +181,7 @@ class BudgetView(Struct, frozen=True):
     critical: int
     blocked: int
     on_unpriced: str
+    ladder: tuple[Step, ...]
     suspended_until: int | None
     reason: str
     spent_usd: str | None
@@ -253,7 +257,7 @@ def budget_of(wanted: WantedBudget, id_: str) -> Budget:
             ) from None
     budget = Budget(
         id_, money.parse(wanted.limit_usd), wanted.name, wanted.subject, wanted.period,
-        wanted.warning, wanted.critical, wanted.blocked, fallback,
+        wanted.warning, wanted.critical, wanted.blocked, fallback, ladder=wanted.ladder,
     )  # fmt: skip
     budget.check()
     return budget
@@ -266,7 +270,7 @@ def budget_view(one: BudgetStatus) -> BudgetView:
     return BudgetView(
         budget.id, budget.name, budget.subject, budget.period, money.show(budget.limit),
         budget.warning, budget.critical, budget.blocked,
-        fallback if isinstance(fallback, str) else money.show(fallback),
+        fallback if isinstance(fallback, str) else money.show(fallback), budget.ladder,
         budget.suspended_until or None, budget.reason,
         None if is_each else money.show(standing.settled),
         None if is_each else money.show(standing.reserved),

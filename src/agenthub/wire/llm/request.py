@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from agenthub.domain.errors import InvalidParams
 from agenthub.wire import strict_json
@@ -101,6 +101,41 @@ def read_request(
         _flag(options, "include_usage", of="stream_options."),
         pictures_of(dialect, fields),
     )
+
+
+def with_limit(request: LlmRequest, most: int, provider: str) -> LlmRequest:
+    """The request for at most so many tokens of output; as it is, if it asks for no more.
+
+    Where it names no bound, one is added under the name that the provider knows. A limit on what is
+    embedded there is not.
+    """
+    body, dialect = request.body, request.dialect
+    is_short = request.max_output is not None and request.max_output <= most
+    if is_short or dialect is Dialect.EMBEDDINGS:
+        return request
+    value = b"%d" % most
+    if dialect is Dialect.GEMINI:
+        name, config = _config(body)
+        known = places(config)
+        inner = "max_output_tokens" if "max_output_tokens" in known else "maxOutputTokens"
+        changed = with_values(body, {name: with_values(config, {inner: value})})
+    else:
+        names = [name for name in _LIMITS[dialect] if name in places(body)]
+        if not names:
+            # OpenAI's own models refuse the old name, and others know no other.
+            new = dialect is not Dialect.CHAT or provider == "openai"
+            names = [_LIMITS[dialect][0 if new else 1]]
+        changed = with_values(body, dict.fromkeys(names, value))
+    return structs.replace(request, body=changed, max_output=most)
+
+
+def _config(body: bytes) -> tuple[str, bytes]:
+    """Gemini's settings of an answer: under which name they stand, and their text."""
+    where = places(body)
+    for name in ("generationConfig", "generation_config"):
+        if name in where and body[where[name]].startswith(b"{"):
+            return name, body[where[name]]
+    return "generationConfig", b"{}"
 
 
 def send_as(request: LlmRequest, model: str, *, include_usage: bool) -> bytes:
