@@ -44,13 +44,14 @@ CREATE VIEW budget_level AS SELECT budget, win, oldest, starts_at, ends_at, sett
     AND one.win BETWEEN kept.oldest AND kept.win) AS top
     FROM budget_window AS kept JOIN budget AS rule ON rule.id = kept.budget);
 
+-- What is far from every level costs one look at its budget.
 CREATE TRIGGER window_reached AFTER UPDATE OF settled, credit ON budget_window
-    WHEN new.settled > old.settled OR new.credit < old.credit BEGIN
+    WHEN (new.settled > old.settled OR new.credit < old.credit)
+    AND (new.oldest != new.win OR new.credit < 0
+    OR new.settled * 100 >= (SELECT cap * warning FROM budget WHERE id = new.budget)) BEGIN
     INSERT INTO alert (token, budget, win, level, settled, top, starts_at, ends_at)
         SELECT lower(hex(randomblob(12))), budget, win, level, settled, top, starts_at, ends_at
         FROM budget_level AS now WHERE budget = new.budget AND win = new.win AND level > 0
-        AND (new.oldest != new.win OR new.credit < 0
-        OR new.settled * 100 >= (SELECT cap * warning FROM budget WHERE id = new.budget))
         AND NOT EXISTS (SELECT 1 FROM alert WHERE alert.budget = now.budget
         AND alert.win BETWEEN now.oldest AND now.win AND alert.level >= now.level);
 END;
