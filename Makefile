@@ -24,7 +24,7 @@ run: .venv/run.stamp  ## start the hub with what ships with it; PORT=N, AGENTHUB
 
 setup: .venv/dev.stamp  ## everything that development and tests need
 
-.interop/stamp: tests/interop/install.py tests/interop/python.lock tests/interop/exchange.lock tests/interop/litellm.lock tests/interop/node.lock tests/interop/package-lock.json .venv/dev.stamp
+.interop/stamp: tests/interop/install.py tests/interop/python.lock tests/interop/exchange.lock tests/interop/litellm.lock tests/interop/llama.lock tests/interop/node.lock tests/interop/package-lock.json .venv/dev.stamp
 	$(BIN)/python tests/interop/install.py
 
 interop: .interop/stamp  ## real clients and servers for tests/interop; without a network those are skipped
@@ -42,6 +42,7 @@ lock:  ## new versions into the lock files
 	$(BIN)/uv pip compile -q --upgrade --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header tests/interop/python.in -o tests/interop/python.lock
 	$(BIN)/uv pip compile -q --upgrade --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header tests/interop/exchange.in -o tests/interop/exchange.lock
 	$(BIN)/uv pip compile -q --upgrade --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header tests/interop/litellm.in -o tests/interop/litellm.lock
+	$(BIN)/uv pip compile -q --upgrade --no-deps --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header tests/interop/llama.in -o tests/interop/llama.lock
 	$(BIN)/uv pip compile -q --upgrade --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header tests/interop/node.in -o tests/interop/node.lock
 
 test: setup interop check

@@ -91,6 +91,7 @@ def main() -> int:
         install_python("python")
         install_python("exchange")
         install_python("litellm")
+        install_python("llama")
         install_node()
         install_npm()
     except (OSError, subprocess.TimeoutExpired) as problem:
