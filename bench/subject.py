@@ -31,10 +31,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def first_answer_ms(process: Process, caller: Caller) -> float:
+def first_answer_ms(process: Process, caller: Caller, seconds: float = READY_S) -> float:
     """Milliseconds from the start of the process to its first answered call."""
     problem: Exception | None = None
-    while time.monotonic_ns() - process.started_ns < READY_S * 10**9:
+    while time.monotonic_ns() - process.started_ns < seconds * 10**9:
         if process.code is not None:
             raise OSError(f"ended with {process.code}: {process.tail()}")
         try:
@@ -44,7 +44,7 @@ def first_answer_ms(process: Process, caller: Caller) -> float:
             time.sleep(0.005)
         else:
             return (time.monotonic_ns() - process.started_ns) / 1e6
-    raise OSError(f"no answer in {READY_S} s: {problem}; {process.tail()}")
+    raise OSError(f"no answer in {seconds} s: {problem}; {process.tail()}")
 
 
 class Upstream:
