@@ -56,6 +56,8 @@ def test_the_page_for_prometheus(metrics):
             "# TYPE agenthub_call_duration_seconds histogram",
             'agenthub_call_duration_seconds_sum{endpoint="calc"} 71.003',
             'agenthub_call_duration_seconds_count{endpoint="calc"} 3',
+            "# HELP agenthub_budget_alerts_total Levels that budgets reached.",
+            "# TYPE agenthub_budget_alerts_total counter",
             "# HELP agenthub_servers Servers by state.",
             "# TYPE agenthub_servers gauge",
             'agenthub_servers{state="down"} 1',
@@ -82,6 +84,7 @@ def test_the_same_for_the_api(metrics):
         {
             "calls": 101,
             "failed": 1,
+            "budget_alerts": {},
             "endpoints": {
                 "calc": {
                     "outcomes": {"tool_error": 10, "ok": 90},

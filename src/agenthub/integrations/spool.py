@@ -79,7 +79,7 @@ class Spool:
         try:
             if self._batch is None or self._lines >= LINES_MAX:
                 self._end()
-                if sum(path.stat().st_size for path in self._all()) >= self._bytes_max:
+                if sum(map(_size, self._all())) >= self._bytes_max:
                     return False
                 self._begin()
             os.write(self._file, line + b"\n")
@@ -122,6 +122,14 @@ class Spool:
         with suppress(OSError):
             self._end()
         self._batch = None
+
+
+def _size(path: Path) -> int:
+    """0 of one that was just delivered."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _taken(path: Path) -> Batch | None:
