@@ -185,12 +185,12 @@ def _chunk(
 ) -> dict[str, float]:
     """`cpu_us`: of a chunk. `with_call_cpu_us`: with its share of the stream's own call."""
     pairs = list(zip(ones, direct, strict=True))
-    whole = [one["cpu_us"] / CHUNKS for one in ones]
-    found = {
-        "with_call_cpu_us": _median(whole),
-        "added_p50_us": _median(one["chunk"]["p50"] - base["chunk"]["p50"] for one, base in pairs),
-        "added_p99_us": _median(one["chunk"]["p99"] - base["chunk"]["p99"] for one, base in pairs),
-    }
+    found = {"with_call_cpu_us": _median(one["cpu_us"] / CHUNKS for one in ones)}
+    if all("chunk" in one for one in ones):  # who writes chunks anew leaves their times out
+        for rank in ("p50", "p99"):
+            found[f"added_{rank}_us"] = _median(
+                one["chunk"][rank] - base["chunk"][rank] for one, base in pairs
+            )
     if brief is not None and ones[0]["conns"] == brief[0]["conns"]:
         both = zip(ones, brief, strict=True)
         more = [one["cpu_us"] - less["cpu_us"] for one, less in both]

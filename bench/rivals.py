@@ -113,7 +113,9 @@ def _measured(subjects: dict[str, Any], rounds: int, seconds: float) -> dict[str
         for work in works:
             for name, subject in subjects.items():
                 one = measured(subject, work, seconds)
-                errors[name] = errors.get(name, 0) + one["errors"]
+                if one["errors"]:
+                    place = f"{name} {work.kind} {work.connections}"
+                    errors[place] = errors.get(place, 0) + one["errors"]
                 seen.setdefault((work, name), []).append(one)
     *whole, paced, brief = works
     found: dict[str, Any] = {"errors": errors}

@@ -61,6 +61,18 @@ def test_each_kind_brings_its_reports():
     assert (len(reports), rejected) == (2, 0)
 
 
+def test_a_span_is_the_same_in_whichever_letters_its_ids_are_written():
+    lower, upper = span(SPAN), span(SPAN)
+    upper |= {name: upper[name].upper() for name in ("traceId", "spanId")}
+    one, other = (list(read_spans(export("Spans", each))) for each in (lower, upper))
+    assert one == other
+
+
+def test_what_a_client_adds_to_a_models_name_is_left_out():
+    (report,) = read_spans(export("Spans", span({**SPAN, "gen_ai.request.model": "opus[1m]"})))
+    assert report.model == "opus"
+
+
 def test_what_somebody_wrote_is_not_even_looked_at():
     record = log(CLAUDE) | {"body": {"stringValue": "secret"}}
     assert "secret" not in str(tree("Logs", protobuf("Logs", export("Logs", record))))

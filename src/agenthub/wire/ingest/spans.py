@@ -28,11 +28,17 @@ def read_spans(message: Any) -> Iterator[Report]:
     """The reports in an export of traces. A span without ids or counts is none."""
     for shared, span in records(message, "Spans"):
         said = attributes(span)
-        trace, number = text(span.get("traceId")), text(span.get("spanId"))
+        trace, number = (text(span.get(name)).lower() for name in ("traceId", "spanId"))
         is_counted = any(whole(said.get(name)) is not None for name in _INPUT + _OUTPUT)
         if said.get("gen_ai.operation.name") in _OPERATIONS and trace and number and is_counted:
             subscribed = is_subscribed(shared, said)
             yield _report(said, span, identity("otlp", trace, number), subscribed=subscribed)
+
+
+def _model(said: Mapping[str, Any]) -> str:
+    """Without what a client adds for itself: claude-opus-4-8[1m]."""
+    names = ("gen_ai.response.model", "gen_ai.request.model")
+    return next(filter(None, (text(said.get(name)).partition("[")[0] for name in names)), "")
 
 
 def _report(
@@ -44,7 +50,7 @@ def _report(
         "otlp",
         text(said.get("gen_ai.conversation.id")),
         text(said.get("gen_ai.provider.name")) or text(said.get("gen_ai.system")),
-        text(said.get("gen_ai.response.model")) or text(said.get("gen_ai.request.model")),
+        _model(said),
         Usage(
             tokens(said, *_INPUT),
             tokens(said, *_READ),
