@@ -410,6 +410,7 @@ async def test_a_rotated_key_is_the_same_one_with_another_secret(ring, store, cl
         assert one.holds(after)
     assert other.rpartition("_")[2] not in repr(store.rows) + repr(rotated)
     assert rotated.digest == hmac.digest(SECRET, other.encode(), "sha256")
+    assert rotated.rotation.former == b"", "nothing is kept of a secret that opens nothing"
 
 
 async def test_the_secret_before_is_good_until_its_grace_is_over(ring, store, clock):

@@ -262,6 +262,46 @@ async def test_a_budgets_own_price_stands_for_a_missing_one():
 
 
 @virtual_time()
+async def test_of_several_budgets_own_prices_the_highest_is_held():
+    async with house(provider("p")) as hub:
+        budgets = [
+            Budget(name, USD, period=Period("lifetime"), on_unpriced=price)
+            for name, price in (("a", 1_000), ("b", 3_000), ("c", 2_000))
+        ]
+        hub.ledger.kept = {one.id: one for one in budgets}
+        hub.till.take(budgets)
+        hub["p"].answers["odd"] = used()
+        ask(hub, "p/odd")
+        await asyncio.sleep(1)
+        assert only(hub).hold.amount == 3_000
+
+
+@virtual_time()
+async def test_a_cost_that_is_partly_a_guess_is_called_one():
+    """The first attempt said what it had used so far; the second one what it cost."""
+    async with house(provider("p", attempts=1), provider("q")) as hub:
+        said = Usage(input_tokens=100, output_tokens=10)
+        hub["p"].answers["small"] = status(503, seen=saw(said, complete=False))
+        hub["q"].answers["small"] = used()
+        heard, _ = ask(hub, "p/small", "q/small", most=20)
+        await asyncio.sleep(10)
+        charge = only(hub).charge
+        assert heard.answer.served_by == "q"
+        assert charge.cost == 2 * EXACT
+        assert charge.basis is Basis.PARTIAL
+
+
+@virtual_time()
+async def test_a_hold_outlives_the_last_moment_of_its_call():
+    async with house(provider("p")) as hub:
+        hub["p"].answers["small"] = used()
+        ask(hub, "p/small", seconds=600)
+        await asyncio.sleep(1)
+        hold = only(hub).hold
+        assert hold.expires_at_s > hold.at_us // 1_000_000 + 600
+
+
+@virtual_time()
 async def test_a_model_of_ones_own_goes_on_when_all_budgets_are_used_up_and_is_written_down():
     async with house(provider("p", llm={"is_free": True})) as hub:
         limit(hub, 0)
@@ -878,3 +918,14 @@ async def test_a_picture_is_held_for_by_its_pixels_and_not_by_its_bytes():
         read = 57 // 3 + 16 + 6_400
         assert row.hold.amount == read * 1_000 + WHOLE * 5_000
         assert row.settlement.usage.input_tokens == read
+
+
+@virtual_time()
+async def test_a_tool_is_held_for_where_only_its_fallback_costs_something():
+    async with house(server("calculator", fallbacks=("dear",)), paid("dear")) as hub:
+        hub["calculator"].alive = False
+        hub["calculator"].die()
+        heard, _ = hub.begin("calculator", "add")
+        await asyncio.sleep(10)
+        assert heard.answer.served_by == "dear"
+        assert only(hub).charge.cost == USD // 100
