@@ -43,10 +43,10 @@ class Content(Struct, frozen=True):
     """How many hubs it came through before this one."""
     session: str = ""
     """Of the agent that asks, as its client names it; empty: it named none."""
-    eased: str = ""
-    """What a budget's ladder has done to it, for the client to see; empty: nothing."""
     request: Any = None
     """What the door has read of the body (wire/llm)."""
+    eased: str = ""
+    """What a budget's ladder has done to it, for the client to see; empty: nothing."""
 
 
 def targets_of(name: str, written: Sequence[str]) -> tuple[Target, ...]:

@@ -129,7 +129,7 @@ class LlmHttp:
         content = Content(
             address.wire, address.path, query, asked.body, tuple(request.headers), asked.stream,
             most, address.is_free, targets, int(hops), session,
-            "" if easing is None else easing.shown(), asked,
+            asked, "" if easing is None else easing.shown(),
         )  # fmt: skip
         span = max(hub.catalog.get(target.endpoint).endpoint.timeouts.call_ms for target in targets)
         return Call(
