@@ -46,7 +46,7 @@ lock:  ## new versions into the lock files
 	$(BIN)/uv pip compile -q --upgrade --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header tests/interop/node.in -o tests/interop/node.lock
 
 test: setup interop check
-	$(BIN)/pytest -n 2 --dist loadscope --cov
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --cov
 	$(MAKE) coverage
 
 coverage: setup
