@@ -101,6 +101,13 @@ async def test_a_call_that_is_still_under_way_is_not_counted_by_its_report(hub):
     assert await hub.intake.take(USER, [REPORT, other], "otlp") == 1
 
 
+@pytest.mark.parametrize("name", ["demo/none", "an-alias"])
+async def test_a_client_knows_a_model_by_the_hubs_name_for_it(hub, name):
+    """As Codex does, whose own telemetry says what it was told to ask for."""
+    carried(hub, hub.clock.wall() // MICROSECOND)
+    assert await hub.intake.take(USER, [structs.replace(REPORT, model=name)], "otlp") == 0
+
+
 async def test_what_it_carried_long_before_is_another_call(hub):
     now_us = hub.clock.wall() // MICROSECOND
     carried(hub, now_us - 600_000_000)

@@ -73,9 +73,10 @@ class Intake:
         return fresh
 
     def _is_of(self, row: ChargeRow, report: Report) -> bool:
-        """Whether the hub carried this: the same model and counts, at about the same time."""
-        if report.model not in {row.served_model, row.facts.model}:
-            return False
+        """Whether the hub carried this call of its session: the same counts, at about that time.
+
+        Not by the model: a client knows it by the hub's name for it (an alias, `endpoint/model`).
+        """
         if row.state == "reserved":
             return True
         ended_us = self._ended_us(report)
