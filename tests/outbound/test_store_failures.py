@@ -1,10 +1,12 @@
 """What the store does when processes die, disks fill, and files are not what they should be."""
 
 import asyncio
+import marshal
 import os
 import resource
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import astuple
 from support import serve_hub
 from support.python_env import python_env
 from support.store_rows import call_row, until
@@ -21,6 +24,8 @@ from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import StorageFailed
 from agenthub.domain.pinning import Pin
 from agenthub.outbound import database_process
+from agenthub.outbound.database_line import FRAME
+from agenthub.outbound.database_process import CALLS, FIRST, SCRIPT
 from agenthub.outbound.home import holder
 from agenthub.outbound.store import open_store
 from agenthub.ports import CallFilter
@@ -120,6 +125,23 @@ class TestDeath:
             loop, pid = asyncio.get_running_loop(), store.process.pid
             loop.call_later(0.05, os.kill, pid, signal.SIGKILL)
         assert len(numbers(home)) == 20_000
+
+    async def test_what_a_hub_sent_that_was_killed_before_it_read_all_answers_is_kept(self, home):
+        async with open_store(home):
+            pass
+        ours, theirs = socket.socketpair()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", str(SCRIPT), str(home / "agenthub.db"), "100", "1",
+            stdin=theirs, stdout=theirs, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        theirs.close()
+        while len(await asyncio.to_thread(ours.recv, 100, socket.MSG_PEEK)) < FRAME.size:
+            pass  # Its greeting; nobody reads it.
+        rows = FIRST.pack(1) + marshal.dumps([astuple(call_row())])
+        ours.sendall(FRAME.pack(len(rows), CALLS) + rows)
+        ours.close()
+        assert await process.communicate() == (None, b"")
+        assert (process.returncode, len(numbers(home))) == (0, 1)
 
     async def test_signals_to_the_whole_group_do_not_stop_it(self, store):
         pid = store.process.pid

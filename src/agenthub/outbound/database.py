@@ -210,7 +210,10 @@ class Serving:
         while True:
             wait = max(0.0, database.due - time.monotonic()) if database.waiting else None
             if select.select([0], [], [], wait)[0]:
-                chunk = os.read(0, 262_144)
+                try:
+                    chunk = os.read(0, 262_144)
+                except ConnectionResetError:  # The hub was killed, and had not read all answers.
+                    chunk = b""
                 if not chunk:
                     break
                 received += chunk
