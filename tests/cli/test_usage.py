@@ -3,7 +3,7 @@ from support.money import settlement
 
 from agenthub.domain.account import Facts
 from agenthub.domain.usage import Basis
-from agenthub.ledger import Hold
+from agenthub.ledger import Hold, Proof
 
 
 def book(hub, call, cost, basis=Basis.PROVIDER, **facts):
@@ -62,6 +62,27 @@ def test_what_has_no_price_or_is_a_guess_is_told(cli, hub):
     said = cli("usage").err
     assert "1 calls have no price" in said
     assert "1 calls are the hub's own estimate" in said
+
+
+def test_the_sums_are_proved(cli, hub, monkeypatch):
+    assert cli("usage", "rebuild").out == "All sums agree with the ledger.\n"
+    assert cli("usage", "rebuild", "--json").json == {"counters": 0, "slots": 0}
+
+    async def rebuild():
+        return Proof(1, 20)
+
+    monkeypatch.setattr(hub.usage, "rebuild", rebuild)
+    mended = cli("usage", "rebuild")
+    assert (mended.code, mended.out) == (1, "")
+    assert "1 counters of budgets and 20 sums of usage differed" in mended.err
+    told = cli("usage", "rebuild", "--json")
+    assert (told.code, told.json) == (1, {"counters": 1, "slots": 20})
+
+
+@pytest.mark.parametrize("option", ["--by=key", "--home={}", "--json"])
+def test_an_option_before_the_command_is_refused(cli, home, option):
+    refused = cli("usage", option.format(home), "rebuild")
+    assert (refused.code, "behind the command" in refused.err) == (2, True)
 
 
 def test_two_ways_to_break_it_down_are_one_too_many(cli):

@@ -134,6 +134,32 @@ async def test_killed_again_and_again_under_load_it_loses_and_doubles_nothing(cl
     assert await hubs[1].rebuild() == Proof(0, 0)
 
 
+async def test_sums_that_differ_from_the_ledger_are_found_and_made_right(hubs, url):
+    first, second = hubs
+    tell = Teller(first)
+    await tell.reserve(hold("1", 10, B, expires_at_s=AT_S + 99))
+    await tell.reserve(hold("2", 10, B, expires_at_s=AT_S + 99))
+    await tell.settle(settlement("1", 7))
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as db:
+        await db.execute("UPDATE agenthub.budget_window SET reserved = 1, settled = 2")
+        await db.execute("UPDATE agenthub.usage_slot SET cost = 3")
+    assert await second.rebuild() == Proof(1, 2)
+    assert await second.rebuild() == Proof(0, 0)
+    assert await first.standing([B.hold_on(FACTS, AT_S)]) == (Standing(10, 7),)
+
+
+async def test_sums_that_cannot_be_made_right_now_are_told_in_words(hubs, url, monkeypatch):
+    await Teller(hubs[0]).reserve(hold("1", 10, B, expires_at_s=AT_S + 99))
+    monkeypatch.setattr("agenthub.outbound.postgres.PROOF_S", 1)
+    async with await psycopg.AsyncConnection.connect(url) as db:
+        await db.execute("UPDATE agenthub.budget_window SET reserved = 1")
+        await db.commit()
+        await db.execute("SELECT pg_advisory_xact_lock(hashtext('agenthub ledger'))")
+        with pytest.raises(StorageFailed, match=r"PostgreSQL: .*timeout"):
+            await hubs[0].rebuild()
+    assert await hubs[0].rebuild() == Proof(1, 0)
+
+
 async def test_a_batch_that_was_written_before_its_connection_broke_counts_once(hubs, url):
     first, told = hubs[0], []
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as db:

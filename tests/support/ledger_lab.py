@@ -67,6 +67,9 @@ class Disturbed:
         self.send(LEDGER, (operation, values), answer.set_result)
         return _raised(answer)
 
+    def rebuild(self):
+        return self.book("rebuild")
+
     def survey(self, statement, *values, seconds=5):
         return self.read(statement, *values)
 

@@ -18,6 +18,8 @@ from agenthub.cli.requests import Answer, Json, Request, Requests
 
 CALL_CAP_S = 300
 """No call takes longer (R40)."""
+REBUILD_S = 300
+"""For a ledger of some ten million calls: a million take 4 s."""
 
 
 class HubRefused(Failed):
@@ -153,6 +155,9 @@ class HubAccess:
         without = {"group_by"} if by else set[str]()
         named = {key: value for key, value in asked.items() if value and key not in without}
         return self._get(f"{path}?{urlencode(named)}")
+
+    def rebuild_usage(self) -> Json:
+        return self._ask(Request("POST", "/api/usage/rebuild", {}, REBUILD_S))
 
     def budgets(self) -> list[Json]:
         return self._get("/api/usage/budgets")["budgets"]

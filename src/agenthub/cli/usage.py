@@ -1,4 +1,4 @@
-"""`usage`: what was spent, in the hub's time zone or another."""
+"""`usage`: what was spent, in the hub's time zone or another; `usage rebuild` proves the sums."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from agenthub.cli.access import hub_at
+from agenthub.cli.ending import Failed
 from agenthub.cli.options import home_option, json_option
 from agenthub.cli.output import show_json
 from agenthub.cli.table import show_table
@@ -18,7 +19,7 @@ DAY: Final = click.DateTime(["%Y-%m-%d"])
 GROUPS: Final = ("model", "provider", "key", "team", "endpoint", "tool", "source", "session")
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--period",
     type=click.Choice(["hour", "day", "week", "month"]),
@@ -35,14 +36,21 @@ GROUPS: Final = ("model", "provider", "key", "team", "endpoint", "tool", "source
 @click.option("--tz", metavar="ZONE", help="As Asia/Seoul; without: `timezone` of the settings.")
 @json_option
 @home_option
+@click.pass_context
 def usage(  # noqa: PLR0913, PLR0917 - one for each option
-    home: Path, period: str | None, since: "datetime | None", until: "datetime | None",
+    ctx: click.Context, home: Path,
+    period: str | None, since: "datetime | None", until: "datetime | None",
     by: str | None, each: str | None, tz: str | None, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Show what language models and priced tools cost.
 
     --json: as GET /api/usage/summary gives it; with --by as GET /api/usage/by-….
     """
+    if ctx.invoked_subcommand:
+        sources = map(ctx.get_parameter_source, ctx.params)
+        if click.core.ParameterSource.COMMANDLINE in sources:
+            raise click.UsageError("expected options behind the command, as `usage rebuild --json`")
+        return
     if by and each:
         raise click.UsageError("--by and --each: expected one of them")
     if (since is None) != (until is None) or (since and period):
@@ -77,6 +85,28 @@ def usage(  # noqa: PLR0913, PLR0917 - one for each option
         rows,
     )
     _notes(found)
+
+
+@usage.command()
+@json_option
+@home_option
+def rebuild(home: Path, *, as_json: bool) -> None:
+    """Compute all sums anew from the ledger, and say whether any had differed.
+
+    None should. --json: {"counters", "slots"}, how many of the budgets' counters and of the sums
+    by quarters of an hour were mended. Exit code 1 if any was.
+    """
+    with hub_at(home) as hub:
+        proof = hub.rebuild_usage()
+    if as_json:
+        show_json(proof)
+    elif not any(proof.values()):
+        print("All sums agree with the ledger.")
+    if any(proof.values()):
+        raise Failed(
+            "{counters} counters of budgets and {slots} sums of usage differed from the ledger; "
+            "they agree with it now".format(**proof)
+        )
 
 
 def _row(name: str, one: dict[str, Any]) -> list[str]:

@@ -43,6 +43,8 @@ HEAP: Final = {"MALLOC_TRIM_THRESHOLD_": str(4 * 1024 * 1024)}
 """glibc else returns memory to the system and takes it again with each trigger: 30 us a call."""
 SURVEY_S: Final = 5
 """How long one question may read."""
+PROOF_S: Final = 60
+"""How long it may take to sum up the whole ledger: a million calls take 4 s."""
 UNKEPT_MAX: Final = 100_000
 """Call rows that wait to become durable; further ones are dropped, and counted."""
 STEADY_S: Final = 60.0
@@ -312,11 +314,15 @@ class DatabaseProcess:
         self, statement: str, *values: Value, seconds: int = SURVEY_S
     ) -> Coroutine[Any, Any, list[tuple[Any, ...]]]:
         """As `read`, for what may take long: it holds up no writing. Sees all that was told."""
-        return self._ask(SURVEY, (statement, (values, seconds)))
+        return self._ask(SURVEY, (statement, (values, seconds)), seconds - SURVEY_S)
 
     def book(self, operation: str, *values: object) -> Coroutine[Any, Any, Any]:
         """A step of the ledger (database_ledger.py); what it returns. Raises as `change`."""
         return self._ask(LEDGER, (operation, values))
+
+    def rebuild(self) -> Coroutine[Any, Any, None]:
+        """All sums anew from the charges; nothing else is written meanwhile. Raises as `change`."""
+        return self._ask(LEDGER, ("rebuild", ()), PROOF_S)
 
     def send(self, kind: int, what: tuple[Any, Any], told: Callable[[Any], None]) -> None:
         """Hand over, in its order, and again after a restart, until it is answered.
@@ -337,7 +343,7 @@ class DatabaseProcess:
             return "The hub stops."
         return self.problem if self._line is None else ""
 
-    def _ask(self, kind: int, what: tuple[Any, Any]) -> Coroutine[Any, Any, Any]:
+    def _ask(self, kind: int, what: tuple[Any, Any], longer_s: int = 0) -> Coroutine[Any, Any, Any]:
         if problem := self.closed_for:
             raise StorageFailed(problem)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -349,11 +355,11 @@ class DatabaseProcess:
                 answer.set_result(result)
 
         self.send(kind, what, told)
-        return self._answer(self._number, answer)
+        return self._answer(self._number, answer, ANSWER_S + longer_s)
 
-    async def _answer(self, number: int, answer: asyncio.Future[Any]) -> Any:
+    async def _answer(self, number: int, answer: asyncio.Future[Any], seconds: float) -> Any:
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(seconds):
                 return await answer
         except TimeoutError:
             raise StorageFailed(self.problem or "The database does not answer.") from None

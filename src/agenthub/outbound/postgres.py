@@ -24,7 +24,7 @@ import msgspec
 import psycopg
 
 from agenthub.domain.errors import StorageFailed
-from agenthub.outbound.database_process import ANSWER_S, SURVEY_S, Misfit, Row, Value
+from agenthub.outbound.database_process import ANSWER_S, PROOF_S, SURVEY_S, Misfit, Row, Value
 from agenthub.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ MIGRATE: Final = """SELECT pg_advisory_xact_lock(hashtext('agenthub schema'));
     CREATE TABLE IF NOT EXISTS agenthub.migration (version int PRIMARY KEY)"""
 FENCE: Final = """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE application_name = %s AND pid <> pg_backend_pid()"""
+LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('agenthub ledger'))"
+"""As every batch takes it."""
 FAILURES: Final = (psycopg.Error, OSError, TimeoutError)
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -203,6 +205,18 @@ class PostgresDatabase:
         finally:
             self._asked.pop(number, None)
 
+    async def rebuild(self) -> None:
+        """As DatabaseProcess.rebuild; other batches of all hubs wait for it."""
+        try:
+            async with asyncio.timeout(ANSWER_S + PROOF_S):
+                connection = await self._connect("agenthub rebuild")
+                async with connection, connection.transaction():
+                    await connection.execute(_limit(PROOF_S))
+                    await connection.execute(LOCK)
+                    await connection.execute("SELECT ledger_rebuild()")
+        except FAILURES as error:
+            raise StorageFailed(f"The ledger's PostgreSQL: {_words(error)}") from error
+
     async def change(self, *statements: tuple[str, Sequence[Row]]) -> int:
         for name, rows in statements:
             for row in rows:
@@ -219,7 +233,7 @@ class PostgresDatabase:
     ) -> list[tuple[Any, ...]]:
         """The rows. Raises StorageFailed."""
         try:
-            async with asyncio.timeout(ANSWER_S), self._reading:
+            async with asyncio.timeout(ANSWER_S + seconds - SURVEY_S), self._reading:
                 return await self._read(self._sql[statement], values, seconds)
         except FAILURES as error:
             raise StorageFailed(f"The ledger's PostgreSQL: {_words(error)}") from error

@@ -23,13 +23,11 @@ from agenthub.ledger import (
     Total,
     Which,
 )
-from agenthub.outbound.database_process import SURVEY_S, Value
+from agenthub.outbound.database_process import PROOF_S, SURVEY_S, Value
 
 SLOT_S: Final = 900
 """Days of all time zones begin on quarters of an hour."""
 PAGE_MAX: Final = 1_000
-PROOF_S: Final = 12
-"""How long it may take to sum up the whole ledger."""
 HIGHEST: Final = 2**63 - 1
 
 
@@ -39,7 +37,7 @@ class Reading(Protocol):
     def survey(
         self, statement: str, *values: Value, seconds: int = SURVEY_S
     ) -> Coroutine[Any, Any, list[tuple[Any, ...]]]: ...
-    def book(self, operation: str, *values: object) -> Coroutine[Any, Any, Any]: ...
+    def rebuild(self) -> Coroutine[Any, Any, None]: ...
 
 
 class DatabaseUsage:
@@ -109,7 +107,7 @@ class DatabaseUsage:
         ((counters,),) = await survey("differing_windows", seconds=PROOF_S)
         ((slots,),) = await survey("differing_slots", seconds=PROOF_S)
         if counters or slots:
-            await self._process.book("rebuild")
+            await self._process.rebuild()
         return Proof(counters, slots)
 
 
