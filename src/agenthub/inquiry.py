@@ -111,7 +111,7 @@ class Inquiry:
             try:
                 page = msgspec.json.decode(reply.result, type=dict[str, Raw])
                 found = msgspec.json.decode(page.get(kind.key, Raw(b"[]")), type=list[Raw])
-            except (msgspec.DecodeError, RecursionError):
+            except (ValueError, RecursionError):
                 return Reply(Ending.PROTOCOL, detail=f"{kind.method}: not a list")
             # Each item is a copy, or it would hold its whole page.
             items += [Raw(bytes(item)) for item in found[: ITEMS_MAX + 1]]

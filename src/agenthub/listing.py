@@ -138,7 +138,7 @@ def _meta_of(members: Mapping[str, Raw]) -> dict[str, Raw]:
     """An item's `_meta`; empty if it is none."""
     try:
         return _raw_object.decode(members.get("_meta", b"{}"))
-    except msgspec.DecodeError:
+    except ValueError:
         return {}
 
 

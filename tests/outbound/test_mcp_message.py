@@ -241,3 +241,26 @@ def test_whether_a_server_tells_of_resources_stands_in_its_capabilities():
     assert wire.can_subscribe(b'{"resources":{"subscribe":true}}')
     for other in (b"{}", b"[]", b'{"resources":{}}', b'{"resources":{"subscribe":false}}'):
         assert not wire.can_subscribe(other)
+
+
+SAID = [
+    b'{"jsonrpc":"2.0","id":7,"result":{"resultType":"%s","_meta":{}}}',
+    b'{"jsonrpc":"2.0","id":"%s","error":{"code":1,"message":"%s"}}',
+    b'{"method":"%s","params":{"level":"%s","progressToken":"%s","requestId":"%s"}}',
+    b'{"_meta":{"io.modelcontextprotocol/subscriptionId":"%s"},"level":"%s"}',
+    b'"%s"',
+]
+READERS = [
+    wire.parse, wire.error_head, wire.subscription_id, wire.progress_token, wire.cancelled_id,
+    wire.level_of, wire.log_level, wire.can_log, wire.can_subscribe, wire.list_changes,
+    lambda said: wire.plain_reply(said, 7, 200),
+    lambda said: (found := wire.parse(said)) and wire.reply_of(found, said),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_whatever_bytes_a_server_writes_in_a_string_nothing_is_raised(said):
+    for odd in (b"\xff", b"\xc3", b"\xed\xa0\x80", b"\\ud800", b"\x00", b"\n", b"\xf4\x90\x80\x80"):
+        line = said.replace(b"%s", odd)
+        for read in READERS:
+            read(line)

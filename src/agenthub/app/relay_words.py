@@ -95,7 +95,7 @@ def _plain(answer: Answer) -> Answer:
         if reply.ending is Ending.ERROR:
             return _plain_error(answer, reply)
         served_by = msgspec.json.decode(reply.result, type=_Result).meta.get(SERVED_BY)
-    except msgspec.DecodeError:
+    except ValueError:
         return answer
     return structs.replace(answer, served_by=served_by) if isinstance(served_by, str) else answer
 

@@ -48,6 +48,6 @@ def ttl_of(raw: Raw) -> int | None:
     """Milliseconds; None: there is no such number."""
     try:
         ttl = msgspec.json.decode(raw, type=int)
-    except msgspec.DecodeError:
+    except ValueError:
         return None
     return ttl if ttl >= 0 else None

@@ -251,7 +251,7 @@ class CircuitBreaker:
         breaker = cls(key, config, on_change)
         try:
             record = msgspec.json.decode(data, type=Record)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except ValueError:
             breaker.corrupt = True
         else:
             breaker._resume(record, now, record.age(now, wall, boot_id))

@@ -144,7 +144,7 @@ def answer_of(earlier: Earlier, claim: Claim) -> Kept | None:
         )
     try:
         return msgspec.msgpack.decode(earlier.answer, type=Kept)
-    except msgspec.DecodeError:  # NOT_KEPT, or written by another version of the hub.
+    except ValueError:  # NOT_KEPT, or written by another version of the hub.
         raise OutcomeUnknown(
             "The call with this idempotency key has run; its answer was not kept", executed="yes"
         ) from None

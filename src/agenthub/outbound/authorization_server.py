@@ -95,7 +95,7 @@ async def ask(
         raise UpstreamUnavailable(f"{_shown(url)}: {why}") from None
     try:
         return answer.status_code, msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except ValueError:
         return answer.status_code, None
 
 

@@ -16,7 +16,6 @@ Source: revision 2026-07-28, Streamable HTTP, Backward Compatibility.
 from collections.abc import Mapping
 from enum import Enum, auto
 
-import msgspec
 from msgspec import Raw, Struct, structs
 
 from agenthub.domain.call import Era
@@ -83,7 +82,7 @@ class Opening:
             try:
                 if (accepted := self._accepted(reply, headers)) is not None:
                     return accepted
-            except msgspec.DecodeError as wrong:
+            except ValueError as wrong:
                 return _unfit(f"its first answer has the wrong shape: {wrong}"[:300])
         if self.step is Step.DISCOVER and (verdict := _recognised(reply)) is not None:
             return verdict
@@ -139,7 +138,7 @@ def _recognised(reply: Reply) -> Opened | Failed | None:
         error = wire.error_head(Raw(reply.error))
         try:
             verdict = unsupported(error.data if error else wire.NOTHING)
-        except msgspec.DecodeError:
+        except ValueError:
             verdict = Opened(Era.MODERN, wire.MODERN)
         return _unfit(verdict.problem) if isinstance(verdict, Unfit) else verdict
     modern = reply.code in {HEADER_MISMATCH, MISSING_CAPABILITY}

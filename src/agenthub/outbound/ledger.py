@@ -202,7 +202,7 @@ class DatabaseLedger:
         rows = await self._process.read("budgets")
         try:
             return tuple(msgspec.json.decode(data, type=Budget) for (data,) in rows)
-        except msgspec.MsgspecError as error:
+        except ValueError as error:
             # Left out, it would limit nothing.
             raise StorageFailed(f"A kept budget is unreadable: {error}.") from error
 

@@ -106,7 +106,7 @@ def read_models(body: bytes) -> tuple[str, ...]:
     """The names in a provider's list of models, whichever shape it has; none if it has none."""
     try:
         said = msgspec.json.decode(body, type=_Models)
-    except msgspec.MsgspecError:
+    except ValueError:
         return ()
     names = [one.id or one.name.removeprefix("models/") for one in (*said.data, *said.models)]
     fit = (name for name in names if 0 < len(name) <= NAME_MAX and name.isprintable())

@@ -88,7 +88,7 @@ def parse(line: bytes) -> Message | None:
     """None for what is no message: log lines, other JSON, nesting without end."""
     try:
         return _envelope.decode(line[3:] if line.startswith(_BOM) else line)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 
@@ -117,7 +117,7 @@ def head_id(head: bytes) -> int | None:
 def error_head(error: Raw) -> ErrorHead | None:
     try:
         return _error.decode(error)
-    except msgspec.DecodeError:
+    except ValueError:
         return None
 
 
@@ -135,7 +135,7 @@ def reply_of(message: Message, line: bytes, status: int = 0) -> Reply:
         return Reply(Ending.ERROR, error=error, code=head.code, status=status)
     try:
         return _result_reply(result, status)
-    except msgspec.DecodeError as wrong:
+    except ValueError as wrong:
         return _wrong(f"the result has the wrong shape: {wrong}", status)
 
 
@@ -150,7 +150,7 @@ def plain_reply(line: bytes, number: int, status: int) -> Reply | None:
         return None
     try:
         reply = _result_reply(line[len(beginning) : -1], status)
-    except msgspec.DecodeError:
+    except ValueError:
         return None
     return reply if is_utf8(line) else None
 
@@ -242,7 +242,7 @@ def as_line(data: bytes) -> bytes | None:
     if b"\n" in data or b"\r" in data:
         try:
             data = msgspec.json.format(data, indent=-1)
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return None
     return data + b"\n"
 
@@ -307,7 +307,7 @@ def subscription_id(params: Raw) -> int | str | None:
     """Which of the streams of the server's news this came on."""
     try:
         return msgspec.json.decode(params, type=_Tagged).meta.subscription
-    except msgspec.DecodeError:
+    except ValueError:
         return None
 
 
@@ -318,7 +318,7 @@ def left_ms(outgoing: Outgoing, now: Nanoseconds) -> int:
 def progress_token(params: Raw) -> int | str | None:
     try:
         return _progress.decode(params).token
-    except msgspec.DecodeError:
+    except ValueError:
         return None
 
 
@@ -326,7 +326,7 @@ def cancelled_id(params: Raw) -> int | str | None:
     """Which request is taken back."""
     try:
         return _cancelled.decode(params).request_id
-    except msgspec.DecodeError:
+    except ValueError:
         return None
 
 
@@ -346,7 +346,7 @@ def level_of(raw: Raw | None) -> int | None:
     """How grave a log level is, as raw JSON; None for what is none."""
     try:
         return None if raw is None else LEVELS.index(msgspec.json.decode(raw, type=str))
-    except (msgspec.DecodeError, ValueError):
+    except ValueError:
         return None
 
 
@@ -354,7 +354,7 @@ def log_level(params: Raw) -> int:
     """How grave a log message is; what says nothing of itself passes every filter."""
     try:
         return LEVELS.index(msgspec.json.decode(params, type=_Log).level)
-    except (msgspec.DecodeError, ValueError):
+    except ValueError:
         return len(LEVELS)
 
 
@@ -376,7 +376,7 @@ class _Capabilities(Struct, frozen=True):
 def can_log(capabilities: bytes) -> bool:
     try:
         return bool(msgspec.json.decode(capabilities, type=_Capabilities).logging)
-    except msgspec.DecodeError:
+    except ValueError:
         return False
 
 
@@ -384,7 +384,7 @@ def can_subscribe(capabilities: bytes) -> bool:
     """Whether the server tells when a resource has changed."""
     try:
         has = msgspec.json.decode(capabilities, type=_Capabilities)
-    except msgspec.DecodeError:
+    except ValueError:
         return False
     return bool(has.resources and has.resources.subscribe)
 
@@ -393,7 +393,7 @@ def list_changes(capabilities: bytes) -> dict[str, bool]:
     """The filter of `subscriptions/listen` that fits what the server can tell."""
     try:
         has = msgspec.json.decode(capabilities, type=_Capabilities)
-    except msgspec.DecodeError:
+    except ValueError:
         return {}
     lists = {"tools": has.tools, "prompts": has.prompts, "resources": has.resources}
     return {f"{name}ListChanged": True for name, one in lists.items() if one and one.list_changed}

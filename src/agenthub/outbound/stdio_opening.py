@@ -68,7 +68,7 @@ class _Supported(Struct, frozen=True):
 
 def discovered(result: bytes | Raw) -> Opened | None:
     """What a modern server says of itself; None: it names no version, as one of the old era that
-    answers whatever it is asked. Raises msgspec.DecodeError.
+    answers whatever it is asked. Raises ValueError.
     """
     found = msgspec.json.decode(result, type=_Discovered)
     if not found.versions:
@@ -83,7 +83,7 @@ def discovered(result: bytes | Raw) -> Opened | None:
 
 
 def initialized(result: bytes | Raw) -> Opened:
-    """What an old server says of itself. Raises msgspec.DecodeError."""
+    """What an old server says of itself. Raises ValueError."""
     found = msgspec.json.decode(result, type=_Initialized)
     return Opened(
         Era.LEGACY,
@@ -96,14 +96,14 @@ def initialized(result: bytes | Raw) -> Opened:
 
 def _bounded(name: str, said: bytes) -> bytes:
     if len(said) > SAID_MAX:
-        raise msgspec.DecodeError(f"{name} is over {SAID_MAX:,} bytes")
+        raise ValueError(f"{name} is over {SAID_MAX:,} bytes")
     return bytes(said)
 
 
 def unsupported(data: Raw) -> Opened | Unfit | None:
     """What the versions in an error -32022 mean; None: it speaks an old one.
 
-    Raises msgspec.DecodeError.
+    Raises ValueError.
     """
     versions = msgspec.json.decode(data or b"{}", type=_Supported).supported
     if MODERN in versions or not versions:
@@ -147,7 +147,7 @@ class Opening:
             if message.id == self._discover_id:
                 return self._discovered(message)
             return self._initialized(message)
-        except msgspec.DecodeError as wrong:
+        except ValueError as wrong:
             return Unfit(f"its first answer has the wrong shape: {wrong}")
 
     def _discover(self) -> bytes:

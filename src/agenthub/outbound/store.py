@@ -210,7 +210,7 @@ def _endpoint(name: str, data: bytes) -> Endpoint | None:
     """One unreadable record must not stop the others."""
     try:
         return msgspec.json.decode(data, type=Endpoint)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         log.error(  # noqa: TRY400 - the record is the fault, not the code
             "A kept server is unreadable and left out",
             extra={"endpoint": name, "problem": str(error)},
@@ -221,7 +221,7 @@ def _endpoint(name: str, data: bytes) -> Endpoint | None:
 def _view(name: str, data: bytes) -> View | None:
     try:
         return msgspec.json.decode(data, type=View)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         log.error(  # noqa: TRY400 - the record is the fault, not the code
             "A kept view is unreadable and left out", extra={"view": name, "problem": str(error)}
         )
@@ -244,7 +244,7 @@ def _terms(key_id: str, data: bytes | None) -> KeyTerms:
         return KeyTerms()
     try:
         return msgspec.json.decode(data, type=KeyTerms)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         log.error(  # noqa: TRY400 - the record is the fault, not the code
             "A key's terms are unreadable; it opens nothing",
             extra={"key": key_id, "problem": str(error)},

@@ -57,7 +57,7 @@ class Vault:
                 data[:NONCE_BYTES], data[NONCE_BYTES:], _bound(name, place)
             )
             return msgspec.json.decode(opened, type=dict[str, Any])
-        except (InvalidTag, ValueError, msgspec.DecodeError):
+        except (InvalidTag, ValueError):
             return None
 
     def names(self) -> list[str]:

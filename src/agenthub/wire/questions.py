@@ -78,7 +78,7 @@ def is_answer(method: str, answer: bytes | Raw) -> bool:
     """Whether an answer, raw JSON, has the shape that the question asks for."""
     try:
         msgspec.json.decode(answer, type=_SHAPES[method])
-    except msgspec.DecodeError:
+    except ValueError:
         return False
     return True
 
@@ -162,5 +162,5 @@ def _part(declared: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _object(raw: bytes) -> Mapping[str, Any]:
     try:
         return msgspec.json.decode(raw or b"{}", type=dict[str, Any])
-    except msgspec.DecodeError:
+    except ValueError:
         return {}

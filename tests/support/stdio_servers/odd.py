@@ -38,7 +38,8 @@ def call(message, arguments):  # noqa: C901, PLR0912, PLR0915 - a branch for eac
     elif name == "bad_utf8":
         raw(b"caf\xe9 \xff\n" + b'{"id":' + number + b',"result":{"content":"\xff"}}\n')
     elif name == "bad_utf8_note":
-        raw(b'{"method":"notifications/x","params":{"a":"\xff"}}\n' + whole + b"\n")
+        raw(b'{"method":"notifications/x","params":{"a":"\xff"}}\n')
+        raw(b'{"method":"\xff"}\n{"id":"\xff","result":{}}\n' + whole + b"\n")
     elif name == "ids":
         for odd in (b'"' + number + b'"', b"null", b"99999", number + b".0", b"true"):
             raw(b'{"jsonrpc":"2.0","id":' + odd + b',"result":{"content":[]}}\n')

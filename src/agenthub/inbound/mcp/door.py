@@ -325,7 +325,7 @@ def _is_object_schema(shape: Any) -> bool:
 def _milliseconds(wish: Raw) -> int:
     try:
         return max(1, msgspec.json.decode(wish, type=int))
-    except msgspec.DecodeError:
+    except ValueError:
         raise InvalidParams(f"_meta.{DEADLINE_KEY}: expected milliseconds") from None
 
 
@@ -333,7 +333,7 @@ def _idempotency_key(raw: Raw | None, header: str | None) -> str:
     """What is said in `_meta` counts, else the header."""
     try:
         key = header if raw is None else msgspec.json.decode(raw, type=str)
-    except msgspec.DecodeError:
+    except ValueError:
         key = ""
     if key is None or not 1 <= len(key) <= 256:
         raise InvalidParams(f"_meta.{IDEMPOTENCY_KEY}: expected 1 to 256 characters")

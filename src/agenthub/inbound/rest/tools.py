@@ -112,7 +112,7 @@ def _shown(call: Call, end: RestAnswer) -> ToolAnswer:
     if reply.ending is Ending.ERROR:
         try:
             words = msgspec.json.decode(reply.error, type=_Error).message
-        except msgspec.MsgspecError:
+        except ValueError:
             words = ""
         raise UpstreamError(
             f"The server answered: {words[:1_000]} ({reply.code})",

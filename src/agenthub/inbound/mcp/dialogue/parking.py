@@ -156,7 +156,7 @@ class Parked:
         """Answers to what is open; unknown keys are nobody's."""
         try:
             given = _answers(responses)
-        except msgspec.DecodeError:
+        except ValueError:
             raise InvalidParams("params.inputResponses: expected an object") from None
         known = {key: bytes(raw) for key, raw in given.items() if key in self._open}
         for key, raw in known.items():

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-import msgspec
 from msgspec import structs
 
 from agenthub.domain import target
@@ -195,7 +194,7 @@ class Subscriptions:
         for subscription in list(self._open):
             try:
                 subscription.hear(server, method, params)
-            except (msgspec.MsgspecError, ValueError):
+            except ValueError:
                 return  # garbage from the server
 
     def _follow(self, server: str) -> bool:

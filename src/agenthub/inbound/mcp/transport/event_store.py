@@ -63,7 +63,7 @@ def read_cursor(text: bytes) -> Cursor | None:
         request_id = base64url.decode(began)
         msgspec.json.decode(request_id, type=int | str)
         return Cursor(stream, max(0, int(seen)), request_id)
-    except (ValueError, msgspec.DecodeError):
+    except ValueError:
         return None
 
 

@@ -47,7 +47,7 @@ def read_state(text: bytes) -> State | None:
     try:
         _, _, said = text[:CURSOR_MAX].decode("ascii").split(".")
         return _state(base64url.decode(said))
-    except (ValueError, msgspec.DecodeError):
+    except ValueError:
         return None
 
 
