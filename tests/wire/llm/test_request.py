@@ -7,7 +7,13 @@ from inline_snapshot import snapshot
 
 from agenthub.domain.errors import InvalidParams
 from agenthub.wire.llm.dialect import Dialect
-from agenthub.wire.llm.request import OUTPUT_TOKENS_MAX, STEERING, read_request, send_as
+from agenthub.wire.llm.request import (
+    OUTPUT_TOKENS_MAX,
+    STEERING,
+    read_request,
+    send_as,
+    with_limit,
+)
 from agenthub.wire.strict_json import BadJson
 
 CHAT, MESSAGES, RESPONSES = Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES
@@ -23,6 +29,7 @@ def body(**fields):
     [
         (CHAT, {"max_tokens": 5}, 5),
         (CHAT, {"max_tokens": 5, "max_completion_tokens": 7}, 7),
+        (CHAT, {"max_tokens": 7, "max_completion_tokens": 5}, 7),
         (CHAT, {"max_completion_tokens": None, "max_tokens": 0}, 0),
         (RESPONSES, {"max_output_tokens": 9}, 9),
         (RESPONSES, {"max_tokens": 9}, None),
@@ -40,8 +47,19 @@ def test_gemini_is_told_its_model_by_the_path():
     assert (request.model, request.stream) == ("gemini-2.5-flash", True)
     assert (request.max_output, request.n, request.size) == (10, 2, len(text))
     assert send_as(request, "gemini-3", include_usage=True) is text
-    snake = b'{"generation_config":{"max_output_tokens":3}}'
-    assert read_request(Dialect.GEMINI, snake, "g").max_output == 3
+    snake = b'{"generation_config":{"max_output_tokens":3,"candidate_count":4}}'
+    request = read_request(Dialect.GEMINI, snake, "g")
+    assert (request.max_output, request.n) == (3, 4)
+
+
+def test_what_gemini_is_told_twice_is_held_for_at_its_most_and_limited_under_both_names():
+    text = b'{"generationConfig":{"maxOutputTokens":3,"max_output_tokens":90}}'
+    request = read_request(Dialect.GEMINI, text, "g")
+    assert request.max_output == 90
+    short = with_limit(request, 2, "google").body
+    assert short == b'{"generationConfig":{"maxOutputTokens":2,"max_output_tokens":2}}'
+    with pytest.raises(InvalidParams, match="generation_config: expected one of them"):
+        read_request(Dialect.GEMINI, b'{"generationConfig":{},"generation_config":{}}', "g")
 
 
 def test_choices_and_tiers_of_service_are_read():

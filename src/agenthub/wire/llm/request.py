@@ -36,6 +36,8 @@ _LIMITS: Final[Mapping[Dialect, tuple[str, ...]]] = {
     Dialect.EMBEDDINGS: (),
     Dialect.GEMINI: (),
 }
+_CONFIG_LIMITS: Final = ("maxOutputTokens", "max_output_tokens")
+"""Of Gemini, below `generationConfig`."""
 
 
 class LlmRequest(Struct, frozen=True):
@@ -81,9 +83,11 @@ def read_request(
             f"{min(steering)}: not taken here; the provider's address is set in the hub's settings"
         )
     if dialect is Dialect.GEMINI:
+        if {"generationConfig", "generation_config"} <= fields.keys():
+            raise InvalidParams("generationConfig, generation_config: expected one of them")
         config = _object(fields, "generationConfig") or _object(fields, "generation_config")
-        limit = _limit(config, "maxOutputTokens", "max_output_tokens")
-        n = _number(config, "candidateCount", 1, CHOICES_MAX)
+        limit = _limit(config, *_CONFIG_LIMITS)
+        n = _most(config, 1, CHOICES_MAX, "candidateCount", "candidate_count")
         pictures = pictures_of(dialect, fields)
         return LlmRequest(dialect, body, _model(model), stream, limit, n or 1, pictures=pictures)
     if dialect is Dialect.RESPONSES and _flag(fields, "background"):
@@ -117,8 +121,8 @@ def with_limit(request: LlmRequest, most: int, provider: str) -> LlmRequest:
     if dialect is Dialect.GEMINI:
         name, config = _config(body)
         known = places(config)
-        inner = "max_output_tokens" if "max_output_tokens" in known else "maxOutputTokens"
-        changed = with_values(body, {name: with_values(config, {inner: value})})
+        inner = [one for one in _CONFIG_LIMITS if one in known] or _CONFIG_LIMITS[:1]
+        changed = with_values(body, {name: with_values(config, dict.fromkeys(inner, value))})
     else:
         names = [name for name in _LIMITS[dialect] if name in places(body)]
         if not names:
@@ -177,9 +181,13 @@ def _model(name: Any) -> str:
 
 
 def _limit(fields: Mapping[str, Any], *names: str) -> int | None:
-    """Under the first of these names that is there; all of them must be sound."""
-    limits = [_number(fields, name, 0, OUTPUT_TOKENS_MAX) for name in names]
-    return next((limit for limit in limits if limit is not None), None)
+    return _most(fields, 0, OUTPUT_TOKENS_MAX, *names)
+
+
+def _most(fields: Mapping[str, Any], least: int, most: int, *names: str) -> int | None:
+    """The greatest under these names, for who knows which of them a provider takes."""
+    given = (_number(fields, name, least, most) for name in names)
+    return max((one for one in given if one is not None), default=None)
 
 
 def _number(fields: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
