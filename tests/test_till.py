@@ -197,6 +197,17 @@ async def test_what_may_have_been_billed_is_booked_as_an_estimate():
 
 
 @virtual_time()
+async def test_a_stream_whose_provider_fails_in_the_middle_costs_what_was_seen_of_it():
+    async with house(provider("p", attempts=1)) as hub:
+        broken = Reply(Ending.ERROR, status=500, error=b"{}", seen=saw(complete=False, tokens=7))
+        hub["p"].answers["small"] = Act(broken, after=MILLISECOND)
+        ask(hub, "p/small", stream=True)
+        await asyncio.sleep(10)
+        charge = only(hub).charge
+        assert (charge.cost, charge.basis) == (115_000 + 7 * 5_000, Basis.PARTIAL)
+
+
+@virtual_time()
 async def test_a_provider_that_says_nothing_of_usage_is_estimated_by_what_was_seen():
     async with house(provider("p")) as hub:
         hub["p"].answers["small"] = says_nothing()

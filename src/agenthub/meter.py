@@ -121,7 +121,8 @@ class ModelMeter:
     def spent(self, hop: Hop, reply: Reply) -> Spent | None:
         content, seen = self._content, reply.seen
         refused = reply.ending in {Ending.ERROR, Ending.STATUS}
-        if reply.written is Written.NONE or (refused and (seen is None or seen.usage is None)):
+        nothing = seen is None or (seen.usage is None and not seen.counted)
+        if reply.written is Written.NONE or (refused and nothing):
             return None
         if seen is None:
             usage = Usage(input_of(content, hop.name), output_tokens=output_of(content))
