@@ -100,11 +100,17 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
         fallback = self.on_unpriced
         if not (fallback in {REFUSE, ALLOW} if isinstance(fallback, str) else 0 <= fallback <= MAX):
             raise BadSetting("on_unpriced is `refuse`, `allow`, or a price in nano-dollars")
-        if not self.id or max(map(len, (self.id, self.name, subject.name))) > NAME_MAX:
-            raise BadSetting(f"id, name and subject.name have at most {NAME_MAX} characters")
+        self._check_names()
         check_ladder(self.ladder, self.blocked, is_each=subject.name == EACH)
         if len(self.reason) > REASON_MAX:
             raise BadSetting(f"reason has at most {REASON_MAX} characters")
+
+    def _check_names(self) -> None:
+        if not self.id or max(map(len, (self.id, self.name, self.subject.name))) > NAME_MAX:
+            raise BadSetting(f"id, name and subject.name have at most {NAME_MAX} characters")
+        if not self.id.isprintable() or "/" in self.id or self.id in {".", ".."}:
+            # It is a part of addresses: what could not be asked for could not be taken back.
+            raise BadSetting("id: expected printable characters without `/`")
 
     def hold_on(self, facts: Facts, at_s: int) -> HoldOn:
         """The counter that a call with these facts, begun then, goes to."""

@@ -37,6 +37,7 @@ async def test_a_key_is_made_shown_once_listed_and_revoked(rest):
         ({"name": ""}, "name"),
         ({"name": "x" * 101}, "name"),
         ({"name": "a\nb"}, "name"),
+        ({"name": " "}, "name"),
         ({"name": "a", "scopes": []}, "scopes"),
         ({"name": "a", "scopes": ["root"]}, "scopes"),
         ({"name": "a", "ttl_s": 0}, "ttl_s"),

@@ -57,7 +57,7 @@ async def list_keys(hub: TheHub) -> Response:
 async def create_key(hub: TheHub, caller: TheCaller, request: Request) -> Response:
     """Servers and views that it names have to be there."""
     wanted = await read_body(request, WantedKey)
-    if not 1 <= len(wanted.name) <= NAME_MAX or not wanted.name.isprintable():
+    if not wanted.name.strip() or len(wanted.name) > NAME_MAX or not wanted.name.isprintable():
         raise InvalidParams(f"name: expected 1 to {NAME_MAX} printable characters")
     if not wanted.scopes:
         raise InvalidParams("scopes: expected at least one")
