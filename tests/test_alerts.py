@@ -119,6 +119,18 @@ async def test_the_webhook_gets_each_once_in_order():
 
 
 @virtual_time()
+async def test_what_the_webhook_did_not_take_is_tried_again_after_ten_seconds():
+    house = await House(Receiver()).up()
+    house.webhook.problem = "HTTP 500"
+    house.storage.add(1)
+    house.alerts.look_soon()
+    await passes(SECOND)
+    house.webhook.problem = ""
+    await passes(25 * SECOND)
+    assert [token for token, _ in house.webhook.took] == ["t1"]
+
+
+@virtual_time()
 async def test_a_dead_webhook_is_asked_ever_more_rarely_and_not_for_each_that_waits():
     house = await House(Receiver()).up()
     house.webhook.problem = "HTTP 500"

@@ -9,6 +9,7 @@ from agenthub.domain.errors import StorageFailed
 from agenthub.domain.ladder import Step
 from agenthub.domain.period import Period
 from agenthub.domain.span import SECOND
+from agenthub.ledger import Standing
 
 
 def put(hub, limit=100, **more):
@@ -94,3 +95,45 @@ async def test_after_its_end_nothing_is_asked():
         hub.till.moved()
         await passes(60 * SECOND)
         assert asked.number == 0
+
+
+@virtual_time()
+async def test_a_budget_that_is_suspended_eases_nothing():
+    async with house() as hub:
+        put(hub, 0, suspended_until=hub.clock.wall() // SECOND + 60)
+        await passes(2 * SECOND)
+        assert hub.ladders.easing(Facts) is None
+        await passes(61 * SECOND)
+        assert hub.ladders.easing(Facts).use == "m"
+
+
+@virtual_time()
+async def test_what_was_credited_counts_to_the_limit():
+    async with house() as hub:
+        put(hub, 100)
+        asked = watched(hub)
+        asked.standing = lambda on: _standing(asked)
+        asked.found = Standing(settled=60)
+        hub.till.moved()
+        await passes(SECOND)
+        assert hub.ladders.easing(Facts).use == "m"
+        asked.found = Standing(settled=60, credit=100)
+        hub.till.moved()
+        await passes(SECOND)
+        assert hub.ladders.easing(Facts) is None
+
+
+async def _standing(asked):
+    return (asked.found,)
+
+
+@virtual_time()
+async def test_a_budget_of_nothing_eases_nothing_once_its_ladder_is_taken_away():
+    async with house() as hub:
+        put(hub, 0)
+        await passes(SECOND)
+        assert hub.ladders.easing(Facts).use == "m"
+        hub.till.take([])
+        hub.till.moved()
+        await passes(SECOND)
+        assert not hub.ladders._spent, "nothing is worked out for calls any more"
