@@ -30,6 +30,7 @@ LARGE: Final = {
     (name,)
     for name in (
         "call", "claim", "charge", "charge_hold", "charge_attempt", "entry", "usage_slot",
+        "message",
     )
 }  # fmt: skip
 WAL_MAX: Final = 256 * 1024 * 1024

@@ -23,6 +23,7 @@ from agenthub.domain.view import View
 from agenthub.outbound.call_log import BatchedCallLog
 from agenthub.outbound.claim_log import StoredClaims
 from agenthub.outbound.clock import LoopClock
+from agenthub.outbound.conversations import DatabaseConversations
 from agenthub.outbound.database_process import DatabaseProcess, Keeping, Row
 from agenthub.outbound.home import only_hub, refuse_loose_file, secure_home
 from agenthub.outbound.ledger import DatabaseLedger
@@ -54,6 +55,7 @@ class DatabaseStore:
         self.claim_log = StoredClaims(process)
         self.ledger = DatabaseLedger(process, LoopClock())
         self.usage = DatabaseUsage(process)
+        self.conversations = DatabaseConversations(process)
 
     @property
     def problem(self) -> str:

@@ -135,3 +135,62 @@ DELETE FROM call WHERE id <= ?1;
 
 -- name: prune_by_age
 DELETE FROM call WHERE id < ?1 AND at_us < ?2;
+
+-- name: put_conversation
+INSERT INTO conversation (id, caller, title, model, created_at, changed_at) VALUES (?1, ?2, ?3, ?4,
+    ?5, ?6) ON CONFLICT (id) DO NOTHING;
+
+-- name: prune_conversations
+DELETE FROM conversation WHERE id IN (SELECT id FROM conversation ORDER BY changed_at DESC, id DESC
+    LIMIT -1 OFFSET ?1);
+
+-- name: conversation
+SELECT id, caller, title, model, created_at, changed_at, messages, summary, summarised
+    FROM conversation WHERE id = ?1;
+
+-- name: conversations
+SELECT id, caller, title, model, created_at, changed_at, messages, summary, summarised
+    FROM conversation WHERE (changed_at, id) < (?1, ?2) ORDER BY changed_at DESC, id DESC LIMIT ?3;
+
+-- name: conversations_of
+SELECT id, caller, title, model, created_at, changed_at, messages, summary, summarised
+    FROM conversation WHERE caller = ?4 AND (changed_at, id) < (?1, ?2)
+    ORDER BY changed_at DESC, id DESC LIMIT ?3;
+
+-- name: rename_conversation
+UPDATE conversation SET title = ?2, changed_at = max(changed_at, ?3) WHERE id = ?1;
+
+-- name: delete_conversation
+DELETE FROM conversation WHERE id = ?1;
+
+-- Whose conversation is gone has no number, and is not written.
+-- name: add_message
+INSERT INTO message SELECT id, messages + 1, ?2, ?3, ?4, ?5 FROM conversation WHERE id = ?1
+    AND messages < ?6 ON CONFLICT (token) DO NOTHING;
+
+-- name: number_of_message
+SELECT number FROM message WHERE token = ?1;
+
+-- name: messages
+SELECT number, run, at, data FROM message WHERE conversation = ?1 AND number > ?2 ORDER BY number
+    LIMIT ?3;
+
+-- name: summarise_conversation
+UPDATE conversation SET summary = ?2, summarised = ?3 WHERE id = ?1 AND summarised < ?3;
+
+-- name: put_run
+INSERT INTO run (id, conversation, state, started_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO
+    NOTHING;
+
+-- name: end_run
+UPDATE run SET state = ?2, problem = ?3, ended_at = ?4 WHERE id = ?1 AND state = 'running';
+
+-- name: run
+SELECT id, conversation, state, started_at, ended_at, problem FROM run WHERE id = ?1;
+
+-- name: runs
+SELECT id, conversation, state, started_at, ended_at, problem FROM run WHERE conversation = ?1
+    ORDER BY started_at DESC, id DESC LIMIT 1000;
+
+-- name: interrupt_runs
+UPDATE run SET state = 'interrupted', ended_at = ?1 WHERE state = 'running';
