@@ -1,4 +1,4 @@
-"""Which address is which wire, and how a request to a model becomes a call.
+"""Which address is which wire, and what of a request is for the provider.
 
     POST /v1/chat/completions · /v1/responses · /v1/messages · /v1/messages/count_tokens
          /v1/embeddings · /v1beta/models/MODEL:generateContent (and its kin)
@@ -8,42 +8,18 @@
 Source: money decisions §2; attacks A41, A43, A57, A58.
 """
 
-import contextlib
 import re
 from functools import partial
 from typing import Final
 
-from msgspec import Struct
-
-from agenthub.domain.account import Facts
 from agenthub.domain.call import Call
-from agenthub.domain.caller import Caller
-from agenthub.domain.content import Content, Target
-from agenthub.domain.errors import HubError, InvalidParams, UnknownTarget
-from agenthub.domain.ladder import Easing
-from agenthub.domain.provider import CALL_MS, CHAT, EMBEDDINGS, GEMINI, MESSAGES, RESPONSES
-from agenthub.domain.span import MILLISECOND
+from agenthub.domain.errors import HubError, UnknownTarget
+from agenthub.domain.provider import CHAT, EMBEDDINGS, GEMINI, MESSAGES, RESPONSES
 from agenthub.hub import Hub
 from agenthub.inbound.exchange import Exchange, HotDoor
 from agenthub.inbound.llm.listing import ModelList
 from agenthub.inbound.llm.replies import LlmReplies, refuse
-from agenthub.wire.llm.dialect import Dialect
-from agenthub.wire.llm.request import LlmRequest, read_request, with_limit
-
-
-class Address(Struct, frozen=True):
-    """What is asked for at a path."""
-
-    wire: str
-    path: str
-    """Below the provider's address, where the wire usually is."""
-    model: str = ""
-    """Where the path names it."""
-    stream: bool = False
-    """Where the path says it."""
-    is_free: bool = False
-    """Whether providers take no money for it."""
-
+from agenthub.model_calls import HOPS_MAX, Address, ModelRequest
 
 ADDRESSES: Final = {
     "/v1/chat/completions": Address(CHAT, "/chat/completions"),
@@ -62,8 +38,7 @@ _PASSED_QUERY: Final = re.compile(
 )
 SESSION_MAX: Final = 128
 HOPS: Final = b"x-agenthub-hops"
-HOPS_MAX: Final = 8
-"""So often a request may come through hubs: one that comes back to itself is a loop (A43)."""
+HOPS_DIGITS: Final = 3
 SESSIONS: Final = (b"x-agenthub-session", b"x-claude-code-session-id", b"session-id")
 
 
@@ -72,6 +47,7 @@ class LlmHttp:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._calls = hub.model_calls
         self._models = ModelList(hub)
         self._buffer_bytes = hub.settings.limits.client_buffer_bytes
 
@@ -112,61 +88,16 @@ class LlmHttp:
 
     def _read(self, address: Address, exchange: Exchange) -> Call:
         """Raises BadJson, InvalidParams, UnknownTarget."""
-        hub, request = self._hub, exchange.request
+        request = exchange.request
         hops = request.header(HOPS) or b"0"
-        if not (hops.isdigit() and len(hops) <= 3 and int(hops) < HOPS_MAX):
-            raise InvalidParams("The request came through this hub too often: it is a loop")
-        asked = read_request(
-            Dialect(address.wire), request.body, address.model, stream=address.stream
-        )
-        targets = self._targets(address.wire, asked.model, exchange.caller)
-        name, session = asked.model, _session(exchange)
-        easing = None if address.is_free else self._easing(targets[0], exchange.caller, session)
-        if easing is not None:
-            asked, targets = self._eased(easing, asked, targets, exchange.caller)
-        query = "&".join(_PASSED_QUERY.findall(request.query.decode("latin-1")))
-        most = None if asked.max_output is None else asked.max_output * asked.n
-        content = Content(
-            address.wire, address.path, query, asked.body, tuple(request.headers), asked.stream,
-            most, address.is_free, targets, int(hops), session,
-            asked, "" if easing is None else easing.shown(),
+        is_number = hops.isdigit() and len(hops) <= HOPS_DIGITS
+        return self._calls.make(
+            ModelRequest(
+                address, request.body, exchange.caller, "llm",
+                "&".join(_PASSED_QUERY.findall(request.query.decode("latin-1"))),
+                tuple(request.headers), int(hops) if is_number else HOPS_MAX, _session(exchange),
+            )
         )  # fmt: skip
-        span = max(hub.catalog.get(target.endpoint).endpoint.timeouts.call_ms for target in targets)
-        return Call(
-            id=hub.ids(), caller=exchange.caller, door="llm", endpoint=targets[0].endpoint,
-            method=f"llm/{address.wire}", name=name, params={}, meta={},
-            deadline=hub.clock.now() + min(span, CALL_MS) * MILLISECOND,
-            size_bytes=len(request.body), content=content,
-        )  # fmt: skip
-
-    def _targets(self, wire: str, model: str, caller: Caller) -> tuple[Target, ...]:
-        """Raises UnknownTarget."""
-        targets = self._hub.catalog.models.resolve(wire, model, caller)
-        if not caller.may_ask(model, targets):
-            raise UnknownTarget(f"Unknown model: {model[:64]!r}")
-        return targets
-
-    def _easing(self, target: Target, caller: Caller, session: str) -> Easing | None:
-        def facts() -> Facts:
-            llm = self._hub.catalog.get(target.endpoint).endpoint.llm
-            return Facts(
-                key=caller.id, team=caller.team, session=session, endpoint=target.endpoint,
-                provider=llm.provider if llm else "", model=target.model,
-            )  # fmt: skip
-
-        return self._hub.ladders.easing(facts)
-
-    def _eased(
-        self, easing: Easing, asked: LlmRequest, targets: tuple[Target, ...], caller: Caller
-    ) -> tuple[LlmRequest, tuple[Target, ...]]:
-        """A cheaper model, and a shorter answer. One that this caller cannot ask is left out."""
-        if easing.use:
-            with contextlib.suppress(UnknownTarget):
-                targets = self._targets(asked.dialect.value, easing.use, caller)
-        if easing.max_tokens is not None:
-            llm = self._hub.catalog.get(targets[0].endpoint).endpoint.llm
-            asked = with_limit(asked, easing.max_tokens, llm.provider if llm else "")
-        return asked, targets
 
 
 def _session(exchange: Exchange) -> str:
