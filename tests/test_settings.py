@@ -364,6 +364,7 @@ def test_every_number_has_a_range():
     from msgspec import inspect
 
     from agenthub.domain.endpoint import Endpoint
+    from agenthub.settings.chat import ChatSettings
 
     def numbers(kind):
         for field in inspect.type_info(kind).fields:
@@ -379,6 +380,7 @@ def test_every_number_has_a_range():
         RateLimit,
         Timeouts,
         ToolPolicy,
+        ChatSettings,
     )
     expected = {number for struct in structs for number in numbers(struct)}
     assert expected == set(RANGES)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from agenthub.admission import SignIns
+from agenthub.agents.runs import Runs
 from agenthub.alerts import Alerts
 from agenthub.budgets import Budgets
 from agenthub.bus import EventBus
@@ -17,6 +18,7 @@ from agenthub.intake import Intake
 from agenthub.keys import KeyRing
 from agenthub.ledger import UsageStorage
 from agenthub.metrics import Metrics
+from agenthub.model_calls import ModelCalls
 from agenthub.ports import Clock, Store
 from agenthub.settings import Settings
 from agenthub.tasks import Tasks
@@ -43,6 +45,8 @@ class Hub(Struct, frozen=True):
     alerts: Alerts
     ladders: Ladders
     intake: Intake
+    model_calls: ModelCalls
+    runs: Runs
     session_secret: bytes
     """Signs the ids of legacy MCP sessions; the same over restarts."""
     sign_ins: SignIns

@@ -335,7 +335,9 @@ def facts_of(call: Call, hop: Hop) -> Facts:
     caller, content, endpoint = call.caller, call.content, hop.lane.endpoint
     if content is None:
         tool = join(call.endpoint, call.name)
-        return Facts(caller.id, caller.team, endpoint=endpoint.name, tool=tool, door=call.door)
+        return Facts(
+            caller.id, caller.team, call.session, endpoint=endpoint.name, tool=tool, door=call.door
+        )
     provider = endpoint.llm.provider if endpoint.llm else ""
     return Facts(
         caller.id, caller.team, content.session, provider, endpoint.name, hop.name, door=call.door

@@ -22,13 +22,20 @@ from support.mcp_hub import McpHub
 from support.rest_hub import RestHealth, RestSignIns
 from support.stdio_hub import RealClock, until
 
+from agenthub.agents.model import Answered
+from agenthub.agents.own import House as Chatting
+from agenthub.agents.own import OwnRunner
+from agenthub.agents.runs import Runs
+from agenthub.app.agents import chat_of
 from agenthub.cli.ending import run
 from agenthub.cli.root import root
 from agenthub.domain.caller import KeyTerms
+from agenthub.domain.dialogue import Stop, ToolCall, Turn
 from agenthub.domain.view import View
 from agenthub.inbound.listener import Listener
 from agenthub.inbound.mcp.transport.stdio import StdioDoor
 from agenthub.keys import KeyRing
+from agenthub.settings.chat import ChatSettings
 
 BOUND_S = 10
 
@@ -311,7 +318,59 @@ class Cli:
         return said.getvalue()
 
 
+class Chat:
+    """The hub's own agent, whose model wishes for nothing but this call."""
+
+    name = "chat"
+    is_keyed = False  # The keys of these tests may ask no model: test_no_way_round_chat.py.
+    takes_idempotency_keys = False
+
+    def __init__(self, hub):
+        self.hub = hub
+
+    async def ask(self, server, tool, *, key=ADMIN_TOKEN, **arguments):
+        house = self.hub.house
+        wish = ToolCall("1", f"{server}__{tool}", json.dumps(arguments))
+        asker = Wishing([Turn("", (wish,), Stop.END), Turn("Done", (), Stop.END)])
+        own = OwnRunner(
+            Chatting(house.gateway, house.catalog, house.clock, house.ids, asker, house.ledger)
+        )
+        chat = chat_of(ChatSettings(approval="none"), 60_000)
+        house.runs = Runs(
+            house.conversations, {"own": own}, asker, house.clock, house.ids, house.tasks, chat,
+            lambda caller: "m",
+        )  # fmt: skip
+        before = len(self.hub.rows)
+        answer = await post(self.hub, "own", "/api/chat", [], b'{"message":"Hello"}', key)
+        if answer.status != 202:
+            return answer.json["code"]
+        run = house.runs._runs[answer.json["run"]]
+        ends = []
+        async for some in run.follow(0):
+            ends += [json.loads(one.data) for one in some if one.name == "tool_end"]
+        (end,) = ends
+        if end["outcome"] == "ok":
+            return "ok"
+        if len(self.hub.rows) > before:
+            return self.hub.rows[-1].outcome
+        return "unknown_target" if end["text"].startswith("There is no tool") else end["text"]
+
+
+class Wishing:
+    """agents.ModelAsker that has all turns written down."""
+
+    def __init__(self, turns):
+        self._turns = turns
+
+    def wire(self, model, caller):
+        return "chat"
+
+    async def ask(self, ask, asker, told):
+        return Answered(self._turns.pop(0), None, "p", "none")
+
+
 DOORS = {
+    "chat, own loop": Chat,
     "mcp, own protocol": lambda hub: Http(hub, "own", own_face=False),
     "mcp/{endpoint}, own protocol": lambda hub: Http(hub, "own", own_face=True),
     "mcp, uvicorn": lambda hub: Http(hub, "uvicorn", own_face=False),

@@ -17,9 +17,11 @@ import uvicorn
 from support.rest_hub import ADMIN, Gate, RestHub
 
 import agenthub.app
+from agenthub.app.in_process import Flow
 from agenthub.cli.ending import run
 from agenthub.cli.root import root
 from agenthub.inbound.rest import create_rest
+from agenthub.tasks import Tasks
 
 TOKEN = "admin-token-of-the-tests"
 
@@ -57,6 +59,10 @@ class Door:
             headers = {"content-type": "application/json"} if body else {}
             answer = await client.request(method, path, content=body, headers=headers)
         return answer.status_code, answer.content
+
+    def follow(self, path):
+        self.asked.append(("GET", path))
+        return Flow(self._app, path, Tasks())
 
 
 class HubModule:

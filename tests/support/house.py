@@ -18,12 +18,14 @@ from contextlib import asynccontextmanager
 import msgspec
 from msgspec import Raw
 from support.fake_claims import FakeClaims
+from support.fake_conversations import FakeConversations
 from support.fake_ledger import FakeLedger
 from support.fake_prices import FakePrices
 from support.fake_store import FakeStore
 from support.fake_upstream import FakeUpstream
 from support.virtual_time import LoopClock, settled
 
+from agenthub.app import agents
 from agenthub.catalog import Catalog
 from agenthub.domain.budget import DEFAULT
 from agenthub.domain.call import Call
@@ -34,6 +36,9 @@ from agenthub.domain.span import MILLISECOND, SECOND
 from agenthub.easing import Ladders
 from agenthub.gateway import Gateway
 from agenthub.metrics import Metrics
+from agenthub.model_calls import ModelCalls
+from agenthub.settings import Settings
+from agenthub.settings.chat import ChatSettings
 from agenthub.tasks import Tasks
 from agenthub.till import Till
 
@@ -117,6 +122,23 @@ class House:
             self.catalog, self.clock, self.rows, self.claims, self.till, self.events, self.metrics,
             calls_in_flight,
         )  # fmt: skip
+        self.model_calls = ModelCalls(self.catalog, self.ladders, self.ids, self.clock)
+        self.conversations = FakeConversations()
+        self.chat_with()
+
+    def chat_with(self, **chat):
+        """Agents as these settings have them."""
+        settings = Settings(chat=ChatSettings(**chat))
+        self.runs = agents.wired(
+            settings,
+            self.conversations,
+            self.gateway,
+            self.model_calls,
+            self.ledger,
+            self.ids,
+            self.tasks,
+        )
+        return self.runs
 
     def _connect(self, endpoint, watcher):
         made = FakeUpstream(endpoint, watcher, self.clock)

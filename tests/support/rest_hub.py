@@ -8,18 +8,23 @@ import httpx2
 import msgspec
 from msgspec import Raw, structs
 from support.fake_alerts import FakeAlerts
+from support.fake_conversations import FakeConversations
 from support.fake_ledger import FakeLedger
 from support.fake_prices import FakePrices
 from support.fake_store import FakeStore
 
 from agenthub.admission import SignOut
+from agenthub.agents.events import Piece
+from agenthub.agents.runs import Runs
 from agenthub.alerts import Alerts
+from agenthub.app.agents import chat_of
 from agenthub.budgets import Budgets
 from agenthub.bus import Counts, EventBus
 from agenthub.domain.budget import DEFAULT
 from agenthub.domain.call import Era
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.circuit_breaker import CircuitBreaker
+from agenthub.domain.dialogue import Message, Role
 from agenthub.domain.endpoint import Endpoint
 from agenthub.domain.errors import Conflict, ToolChanged, UnknownTarget
 from agenthub.domain.outcome import Ending, Reply
@@ -32,6 +37,7 @@ from agenthub.metrics import Metrics
 from agenthub.offer import OfferedTool
 from agenthub.ports import CallPage, KeyRow, Rotation, UpstreamState
 from agenthub.settings import Settings
+from agenthub.settings.chat import ChatSettings
 from agenthub.tasks import Tasks
 from agenthub.till import Till
 from agenthub.views import Views
@@ -268,12 +274,40 @@ class RestSignIns:
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
 
+class RestAsker:
+    """agents.ModelAsker: every model is there but `none`."""
+
+    def wire(self, model, caller):
+        if model == "none":
+            raise UnknownTarget("Unknown model: 'none'")
+        return "chat"
+
+
+class RestRunner:
+    """terms.Runner: says the message back, unless told otherwise."""
+
+    name = "own"
+
+    def __init__(self):
+        self.tasks, self.script = [], None
+
+    async def run(self, task, desk):
+        self.tasks.append(task)
+        if self.script is not None:
+            await self.script(task, desk)
+            return
+        desk.tell(Piece("You said: "))
+        desk.tell(Piece(task.messages[-1].text))
+        desk.say([Message(Role.ASSISTANT, f"You said: {task.messages[-1].text}")])
+
+
 class RestHub:
     settings = Settings()
 
     def __init__(self):
         self.sign_ins = RestSignIns()
         self.clock = RestClock()
+        self.tasks = Tasks()
         numbers = itertools.count(1)
         self.ids = lambda: f"r-{next(numbers)}"
         self.catalog = RestCatalog()
@@ -287,10 +321,15 @@ class RestHub:
         till = Till(ledger, FakePrices(), self.clock, Tasks(), "boot")
         self.budgets = Budgets(ledger, ledger, till, self.clock)
         self.intake = Intake(till, ledger)
-        self.tasks = Tasks()
         self.alert_rows = FakeAlerts()
         self.alerts = Alerts(self.alert_rows, self.clock, self.bus, Tasks(), None)
         self.budgets._all = {DEFAULT.id: DEFAULT}
+        self.talk, self.runner = FakeConversations(), RestRunner()
+        chat = chat_of(ChatSettings(), 60_000)
+        self.runs = Runs(
+            self.talk, {"own": self.runner}, RestAsker(), self.clock, self.ids, self.tasks, chat,
+            lambda caller: "demo-1",
+        )  # fmt: skip
         for name in ("calculator", "other"):
             endpoint = Endpoint(name=name, url=f"http://{name}.test/mcp")
             tool = msgspec.json.encode({"name": "add", "inputSchema": {"type": "object"}})

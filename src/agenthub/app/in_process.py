@@ -16,10 +16,12 @@ from agenthub.keys import ADMIN
 from agenthub.outbound.telemetry import LOG_LEVEL, set_up_log
 from agenthub.server import Server
 from agenthub.settings import Options
+from agenthub.tasks import Tasks
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+PIECES_MAX = 100
 SETTLE_S = 5.0
 """So long a command waits for servers that neither answer nor fail."""
 
@@ -34,7 +36,7 @@ async def open_offline(home: Path, connect: Sequence[str] | None) -> AsyncGenera
         wanted = [server for server in hub.catalog.servers() if _wanted(server, connect)]
         for server in wanted:
             server.start()
-        door = Door(create_rest(hub))  # Slow to load; the servers start meanwhile.
+        door = Door(create_rest(hub), hub.tasks)  # Slow to load; the servers start meanwhile.
         await settled(hub, [server.name for server in wanted], SETTLE_S)
         yield door
 
@@ -42,8 +44,8 @@ async def open_offline(home: Path, connect: Sequence[str] | None) -> AsyncGenera
 class Door:
     """The REST door, with the rights of the admin token."""
 
-    def __init__(self, rest: "ASGIApp") -> None:
-        self._rest = rest
+    def __init__(self, rest: "ASGIApp", tasks: Tasks) -> None:
+        self._rest, self._tasks = rest, tasks
 
     async def request(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Status and body. `path` with its query."""
@@ -66,6 +68,41 @@ class Door:
 
         await self._rest(_scope(method, path), receive, send)
         return status, b"".join(parts)
+
+    def follow(self, path: str) -> "Flow":
+        """The body of a stream, piece by piece. `path` with its query."""
+        return Flow(self._rest, path, self._tasks)
+
+
+class Flow:
+    """A stream of the REST door, while somebody waits for its next piece."""
+
+    def __init__(self, rest: "ASGIApp", path: str, tasks: Tasks) -> None:
+        self._rest, self._path, self._tasks = rest, path, tasks
+        self._pieces: asyncio.Queue[bytes] = asyncio.Queue(PIECES_MAX)
+        self._task: asyncio.Task[object] | None = None
+
+    async def next(self) -> bytes:
+        """Empty: it is over."""
+        if self._task is None:
+            self._task = self._tasks.start(self._read(), f"follow {self._path}")
+        return await self._pieces.get()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _read(self) -> None:
+        async def receive() -> dict[str, Any]:
+            return await asyncio.get_running_loop().create_future()
+
+        async def send(message: Any) -> None:
+            if message.get("body"):
+                await self._pieces.put(message["body"])
+
+        await self._rest(_scope("GET", self._path), receive, send)
+        await self._pieces.put(b"")
 
 
 def _scope(method: str, path: str) -> dict[str, Any]:

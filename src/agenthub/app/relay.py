@@ -14,6 +14,7 @@ from typing import Final
 
 from agenthub.app import hub_file
 from agenthub.app.no_money import NoAlerts, NoMoney
+from agenthub.app.no_talk import NoTalk
 from agenthub.app.relay_words import Muffled, PlainGateway
 from agenthub.app.wiring import Memory, open_house
 from agenthub.domain.breaker_config import BreakerConfig
@@ -51,8 +52,8 @@ async def open_relay(
     none = Stored((), (), (), {}, {}, {"key-hmac": b"", "session": b""})
     nowhere, free = Nowhere(), NoMoney()
     memory = Memory(
-        nowhere, nowhere, nowhere, free, free, NoAlerts(), none, lambda: "", token, bytes
-    )
+        nowhere, nowhere, nowhere, free, free, NoAlerts(), NoTalk(), none, lambda: "", token, bytes
+    )  # fmt: skip
     async with open_house(settings, memory, PlainGateway, Muffled) as hub:
         hub.catalog.load((_way(url + face, token),), none)
         hub.catalog.get(NAME).lane.restore(_unbreakable(hub.clock.now()))

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from msgspec import Struct, structs
 
 from agenthub.alerts import Alerts, AlertStorage
+from agenthub.app import agents
 from agenthub.app.admin_token import admin_token
 from agenthub.app.demo import with_demo
 from agenthub.app.ledgers import open_ledger
@@ -18,6 +19,7 @@ from agenthub.app.vault_key import vault_key
 from agenthub.budgets import Budgets
 from agenthub.bus import Counts, EventBus
 from agenthub.catalog import Catalog
+from agenthub.conversations import ConversationStorage
 from agenthub.demo.model import DemoModel
 from agenthub.domain.circuit_breaker import State
 from agenthub.domain.endpoint import Endpoint
@@ -33,6 +35,7 @@ from agenthub.intake import Intake
 from agenthub.keys import KeyRing
 from agenthub.ledger import Ledger, UsageStorage
 from agenthub.metrics import Gauge, Metrics
+from agenthub.model_calls import ModelCalls
 from agenthub.outbound.asking import NOBODY
 from agenthub.outbound.clock import LoopClock
 from agenthub.outbound.http_connection import HttpLimits
@@ -72,6 +75,7 @@ class Memory(Struct, frozen=True):
     ledger: Ledger
     usage: UsageStorage
     alerts: AlertStorage
+    conversations: ConversationStorage
     stored: Stored
     problem: Callable[[], str]
     """Why nothing can be written now; empty when it can."""
@@ -112,6 +116,7 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
             ledgered.ledger,
             ledgered.usage,
             ledgered.alerts,
+            store.conversations,
             stored,
             lambda: store.problem or ledgered.problem(),
             token,
@@ -123,6 +128,7 @@ async def open_hub(options: Options, *, brief: bool = False) -> AsyncGenerator[O
             if settings.ledger.url:
                 hub.tasks.start(hub.budgets.follow(), "budgets that other hubs change")
             await hub.alerts.open()
+            await hub.runs.open()
             hub.catalog.load(_standing(added(settings, stored), settings.endpoints), stored)
             await take_settings(hub, settings, options)
             hub.sign_ins.keep_only({server.name for server in hub.catalog.all_servers()})
@@ -179,10 +185,12 @@ async def open_house(
     till.listeners.append(alerts.look_soon)
     ladders = Ladders(till, memory.usage, clock, tasks)
     known, rows = memory.stored.secrets, memory.stored.keys
+    ids = request_ids()
+    calls = ModelCalls(catalog, ladders, ids, clock)
     hub = Hub(
         settings=settings,
         clock=clock,
-        ids=request_ids(),
+        ids=ids,
         catalog=catalog,
         gateway=gateway,
         store=memory.store,
@@ -198,6 +206,8 @@ async def open_house(
         alerts=alerts,
         ladders=ladders,
         intake=Intake(till, memory.usage),
+        model_calls=calls,
+        runs=agents.wired(settings, memory.conversations, gateway, calls, memory.usage, ids, tasks),
         sign_ins=logins,
     )
     hub.keys.views = catalog.views.all
@@ -214,6 +224,7 @@ async def open_house(
         closing.callback(bus.close)
         closing.callback(alerts.close)
         closing.callback(ladders.close)
+        closing.push_async_callback(hub.runs.close)
         yield hub
 
 
@@ -222,6 +233,7 @@ def _forget_revoked(hub: Hub, key_id: str) -> None:
     caller = hub.keys.caller(key_id)
     if caller is None or not hub.keys.holds(caller):
         hub.sign_ins.callers.forget_caller(key_id)
+        hub.runs.forget_caller(key_id)
 
 
 def webhook_of(settings: AlertSettings, environ: Mapping[str, str]) -> SignedWebhook | None:

@@ -69,6 +69,8 @@ class Call(Struct, frozen=True):
     """Of a task: the tool that began it; `name` is the task's id there."""
     content: Content | None = None
     """Of a call of a language model, instead of params; `name` is the model that was asked for."""
+    session: str = ""
+    """Of an agent's run that this is part of; a call of a model has it in `content`."""
 
     def digest(self) -> bytes:
         """SHA-256 of what is asked for: equal requests have equal ones, in every round (MRTR)."""

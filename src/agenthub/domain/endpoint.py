@@ -60,6 +60,9 @@ class ToolPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     price: ToolPrice | None = None
     """What a call costs: it counts to budgets, and is refused where they are used up. None: it is
     free."""
+    polls: bool = False
+    """Whether equal answers to equal calls are what it is for, as with one that tells whether
+    something is done: an agent's loop breaker leaves it alone."""
 
 
 class OAuth(Struct, frozen=True, forbid_unknown_fields=True):

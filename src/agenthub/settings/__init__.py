@@ -28,6 +28,7 @@ from agenthub.domain.endpoint_fill import completed
 from agenthub.domain.errors import BadSetting
 from agenthub.domain.period import zone
 from agenthub.domain.view import View, check_view
+from agenthub.settings.chat import ChatSettings, wrong_with_chat
 from agenthub.settings.issuers import IssuerSettings, wrong_with
 from agenthub.settings.prices import Price, overrides_of
 from agenthub.settings.strict_yaml import Node, Scalar, Table, read
@@ -112,6 +113,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Names for models: each stands for one or more `endpoint/model`, asked in this order."""
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    chat: ChatSettings = field(default_factory=ChatSettings)
+    """The hub's own agent."""
     timezone: str = "UTC"
     """In which days and months of usage are counted, as `Asia/Seoul`."""
     prices: tuple[Price, ...] = ()
@@ -173,6 +176,11 @@ RANGES: Final[Mapping[tuple[type, str], Bounds]] = {
     (LimitSettings, "resume_ms"): Bounds(1_000, HOUR_MS),
     (LimitSettings, "answer_ms"): Bounds(1_000, HOUR_MS),
     (LimitSettings, "drain_ms"): Bounds(0, HOUR_MS),
+    (ChatSettings, "window_tokens"): Bounds(1_000, 10 * MILLION),
+    (ChatSettings, "rounds"): Bounds(1, 1_000),
+    (ChatSettings, "tool_calls"): Bounds(0, 10_000),
+    (ChatSettings, "tokens"): Bounds(1, 1_000 * MILLION),
+    (ChatSettings, "run_ms"): Bounds(1_000, HOUR_MS),
 }
 """The range of every number in the settings."""
 
@@ -204,6 +212,8 @@ def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
             settings.endpoints[name] = completed(endpoint)
             check_endpoint(settings.endpoints[name])
     _check_prices(settings, tree)
+    for key, what in wrong_with_chat(settings.chat):
+        raise BadSetting(f"{where(tree, ('chat', key))}: chat.{key}: expected {what}")
     if bool(settings.alerts.webhook_url) != bool(settings.alerts.webhook_secret):
         raise BadSetting(
             f"{where(tree, ('alerts',))}: alerts: expected webhook_url and webhook_secret, or none"
