@@ -122,7 +122,8 @@ async def rest_routes(house):
             method.upper(),
             path.replace("{name}", "calculator")
             .replace("{key_id}", "k0")
-            .replace("{group}", "key"),
+            .replace("{group}", "key")
+            .replace("{run}", "r0"),
         )
         for path, operations in paths.items()
         for method in operations

@@ -66,13 +66,24 @@ ROUTES = [
     ("DELETE", "/api/usage/budgets/b0", "admin"),
     ("POST", "/api/usage/budgets/b0/suspend", "admin"),
     ("POST", "/api/usage/budgets/b0/credit", "admin"),
+    ("POST", "/api/chat", "llm"),
+    ("GET", "/api/chat/runs/r0", "llm"),
+    ("GET", "/api/chat/runs/r0/events", "llm"),
+    ("POST", "/api/chat/runs/r0/cancel", "llm"),
+    ("POST", "/api/chat/runs/r0/approve", "llm"),
+    ("POST", "/api/chat/runs/r0/answer", "llm"),
+    ("GET", "/api/chat/conversations", "llm"),
+    ("GET", "/api/chat/conversations/v0", "llm"),
+    ("PUT", "/api/chat/conversations/v0", "llm"),
+    ("DELETE", "/api/chat/conversations/v0", "llm"),
+    ("GET", "/api/chat/conversations/v0/export", "llm"),
     ("GET", "/api/check", "read"),
     ("GET", "/metrics", "read"),
 ]
 BODIES = [
     route
     for route in ROUTES
-    if route[0] in {"POST", "PUT"} and not route[1].endswith(("/test", "/rebuild"))
+    if route[0] in {"POST", "PUT"} and not route[1].endswith(("/test", "/rebuild", "/cancel"))
 ]
 
 
@@ -130,7 +141,8 @@ async def test_the_list_of_routes_is_whole(rest):
     known = {
         (m, p.replace("/calculator", "/{name}").replace("/k0", "/{key_id}")
               .replace("/view0", "/{name}").replace("/c0", "/{name}").replace("/b0", "/{name}")
-              .replace("/by-model", "/by-{group}"))
+              .replace("/by-model", "/by-{group}").replace("/r0", "/{run}")
+              .replace("/v0", "/{name}"))
         for m, p, _ in ROUTES
     }  # fmt: skip
     assert described == known

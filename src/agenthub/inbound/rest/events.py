@@ -51,7 +51,7 @@ async def follow_events(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """A stream of `id`, `event`, `data` (JSON); `?event=server&event=breaker` chooses."""
-    after = _number(last_event_id)
+    after = number_of(last_event_id)
     kinds = frozenset(kind.value for kind in event) if event else None
     return EventStream(hub.bus.subscribe(after), partial(heard, hub, caller), kinds)
 
@@ -77,7 +77,7 @@ class EventStream(Response):
         try:
             async with asyncio.TaskGroup() as group:
                 writing = group.create_task(self._write_while_there(send))
-                watching = group.create_task(_gone(receive))
+                watching = group.create_task(gone(receive))
                 watching.add_done_callback(lambda _: writing.cancel())
                 writing.add_done_callback(lambda _: watching.cancel())
         finally:
@@ -90,19 +90,19 @@ class EventStream(Response):
 
     async def _write(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-        await _send(send, b"retry: %d\n\n" % RETRY_MS)
+        await send_part(send, b"retry: %d\n\n" % RETRY_MS)
         while True:
             try:
                 # Not `wait_for`: before Python 3.12 it may swallow a cancellation.
                 async with asyncio.timeout(HEARTBEAT_S):
                     events = await self._subscription.take()
             except TimeoutError:
-                await _send(send, b": alive\n\n")
+                await send_part(send, b": alive\n\n")
                 continue
             if not events:
                 break
             if text := self._rendered(events):
-                await _send(send, text)
+                await send_part(send, text)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _rendered(self, events: list[Numbered]) -> bytes:
@@ -124,7 +124,7 @@ class EventStream(Response):
         return self._kinds is None or _name(event) in self._kinds
 
 
-def _number(last: str | None) -> int | None:
+def number_of(last: str | None) -> int | None:
     """The number that a client comes back with; what is none starts anew."""
     if last is None or not (last.isascii() and last.isdigit() and len(last) <= NUMBER_DIGITS):
         return None
@@ -143,10 +143,10 @@ def _name(event: Event) -> str:
     return str(type(event).__struct_config__.tag)
 
 
-async def _send(send: Send, body: bytes) -> None:
+async def send_part(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-async def _gone(receive: Receive) -> None:
+async def gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from agenthub.admission import SignIns
+from agenthub.agents.runs import Runs
 from agenthub.alerts import Alerts
 from agenthub.budgets import Budgets
 from agenthub.bus import EventBus
@@ -200,5 +201,7 @@ class RestHub(Protocol):
     def alerts(self) -> Alerts: ...
     @property
     def intake(self) -> Intake: ...
+    @property
+    def runs(self) -> Runs: ...
     @property
     def settings(self) -> Settings: ...
