@@ -7,8 +7,8 @@ One door for both, so a command does the same whether a hub runs or not.
 """
 
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote, urlencode
@@ -18,6 +18,9 @@ from agenthub.cli.requests import Answer, Json, Request, Requests
 
 CALL_CAP_S = 300
 """No call takes longer (R40)."""
+FOLLOW_TRIES = 5
+"""Times that the events of a run are asked for, should the connection be lost."""
+EVENT_BYTES = 16 * 1024 * 1024
 REBUILD_S = 300
 """For a ledger of some ten million calls: a million take 4 s."""
 
@@ -113,6 +116,34 @@ class HubAccess:
     def call(self, server: str, tool: str, arguments: Json) -> Json:
         body: Json = {"server": server, "tool": tool, "arguments": arguments}
         return self._ask(Request("POST", "/api/tools/call", body, CALL_CAP_S + 10))
+
+    def start_chat(self, wish: Json) -> Json:
+        return self._ask(Request("POST", "/api/chat", wish))
+
+    def follow_chat(self, run: str) -> Iterator[Json]:
+        """Its events, each once, until it is over; a connection that is lost is made anew."""
+        after = 0
+        for tries in range(FOLLOW_TRIES):
+            try:
+                for number, event in _events(self._requests, run, after):
+                    after = number
+                    yield event
+                    if event["type"] == "done":
+                        return
+            except Failed:
+                if tries + 1 == FOLLOW_TRIES:
+                    raise
+        raise Failed("The hub ended the run's events before its end.")
+
+    def cancel_chat(self, run: str) -> None:
+        self._ask(Request("POST", _path("/api/chat/runs", run, "cancel"), {}))
+
+    def approve_tool(self, run: str, name: str, *, allow: bool) -> None:
+        body: Json = {"id": name, "allow": allow}
+        self._ask(Request("POST", _path("/api/chat/runs", run, "approve"), body))
+
+    def answer_elicitation(self, run: str, said: Json) -> None:
+        self._ask(Request("POST", _path("/api/chat/runs", run, "answer"), said))
 
     def check(self) -> Json:
         return self._get("/api/check")
@@ -267,6 +298,18 @@ def _decoded(answer: Answer) -> Any:
             raise Failed("The hub's answer is not JSON; is it a hub that answers there?")
         return body
     raise HubRefused(answer.status, cast("Json", body) if isinstance(body, dict) else {})
+
+
+def _events(requests: Requests, run: str, after: int) -> Iterator[tuple[int, Json]]:
+    from agenthub.wire.sse import SseParser  # noqa: PLC0415 - only for a chat
+
+    parser = SseParser(EVENT_BYTES)
+    path = _path("/api/chat/runs", run, "events")
+    with closing(requests.follow(path, after)) as pieces:
+        for piece in pieces:
+            for event in parser.feed(piece):
+                if event.kind != b"dropped":
+                    yield int(parser.last_id or 0), json.loads(event.data)
 
 
 def _finding(answer: Answer) -> Json:

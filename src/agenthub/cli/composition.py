@@ -17,6 +17,20 @@ class OfflineDoor(Protocol):
         """Status and body. `path` with its query; with the rights of the admin token."""
         ...
 
+    def follow(self, path: str) -> "Flow":
+        """The bytes of a stream's body."""
+        ...
+
+
+class Flow(Protocol):
+    """A stream of the REST door."""
+
+    async def next(self) -> bytes:
+        """The next piece; empty at its end."""
+        ...
+
+    async def close(self) -> None: ...
+
 
 class App(Protocol):
     """`agenthub.app`."""

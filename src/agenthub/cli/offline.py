@@ -41,6 +41,15 @@ class OfflineHub:
     def send_all(self, requests: Sequence[Request]) -> list[Answer]:
         return self._runner.run(self._send_all(requests))
 
+    def follow(self, path: str, after: int) -> Generator[bytes]:
+        del after  # The connection is a queue in this process, which is never lost.
+        flow = self._door.follow(path)
+        try:
+            while piece := self._runner.run(flow.next()):
+                yield piece
+        finally:
+            self._runner.run(flow.close())
+
     async def _send_all(self, requests: Sequence[Request]) -> list[Answer]:
         return list(await asyncio.gather(*(self._send(request) for request in requests)))
 

@@ -1,8 +1,9 @@
 """The hub that runs with a home, reached over HTTP with the home's admin token."""
 
+import http
 import http.client
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +14,9 @@ from agenthub.cli.requests import Answer, Request, at_once
 
 TOKEN_FILE = "admin-token"  # noqa: S105 - the file's name
 CONNECT_S = 2.0
+SILENT_S = 60.0
+"""A stream of events says every 15 s that it is there."""
+PIECE = 64 * 1024
 BODY_MAX = 64 * 1024 * 1024
 
 
@@ -52,6 +56,27 @@ class RemoteHub:
         finally:
             connection.close()
         return answer
+
+    def follow(self, path: str, after: int) -> Generator[bytes]:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=CONNECT_S)
+        headers = {"authorization": f"Bearer {self._token}", "connection": "close"}
+        if after:
+            headers["last-event-id"] = str(after)
+        try:
+            connection.connect()
+            connection.sock.settimeout(SILENT_S)
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            if response.status != http.HTTPStatus.OK:
+                raise Failed(f"The hub at {self._url} answered {response.status}.")
+            while piece := response.read1(PIECE):
+                yield piece
+        except TimeoutError:
+            raise Failed(f"The hub at {self._url} was silent for {SILENT_S:g} s.") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise Failed(f"The hub at {self._url} broke off: {error or 'no reason'}.") from None
+        finally:
+            connection.close()
 
     def send_all(self, requests: Sequence[Request]) -> list[Answer]:
         return at_once(self.send, requests)

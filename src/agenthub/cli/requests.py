@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from threading import Thread
 from typing import Any, NamedTuple, Protocol
 
@@ -40,6 +40,10 @@ class Requests(Protocol):
 
     def send_all(self, requests: Sequence[Request]) -> list[Answer]:
         """All at once; the answers in the order of the requests. Raises Failed."""
+        ...
+
+    def follow(self, path: str, after: int) -> Generator[bytes]:
+        """The bytes of a stream of events, behind this number, as they come. Raises Failed."""
         ...
 
 

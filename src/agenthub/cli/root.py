@@ -18,6 +18,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "logout": ("login:logout", "Sign out of a server behind OAuth."),
     "tools": ("tools:tools", "Show the tools of all servers, or of one."),
     "call": ("tools:call", "Call a tool."),
+    "chat": ("chat:chat", "Talk with an agent that has the hub's tools."),
     "approve": ("approval:approve", "Approve tools whose definition changed, or that are new."),
     "check": ("check:check", "Show each server's era, limits, breaker and state."),
     "doctor": ("check:doctor", "Find out why a server is sick, and what to do."),
