@@ -35,6 +35,7 @@ from agenthub.settings import (
     ServerSettings,
     Settings,
 )
+from agenthub.settings.chat import ChatSettings
 from agenthub.settings.issuers import IssuerSettings
 from agenthub.settings.prices import Price
 
@@ -116,7 +117,8 @@ def configuration() -> str:
     ]
     kinds: list[tuple[str, type[Struct]]] = [
         ("The file", Settings), ("server", ServerSettings), ("auth", AuthSettings),
-        ("ledger", LedgerSettings), ("alerts", AlertSettings), ("prices[]", Price),
+        ("ledger", LedgerSettings), ("alerts", AlertSettings), ("chat", ChatSettings),
+        ("prices[]", Price),
         ("endpoints.NAME.llm", Llm),
         ("auth.issuers.NAME", IssuerSettings),
         ("auth.issuers.NAME.limits", KeyTerms), ("auth.issuers.NAME.limits.tools", ToolSet),

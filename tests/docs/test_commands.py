@@ -146,6 +146,18 @@ def test_a_call_is_sent_again_as_the_how_to_says(shell):
     assert (first["attempts"], second["attempts"]) == (1, 0)
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_an_agent_is_asked_and_followed_as_the_how_to_says(shell):
+    [text] = blocks("docs/howto/chat.md", "sh")
+    first, second = text.replace("http://127.0.0.1:8787", shell.hub.url).split("# {", 1)
+    key = json.loads(shell.run("key create mine --scope llm --scope tools --json").stdout)["key"]
+    run = json.loads(shell.script(first, KEY=key).stdout)
+    follow = second.partition("\n")[2]
+    said = shell.script(follow, KEY=key, RUN=run["run"]).stdout
+    assert "event: tool_end" in said
+    assert said.rstrip().splitlines()[-2] == "event: done"
+
+
 GIT = """
 from pathlib import Path
 from agenthub.demo.server import Server, Tool

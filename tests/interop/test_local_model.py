@@ -127,3 +127,21 @@ def test_what_came_out_of_its_cache_is_counted_as_that(hub):
     _, cached, _ = counted(ask(hub, path))
     assert cached > 0
     until(lambda: booked(hub)[1] == cached, what="the row")
+
+
+def test_the_hubs_agent_talks_with_it_in_a_conversation(hub):
+    conversation = None
+    for _ in range(2):
+        wish = {"message": WORDS, "model": "local/smollm2", "conversation": conversation}
+        _, run = hub.ask("POST", "/api/chat", wish)
+        conversation, path = run["conversation"], f"/api/chat/runs/{run['run']}"
+        until(lambda at=path: hub.get(at)["state"] != "running", 60, what="the answer")
+        assert hub.get(path)["state"] == "done", hub.get(path)
+    read = hub.get(f"/api/chat/conversations/{conversation}")
+    said = [one["message"] for one in read["messages"]]
+    assert [one["role"] for one in said] == ["user", "assistant"] * 2
+    assert all(one["text"] for one in said)
+    groups = hub.get("/api/usage/by-session")["groups"]
+    (own,) = [one for one in groups if one["name"] == read["runs"][0]["run"]]
+    assert own["output_tokens"] > 0
+    assert own["cost_usd"] == "0.00"
