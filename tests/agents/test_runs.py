@@ -109,6 +109,7 @@ async def test_what_cannot_be_started_leaves_nothing():
             await hub.begin_run(model="x" * 300)
         with pytest.raises(InvalidParams, match="approval"):
             await hub.begin_run(approval="never")
+        assert not hub.conversations.known
         hub.conversations.broken = True
         with pytest.raises(StorageFailed):
             await hub.begin_run()
@@ -125,13 +126,14 @@ async def test_a_conversation_that_is_deleted_while_one_begins_is_gone():
         hub.model(says("Hi"))
         first = await hub.begin_run()
         await hub.events_of(first)
-        begin = hub.conversations.begin
+        messages = hub.conversations.messages
 
-        async def late(run):
-            await begin(run)
+        async def late(name, **more):
+            found = await messages(name, **more)
             await hub.conversations.delete(first.conversation)
+            return found
 
-        hub.conversations.begin = late
+        hub.conversations.messages = late
         with pytest.raises(UnknownTarget, match="There is no conversation"):
             await hub.begin_run(conversation=first.conversation)
 

@@ -174,6 +174,20 @@ def test_killed_in_the_middle_it_is_interrupted_readable_settled_and_goes_on(tmp
         assert events[-1]["state"] == "done"
 
 
+def test_told_to_stop_in_the_middle_of_an_answer_it_stops_at_once_and_keeps_it(tmp_path):
+    home = tmp_path / "home"
+    with serving(home) as hub:
+        hub.until_well("calculator")
+        _, run = hub.ask("POST", CHAT, {"message": "Tell me !slow " + "word " * 30})
+        until(lambda: len(stream_some(hub, run["run"])) > 3)
+        assert hub.stop(seconds=8) == 0
+    with serving(home) as hub:
+        read = hub.get(f"{CHAT}/conversations/{run['conversation']}")
+        assert [one["state"] for one in read["runs"]] == ["interrupted"]
+        last = read["messages"][-1]["message"]
+        assert (last["role"], last["cut"]) == ("assistant", True)
+
+
 def stream_some(hub, run):
     """What came of it within a moment."""
     line, found = hub.connection(timeout=1), []

@@ -106,12 +106,12 @@ async def test_what_is_deleted_is_gone_with_all_that_was_in_it(storage):
 async def test_a_run_ends_once(storage):
     await storage.create(conversation())
     await storage.begin(Run("r1", "c", RunState.RUNNING, AT))
-    await storage.begin(Run("r2", "c", RunState.RUNNING, AT + 1))
+    await storage.begin(Run("r0", "c", RunState.RUNNING, AT))
     await storage.end("r1", RunState.FAILED, "no", AT + 2)
     await storage.end("r1", RunState.DONE, "", AT + 3)
     await storage.end("r9", RunState.DONE, "", AT + 3)
     assert await storage.find_run("r1") == Run("r1", "c", RunState.FAILED, AT, AT + 2, "no")
-    assert [one.id for one in await storage.runs("c")] == ["r2", "r1"]
+    assert [one.id for one in await storage.runs("c")] == ["r0", "r1"]
     assert await storage.find_run("r9") is None
 
 

@@ -88,7 +88,7 @@ class FakeConversations:
 
     async def runs(self, conversation):
         found = [one for one in self.kept_runs.values() if one.conversation == conversation]
-        return sorted(found, key=lambda one: (one.started_at_s, one.id), reverse=True)
+        return found[::-1]
 
     async def interrupt(self, now_s):
         running = [one for one in self.kept_runs.values() if one.state is RunState.RUNNING]

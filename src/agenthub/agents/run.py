@@ -23,7 +23,7 @@ from agenthub.ports import Clock
 from agenthub.wire.questions import ELICIT, is_answer
 
 EVENTS_MAX: Final = 20_000
-EVENT_BYTES: Final = 4_000_000
+EVENT_BYTES: Final = 2_000_000
 """Of all events of a run that are kept; the oldest go first."""
 KEEP_ALIVE_S: Final = 15
 CANCELLED: Final = b'{"action":"cancel"}'

@@ -42,7 +42,7 @@ RUNS_EACH: Final = 10
 """Of one caller."""
 KEPT: Nanoseconds = 600 * SECOND
 """How long one that is over can still be followed."""
-KEPT_MAX: Final = 200
+KEPT_MAX: Final = 50
 READ_MAX: Final = 2_000
 """Messages that are read for a run; older ones are in the summary, or not told."""
 PAGE_BYTES: Final = 48_000
@@ -102,8 +102,8 @@ class Runs:
         self._clock, self._ids, self._tasks = clock, ids, tasks
         self._default_model = default_model
         self._runs: dict[str, RunUnderWay] = {}
-        self._busy: set[str] = set()
-        """Conversations in which a run is under way."""
+        self._busy: dict[str, str] = {}
+        """Conversations in which a run is under way or begins, each with whose it is."""
         self._closing = False
 
     # ------------------------------------------------------------ life
@@ -133,17 +133,18 @@ class Runs:
         conversation = asked.conversation or self._ids()
         if conversation in self._busy:
             raise Conflict("An answer is under way in this conversation; cancel it, or wait")
-        self._busy.add(conversation)
+        self._busy[conversation] = caller.id
         try:
             return await self._start(asked, conversation, caller, door)
         except BaseException:
-            self._busy.discard(conversation)
+            del self._busy[conversation]
             raise
 
     async def _start(
         self, asked: Asked, conversation: str, caller: Caller, door: str
     ) -> RunUnderWay:
         now_s = self._clock.wall() // SECOND
+        limits, approval = self._limits(asked), self._approval(asked)
         known = await self.find(asked.conversation, caller) if asked.conversation else None
         model = asked.model or (known.model if known else "") or self.model(caller)
         self._asker.wire(model, caller)
@@ -154,13 +155,13 @@ class Runs:
             await self.storage.create(known)
         said = await self._read(known)
         run = RunUnderWay(self._ids(), known.id, caller.id, model, self._clock, self.chat.patience)
-        await self.storage.begin(Run(run.id, known.id, RunState.RUNNING, now_s))
         if await self.storage.add(known.id, run.id, [_bounded(told)], now_s) is None:
             raise UnknownTarget(f"There is no conversation {known.id[:64]!r}")
+        await self.storage.begin(Run(run.id, known.id, RunState.RUNNING, now_s))
         messages = (*(one.message for one in said), told)
         task = Task(
             run.id, caller, door, model, self.chat.system, known.summary, mended(messages),
-            self._limits(asked), self._approval(asked), any(one.context for one in messages),
+            limits, approval, any(one.context for one in messages),
             self.chat.window,
         )  # fmt: skip
         self._forget_old()
@@ -192,9 +193,8 @@ class Runs:
         return max(wish, self.chat.approval, key=order.index)
 
     def _check_room(self, caller: Caller) -> None:
-        running = [run for run in self._runs.values() if run.ended is None]
-        own = sum(run.caller == caller.id for run in running)
-        if len(running) >= RUNS_MAX or own >= RUNS_EACH:
+        own = sum(one == caller.id for one in self._busy.values())
+        if self._closing or len(self._busy) >= RUNS_MAX or own >= RUNS_EACH:
             raise Overloaded("As many answers are under way as the hub takes", retry_after_ms=5_000)
 
     def _forget_old(self) -> None:
@@ -229,7 +229,7 @@ class Runs:
         took = (self._clock.now() - run.started) // MILLISECOND
         run.tell(Done(state.value, show(run.cost), took, run.asked, run.tools))
         run.finish(state, problem)
-        self._busy.discard(run.conversation)
+        del self._busy[run.conversation]
 
     async def _work(self, task: Task, run: RunUnderWay) -> tuple[RunState, str]:
         """How it ended, and why."""

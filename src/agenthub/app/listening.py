@@ -73,6 +73,7 @@ async def open_listening(options: Options, stop: Stop) -> AsyncGenerator[Listeni
         finally:
             hub_file.withdraw(options.home)
             listener.stop_accepting()
+            await hub.runs.close()  # Answers that go on for minutes end first, and are kept.
             if cancelled := await hub.gateway.drain(settings.limits.drain_ms * MILLISECOND):
                 log.warning("Calls were cancelled", extra={"calls": cancelled})
             mcp.close()

@@ -37,8 +37,8 @@ CREATE TABLE run (
     started_at   INTEGER NOT NULL,
     ended_at     INTEGER NOT NULL DEFAULT 0,
     problem      TEXT NOT NULL DEFAULT ''
-) STRICT, WITHOUT ROWID;
-CREATE INDEX run_of_conversation ON run (conversation, started_at);
+) STRICT;
+CREATE INDEX run_of_conversation ON run (conversation);
 CREATE INDEX run_under_way ON run (state) WHERE state = 'running';
 
 CREATE TRIGGER conversation_forgotten AFTER DELETE ON conversation BEGIN

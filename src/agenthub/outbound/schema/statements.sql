@@ -190,7 +190,7 @@ SELECT id, conversation, state, started_at, ended_at, problem FROM run WHERE id 
 
 -- name: runs
 SELECT id, conversation, state, started_at, ended_at, problem FROM run WHERE conversation = ?1
-    ORDER BY started_at DESC, id DESC LIMIT 1000;
+    ORDER BY rowid DESC LIMIT 1000;
 
 -- name: interrupt_runs
 UPDATE run SET state = 'interrupted', ended_at = ?1 WHERE state = 'running';
