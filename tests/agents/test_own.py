@@ -605,6 +605,17 @@ async def test_a_provider_that_answers_at_once_is_heard_too():
 
 
 @virtual_time()
+async def test_a_stream_that_comes_in_one_piece_is_a_stream():
+    async with agents("calc") as hub:
+        whole = wishes(ADD)
+        pieces = b"".join(piece for _, piece in whole.notes)
+        reply = structs.replace(whole.reply, result=pieces)
+        hub.model(Act(reply, notes=whole.notes[:1], after=MILLISECOND), says("Done"))
+        assert text_of(await hub.talk()) == "Done"
+        assert hub["calc"].executed("add") == 1
+
+
+@virtual_time()
 async def test_a_long_answer_waits_for_its_reader():
     async with agents() as hub:
         words = "x" * 100_000

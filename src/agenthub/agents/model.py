@@ -18,7 +18,8 @@ from agenthub.model_calls import Address, ModelCalls, ModelRequest
 from agenthub.passage import Answer
 from agenthub.wire.dialogue import Codec, codec
 
-CHUNK: Final = "llm/chunk"
+HEAD, CHUNK = "llm/head", "llm/chunk"
+"""A stream has a head; all of it may come with its end."""
 OWN_WIRES: Final[Mapping[str, str]] = {"anthropic": MESSAGES, "google": GEMINI}
 """Providers whose other wires leave something out."""
 PREFERRED: Final = (CHAT, MESSAGES, GEMINI)
@@ -105,10 +106,11 @@ class ModelAsker:
         reader, streams = shape.reader(), False
         async with heard(self._gateway, call) as hearing:
             while (news := await hearing.next()) is not None:
-                if isinstance(news, tuple) and news[0] == CHUNK:
-                    streams = True
-                    for delta in reader.feed(news[1]):
-                        told(delta)
+                if not isinstance(news, tuple):
+                    continue
+                streams = streams or news[0] == HEAD
+                for delta in reader.feed(news[1]) if news[0] == CHUNK else ():
+                    told(delta)
             end = hearing.end
         assert end is not None, "it is over"
         reply = _reply(end, shape)
