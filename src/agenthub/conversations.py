@@ -72,10 +72,6 @@ class Run(Struct, frozen=True):
 class ConversationStorage(Protocol):
     """Keeps conversations. All raise StorageFailed. What a call returned is durable."""
 
-    async def create(self, one: Conversation) -> None:
-        """A new one, without messages; forgets the oldest beyond `CONVERSATIONS_MAX`."""
-        ...
-
     async def find(self, conversation: str) -> Conversation | None: ...
 
     async def list(
@@ -108,7 +104,13 @@ class ConversationStorage(Protocol):
         """What was said up to this number, in short."""
         ...
 
-    async def begin(self, run: Run) -> None: ...
+    async def begin(self, run: Run, message: Message, new: Conversation | None = None) -> bool:
+        """A run, and the message that it answers, all or nothing; False: its conversation is gone.
+
+        `new`: the conversation, if it begins with this; then the oldest beyond `CONVERSATIONS_MAX`
+        are forgotten.
+        """
+        ...
 
     async def end(self, run: str, state: RunState, problem: str, now_s: int) -> None:
         """Only of one that is RUNNING."""

@@ -275,7 +275,7 @@ async def test_a_bug_of_a_runner_is_told_in_words_and_logged(caplog):
 @virtual_time()
 async def test_what_a_hub_that_died_had_under_way_is_interrupted_at_the_next_start(caplog):
     async with agents() as hub:
-        await hub.conversations.begin(Run("r9", "c9", RunState.RUNNING, 1))
+        hub.conversations.kept_runs["r9"] = Run("r9", "c9", RunState.RUNNING, 1)
         await hub.runs.open()
         assert (await hub.conversations.find_run("r9")).state is RunState.INTERRUPTED
         await hub.runs.open()

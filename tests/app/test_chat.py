@@ -174,7 +174,7 @@ def test_killed_in_the_middle_it_is_interrupted_readable_settled_and_goes_on(tmp
         assert events[-1]["state"] == "done"
 
 
-def test_told_to_stop_in_the_middle_of_an_answer_it_stops_at_once_and_keeps_it(tmp_path):
+def test_told_to_stop_in_the_middle_of_an_answer_it_stops_and_keeps_it(tmp_path):
     home = tmp_path / "home"
     with serving(home) as hub:
         hub.until_well("calculator")

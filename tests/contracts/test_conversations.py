@@ -23,6 +23,17 @@ def conversation(name="c", caller="anna", at_s=AT):
     return Conversation(name, caller, f"About {name}", "m", at_s, at_s, 0)
 
 
+async def create(storage, one=None):
+    """A conversation that begins with HELLO, and the run that answers it."""
+    one = one or conversation()
+    run = Run(f"r-{one.id}", one.id, RunState.RUNNING, one.created_at_s)
+    assert await storage.begin(run, HELLO, one)
+
+
+async def begin(storage, name, at_s=AT):
+    return await storage.begin(Run(name, "c", RunState.RUNNING, at_s), HELLO)
+
+
 @pytest.fixture(params=["fake", "file"])
 async def storage(request, tmp_path):
     if request.param == "fake":
@@ -33,13 +44,12 @@ async def storage(request, tmp_path):
 
 
 async def test_what_was_said_is_found_again_in_its_order(storage):
-    await storage.create(conversation())
-    assert await storage.add("c", "r1", [HELLO], AT + 1) == 1
+    await create(storage)
     assert await storage.add("c", "r1", [CALLS, RESULT], AT + 2) == 3
     said = await storage.messages("c")
     assert [one.number for one in said] == [1, 2, 3]
     assert [one.message for one in said] == [HELLO, CALLS, RESULT]
-    assert (said[0].run, said[0].at_s) == ("r1", AT + 1)
+    assert (said[0].run, said[0].at_s) == ("r-c", AT)
     assert [one.number for one in await storage.messages("c", after=1, limit=1)] == [2]
     found = await storage.find("c")
     assert (found.messages, found.changed_at_s, found.created_at_s) == (3, AT + 2, AT)
@@ -47,6 +57,8 @@ async def test_what_was_said_is_found_again_in_its_order(storage):
 
 async def test_nothing_is_added_to_a_conversation_that_is_gone(storage):
     assert await storage.add("c", "r", [HELLO], AT) is None
+    assert await begin(storage, "r") is False
+    assert await storage.find_run("r") is None
     assert await storage.find("c") is None
     assert await storage.messages("c") == []
     assert await storage.rename("c", "x", AT) is False
@@ -55,7 +67,7 @@ async def test_nothing_is_added_to_a_conversation_that_is_gone(storage):
 
 async def test_the_last_one_that_was_spoken_in_comes_first_page_by_page(storage):
     for number, name in enumerate("abc"):
-        await storage.create(conversation(name, "anna" if name != "b" else "bert", AT + number))
+        await create(storage, conversation(name, "anna" if name != "b" else "bert", AT + number))
     await storage.add("a", "r", [HELLO], AT + 9)
     assert [one.id for one in await storage.list(None, limit=9)] == ["a", "c", "b"]
     assert [one.id for one in await storage.list("anna", limit=9)] == ["a", "c"]
@@ -70,18 +82,17 @@ async def test_the_last_one_that_was_spoken_in_comes_first_page_by_page(storage)
 
 async def test_the_one_that_nobody_spoke_in_for_longest_is_forgotten_beyond_the_bound(storage):
     for number, name in enumerate("abcd"):
-        await storage.create(conversation(name, at_s=AT + number))
-        await storage.begin(Run(f"r{name}", name, RunState.RUNNING, AT))
+        await create(storage, conversation(name, at_s=AT + number))
         await storage.add(name, "r", [HELLO], AT + number)
     assert [one.id for one in await storage.list(None, limit=9)] == ["d", "c", "b"]
     assert await storage.messages("a") == []
-    assert await storage.find_run("ra") is None
-    assert await storage.find_run("rb") is not None
+    assert await storage.find_run("r-a") is None
+    assert await storage.find_run("r-b") is not None
 
 
 async def test_another_title_and_a_summary(storage):
-    await storage.create(conversation())
-    await storage.add("c", "r", [HELLO, CALLS, RESULT], AT)
+    await create(storage)
+    await storage.add("c", "r", [CALLS, RESULT], AT)
     assert await storage.rename("c", "New", AT + 5) is True
     await storage.summarise("c", "In short", 2)
     await storage.summarise("c", "Older", 1)
@@ -92,34 +103,33 @@ async def test_another_title_and_a_summary(storage):
 
 
 async def test_what_is_deleted_is_gone_with_all_that_was_in_it(storage):
-    await storage.create(conversation())
-    await storage.add("c", "r", [HELLO], AT)
-    await storage.begin(Run("r", "c", RunState.RUNNING, AT))
+    await create(storage)
     assert await storage.delete("c") is True
     assert await storage.find("c") is None
     assert await storage.messages("c") == []
     assert await storage.runs("c") == []
-    await storage.create(conversation())
-    assert await storage.add("c", "r", [HELLO], AT) == 1
+    await create(storage)
+    assert await storage.add("c", "r", [HELLO], AT) == 2
 
 
 async def test_a_run_ends_once(storage):
-    await storage.create(conversation())
-    await storage.begin(Run("r1", "c", RunState.RUNNING, AT))
-    await storage.begin(Run("r0", "c", RunState.RUNNING, AT))
+    await create(storage)
+    assert await begin(storage, "r1")
+    assert await begin(storage, "r0")
     await storage.end("r1", RunState.FAILED, "no", AT + 2)
     await storage.end("r1", RunState.DONE, "", AT + 3)
     await storage.end("r9", RunState.DONE, "", AT + 3)
     assert await storage.find_run("r1") == Run("r1", "c", RunState.FAILED, AT, AT + 2, "no")
-    assert [one.id for one in await storage.runs("c")] == ["r0", "r1"]
+    assert [one.id for one in await storage.runs("c")] == ["r0", "r1", "r-c"]
     assert await storage.find_run("r9") is None
 
 
 async def test_runs_that_another_process_had_are_interrupted(storage):
-    await storage.create(conversation())
-    await storage.begin(Run("r1", "c", RunState.RUNNING, AT))
-    await storage.begin(Run("r2", "c", RunState.RUNNING, AT))
+    await create(storage)
+    await begin(storage, "r1")
+    await begin(storage, "r2")
     await storage.end("r2", RunState.DONE, "", AT)
+    await storage.end("r-c", RunState.DONE, "", AT)
     assert await storage.interrupt(AT + 7) == 1
     assert await storage.interrupt(AT + 8) == 0
     assert await storage.find_run("r1") == Run("r1", "c", RunState.INTERRUPTED, AT, AT + 7)
@@ -127,24 +137,24 @@ async def test_runs_that_another_process_had_are_interrupted(storage):
 
 
 async def test_numbers_have_no_gaps_whoever_speaks_at_once(storage):
-    await storage.create(conversation())
+    await create(storage)
     await asyncio.gather(*(storage.add("c", f"r{n}", [HELLO, RESULT], AT) for n in range(40)))
-    assert [one.number for one in await storage.messages("c")] == list(range(1, 81))
-    runs = [one.run for one in await storage.messages("c")]
+    assert [one.number for one in await storage.messages("c")] == list(range(1, 82))
+    runs = [one.run for one in await storage.messages("c", after=1)]
     assert runs[::2] == runs[1::2], "what is said together stands together"
 
 
 async def test_any_text_is_kept(storage):
-    await storage.create(conversation())
+    await create(storage)
     odd = Message(Role.USER, "a\0b \N{GRINNING FACE} \u202e" + "x" * 250_000)
     await storage.add("c", "r", [odd], AT)
-    assert (await storage.messages("c"))[0].message == odd
+    assert (await storage.messages("c"))[1].message == odd
 
 
 async def test_killed_in_the_middle_nothing_is_lost_double_or_out_of_order(tmp_path):
     async with open_store(tmp_path / "home") as store:
         storage = DatabaseConversations(store.process)
-        await storage.create(conversation())
+        await create(storage)
         for turn in range(3):
             adding = [
                 asyncio.ensure_future(
@@ -158,19 +168,19 @@ async def test_killed_in_the_middle_nothing_is_lost_double_or_out_of_order(tmp_p
             await asyncio.gather(*adding)
             await until(lambda r=restarts: store.process.restarts > r)
         said = await storage.messages("c")
-        assert [one.number for one in said] == list(range(1, 301))
-        texts = [one.message.text for one in said]
+        assert [one.number for one in said] == list(range(1, 302))
+        texts = [one.message.text for one in said[1:]]
         assert texts == [f"{turn}-{n}" for turn in range(3) for n in range(100)]
 
 
 async def test_a_message_that_cannot_be_read_is_left_out(tmp_path, caplog):
     async with open_store(tmp_path / "home") as store:
         storage = DatabaseConversations(store.process)
-        await storage.create(conversation())
+        await create(storage)
         row = ("c", "t", "r", AT, b'{"role":"king"}', 9)
         await store.process.change(("add_message", [row]))
         await storage.add("c", "r", [HELLO], AT)
-        assert [one.number for one in await storage.messages("c")] == [2]
+        assert [one.number for one in await storage.messages("c")] == [1, 3]
         assert "unreadable" in caplog.text
-        assert await storage.add("c", "r", [], AT) == 2
+        assert await storage.add("c", "r", [], AT) == 3
         assert await storage.add("gone", "r", [], AT) is None

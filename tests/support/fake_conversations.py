@@ -15,13 +15,6 @@ class FakeConversations:
         if self.broken:
             raise StorageFailed("The disk is full.")
 
-    async def create(self, one):
-        self._check()
-        self.known.setdefault(one.id, one)
-        self.said.setdefault(one.id, [])
-        for old in self._ordered()[self.most :]:
-            await self.delete(old.id)
-
     def _ordered(self):
         return sorted(self.known.values(), key=lambda one: (one.changed_at_s, one.id), reverse=True)
 
@@ -71,9 +64,17 @@ class FakeConversations:
         if conversation in self.known and self.known[conversation].summarised < number:
             self._set(conversation, summary=summary, summarised=number)
 
-    async def begin(self, run):
+    async def begin(self, run, message, new=None):
         self._check()
+        if new is not None:
+            self.known.setdefault(new.id, new)
+            self.said.setdefault(new.id, [])
+        if await self.add(run.conversation, run.id, [message], run.started_at_s) is None:
+            return False
         self.kept_runs.setdefault(run.id, run)
+        for old in self._ordered()[self.most :] if new else ():
+            await self.delete(old.id)
+        return True
 
     async def end(self, run, state, problem, now_s):
         self._check()

@@ -149,15 +149,15 @@ class Runs:
         model = asked.model or (known.model if known else "") or self.model(caller)
         self._asker.wire(model, caller)
         told = Message(Role.USER, asked.text, context=cut(asked.page, PAGE_BYTES))
+        new = None
         if known is None:
             title = " ".join(asked.text.split())[:TITLE_MAX]
-            known = Conversation(conversation, caller.id, title, model, now_s, now_s, 0)
-            await self.storage.create(known)
-        said = await self._read(known)
+            known = new = Conversation(conversation, caller.id, title, model, now_s, now_s, 0)
+        said = () if new else await self._read(known)
         run = RunUnderWay(self._ids(), known.id, caller.id, model, self._clock, self.chat.patience)
-        if await self.storage.add(known.id, run.id, [_bounded(told)], now_s) is None:
+        row = Run(run.id, known.id, RunState.RUNNING, now_s)
+        if not await self.storage.begin(row, _bounded(told), new):
             raise UnknownTarget(f"There is no conversation {known.id[:64]!r}")
-        await self.storage.begin(Run(run.id, known.id, RunState.RUNNING, now_s))
         messages = (*(one.message for one in said), told)
         task = Task(
             run.id, caller, door, model, self.chat.system, known.summary, mended(messages),
@@ -223,13 +223,16 @@ class Runs:
             state = RunState.INTERRUPTED
         run.over = True
         run.some.set()
-        await asyncio.wait([keeping])
-        with contextlib.suppress(HubError):
-            await self.storage.end(run.id, state, problem, self._clock.wall() // SECOND)
+        # Side by side, for one sync of the disk.
+        await asyncio.gather(keeping, self._close(run, state, problem))
         took = (self._clock.now() - run.started) // MILLISECOND
         run.tell(Done(state.value, show(run.cost), took, run.asked, run.tools))
         run.finish(state, problem)
         del self._busy[run.conversation]
+
+    async def _close(self, run: RunUnderWay, state: RunState, problem: str) -> None:
+        with contextlib.suppress(HubError):  # The next start will find it interrupted.
+            await self.storage.end(run.id, state, problem, self._clock.wall() // SECOND)
 
     async def _work(self, task: Task, run: RunUnderWay) -> tuple[RunState, str]:
         """How it ended, and why."""

@@ -12,10 +12,6 @@ WORDS = "The running hub keeps conversations"
 class NoTalk:
     """conversations.ConversationStorage."""
 
-    async def create(self, one: Conversation) -> None:
-        del one
-        raise StorageFailed(WORDS)
-
     async def find(self, conversation: str) -> Conversation | None:
         del conversation
 
@@ -47,8 +43,8 @@ class NoTalk:
     async def summarise(self, conversation: str, summary: str, number: int) -> None:
         del conversation, summary, number
 
-    async def begin(self, run: Run) -> None:
-        del run
+    async def begin(self, run: Run, message: Message, new: Conversation | None = None) -> bool:
+        del run, message, new
         raise StorageFailed(WORDS)
 
     async def end(self, run: str, state: RunState, problem: str, now_s: int) -> None:

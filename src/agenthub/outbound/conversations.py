@@ -31,12 +31,6 @@ class DatabaseConversations:
         self._process = process
         self._most = most
 
-    async def create(self, one: Conversation) -> None:
-        row = (one.id, one.caller, one.title, one.model, one.created_at_s, one.changed_at_s)
-        await self._process.change(
-            ("put_conversation", [row]), ("prune_conversations", [(self._most,)])
-        )
-
     async def find(self, conversation: str) -> Conversation | None:
         rows = await self._process.read("conversation", conversation)
         return Conversation(*rows[0]) if rows else None
@@ -64,10 +58,7 @@ class DatabaseConversations:
     async def add(
         self, conversation: str, run: str, messages: Sequence[Message], now_s: int
     ) -> int | None:
-        rows = [
-            (conversation, os.urandom(12).hex(), run, now_s, msgspec.json.encode(one), MESSAGES_MAX)
-            for one in messages
-        ]
+        rows = [_row(conversation, run, one, now_s) for one in messages]
         if not rows:
             found = await self.find(conversation)
             return found.messages if found else None
@@ -86,9 +77,17 @@ class DatabaseConversations:
     async def summarise(self, conversation: str, summary: str, number: int) -> None:
         await self._process.change(("summarise_conversation", [(conversation, summary, number)]))
 
-    async def begin(self, run: Run) -> None:
-        row = (run.id, run.conversation, run.state.value, run.started_at_s)
-        await self._process.change(("put_run", [row]))
+    async def begin(self, run: Run, message: Message, new: Conversation | None = None) -> bool:
+        made = [] if new is None else [
+            (new.id, new.caller, new.title, new.model, new.created_at_s, new.changed_at_s)
+        ]  # fmt: skip
+        said = _row(run.conversation, run.id, message, run.started_at_s)
+        await self._process.change(
+            ("put_conversation", made), ("add_message", [said]),
+            ("put_run", [(run.id, run.conversation, run.state.value, run.started_at_s)]),
+            ("prune_conversations", [(self._most,)] if made else []),
+        )  # fmt: skip
+        return bool(await self._process.read("run", run.id))
 
     async def end(self, run: str, state: RunState, problem: str, now_s: int) -> None:
         await self._process.change(("end_run", [(run, state.value, problem, now_s)]))
@@ -102,6 +101,12 @@ class DatabaseConversations:
 
     async def interrupt(self, now_s: int) -> int:
         return await self._process.change(("interrupt_runs", [(now_s,)]))
+
+
+def _row(conversation: str, run: str, message: Message, at_s: int) -> tuple[str | int | bytes, ...]:
+    """For `add_message`; its token makes a repeated write one row."""
+    data = msgspec.json.encode(message)
+    return conversation, os.urandom(12).hex(), run, at_s, data, MESSAGES_MAX
 
 
 def _said(number: int, run: str, at_s: int, data: bytes) -> Said | None:

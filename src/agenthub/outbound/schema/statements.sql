@@ -179,8 +179,8 @@ SELECT number, run, at, data FROM message WHERE conversation = ?1 AND number > ?
 UPDATE conversation SET summary = ?2, summarised = ?3 WHERE id = ?1 AND summarised < ?3;
 
 -- name: put_run
-INSERT INTO run (id, conversation, state, started_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO
-    NOTHING;
+INSERT INTO run (id, conversation, state, started_at) SELECT ?1, id, ?3, ?4 FROM conversation
+    WHERE id = ?2 ON CONFLICT (id) DO NOTHING;
 
 -- name: end_run
 UPDATE run SET state = ?2, problem = ?3, ended_at = ?4 WHERE id = ?1 AND state = 'running';
