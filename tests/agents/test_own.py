@@ -204,6 +204,11 @@ async def test_who_answered_in_the_servers_stead_is_told():
         outcome, text = await told(hub)
         assert (outcome, hub["twin"].executed("add")) == ("ok", 1)
         assert text.startswith("(Answered by twin, for calc is not available.)\n")
+        hub.model(wishes(("calc__add", {"a": 7})), says("Done"))
+        only = structs.replace(CAROL, endpoints=frozenset({"p", "calc"}))
+        events = await hub.talk(caller=only)
+        assert of(events, "tool_end")[0]["served_by"] == "another"
+        assert "twin" not in str(events)
 
 
 @virtual_time()

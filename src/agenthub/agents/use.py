@@ -155,15 +155,17 @@ class ToolUser:
             return Outcome(NOT_DELIVERED, told(error))
         total = None if end.cost is None else show(end.cost)
         self._desk.paid(end.cost)
+        # Who may see a server may not know what stands in for it.
+        known = end.served_by in {tool.server, ""} or self._task.caller.sees(end.served_by)
+        served_by = end.served_by if known else "another"
         if end.error is not None:
-            return Outcome(NOT_DELIVERED, told(end.error), end.served_by, end.attempts, total)
+            return Outcome(NOT_DELIVERED, told(end.error), served_by, end.attempts, total)
         reply = end.reply
         assert reply is not None, "a call ends with a reply or an error"
         kind, text = _said(reply)
-        if end.served_by not in {tool.server, ""} and kind != NOT_DELIVERED:
-            other = end.served_by if self._task.caller.sees(end.served_by) else "another server"
-            text = f"(Answered by {other}, for {tool.server} is not available.)\n{text}"
-        return Outcome(kind, text, end.served_by, end.attempts, total)
+        if served_by not in {tool.server, ""} and kind != NOT_DELIVERED:
+            text = f"(Answered by {served_by}, for {tool.server} is not available.)\n{text}"
+        return Outcome(kind, text, served_by, end.attempts, total)
 
     async def _ended(self, use: str, tool: Tool, arguments: Raw) -> Answer:
         """The end of the call, and of those by which the user's answers go to a new server."""
