@@ -91,7 +91,7 @@ class ConversationStorage(Protocol):
     async def add(
         self, conversation: str, run: str, messages: Sequence[Message], now_s: int
     ) -> int | None:
-        """Append all or none; the number of the last one, or None: the conversation is gone."""
+        """Append all or none; the number of the last one, or None: it is gone, or has no room."""
         ...
 
     async def messages(
@@ -105,7 +105,8 @@ class ConversationStorage(Protocol):
         ...
 
     async def begin(self, run: Run, message: Message, new: Conversation | None = None) -> bool:
-        """A run, and the message that it answers, all or nothing; False: its conversation is gone.
+        """A run, and the message that it answers, all or nothing; False: its conversation is
+        gone, or has no room.
 
         `new`: the conversation, if it begins with this; then the oldest beyond `CONVERSATIONS_MAX`
         are forgotten.

@@ -16,7 +16,7 @@ from agenthub.agents.events import Piece
 from agenthub.agents.run import EVENT_BYTES, RunUnderWay
 from agenthub.agents.runs import GONE, KEPT, KEPT_MAX, PAGE_BYTES, RUNS_EACH, RUNS_MAX, mended
 from agenthub.agents.tools import BOXES_MAX, TOOLS_MAX
-from agenthub.conversations import Run, RunState
+from agenthub.conversations import MESSAGES_MAX, Run, RunState
 from agenthub.domain.caller import Caller, Scope
 from agenthub.domain.dialogue import Message, Role, ToolCall
 from agenthub.domain.errors import Conflict, InvalidParams, Overloaded, StorageFailed, UnknownTarget
@@ -402,3 +402,25 @@ def hub_reach(tools):
     from agenthub.domain.caller import Reach
 
     return Reach(tools, None)
+
+
+@virtual_time()
+async def test_a_full_conversation_says_so_and_begins_nothing():
+    async with agents() as hub:
+        hub.model(says("Hi"))
+        run = await hub.begin_run()
+        await hub.events_of(run)
+        hub.conversations._set(run.conversation, messages=MESSAGES_MAX)
+        with pytest.raises(Conflict, match="full"):
+            await hub.begin_run("More", conversation=run.conversation)
+        assert len(hub.conversations.kept_runs) == 1
+
+
+@virtual_time()
+async def test_what_finds_no_room_in_its_conversation_is_told_to_be_not_kept(monkeypatch):
+    monkeypatch.setattr("support.fake_conversations.MESSAGES_MAX", 1)
+    async with agents() as hub:
+        hub.model(says("Hi"))
+        events = await hub.talk()
+        assert [one["code"] for one in of(events, "error")] == ["not_kept"]
+        assert len(hub.said()) == 1

@@ -8,7 +8,7 @@ import pytest
 from support.fake_conversations import FakeConversations
 from support.store_rows import until
 
-from agenthub.conversations import Conversation, Run, RunState
+from agenthub.conversations import MESSAGES_MAX, Conversation, Run, RunState
 from agenthub.domain.dialogue import Message, Role, ToolCall
 from agenthub.outbound.conversations import DatabaseConversations
 from agenthub.outbound.store import open_store
@@ -177,10 +177,29 @@ async def test_a_message_that_cannot_be_read_is_left_out(tmp_path, caplog):
     async with open_store(tmp_path / "home") as store:
         storage = DatabaseConversations(store.process)
         await create(storage)
-        row = ("c", "t", "r", AT, b'{"role":"king"}', 9)
+        row = ("c", "t", "r", AT, b'{"role":"king"}', 9, "")
         await store.process.change(("add_message", [row]))
         await storage.add("c", "r", [HELLO], AT)
         assert [one.number for one in await storage.messages("c")] == [1, 3]
         assert "unreadable" in caplog.text
         assert await storage.add("c", "r", [], AT) == 3
         assert await storage.add("gone", "r", [], AT) is None
+
+
+async def test_a_full_conversation_takes_all_of_what_is_said_or_nothing(storage):
+    await create(storage)
+    assert await storage.add("c", "r", [HELLO] * (MESSAGES_MAX - 2), AT) == MESSAGES_MAX - 1
+    assert await storage.add("c", "r", [CALLS, RESULT], AT) is None
+    assert (await storage.find("c")).messages == MESSAGES_MAX - 1
+    assert await storage.add("c", "r", [CALLS], AT) == MESSAGES_MAX
+    assert await begin(storage, "r9") is False
+    assert await storage.find_run("r9") is None
+
+
+async def test_a_run_of_an_unknown_state_counts_as_interrupted(tmp_path, caplog):
+    async with open_store(tmp_path / "home") as store:
+        storage = DatabaseConversations(store.process)
+        await create(storage)
+        await store.process.change(("end_run", [("r-c", "dreaming", "", AT)]))
+        assert (await storage.find_run("r-c")).state is RunState.INTERRUPTED
+    assert "unknown" in caplog.text

@@ -2,7 +2,7 @@
 
 from msgspec import structs
 
-from agenthub.conversations import RunState, Said
+from agenthub.conversations import MESSAGES_MAX, RunState, Said
 from agenthub.domain.errors import StorageFailed
 
 
@@ -51,6 +51,8 @@ class FakeConversations:
         if conversation not in self.known:
             return None
         said = self.said[conversation]
+        if len(said) + len(messages) > MESSAGES_MAX:
+            return None
         said += [Said(len(said) + n, run, now_s, one) for n, one in enumerate(messages, 1)]
         changed = max(now_s, self.known[conversation].changed_at_s)
         self._set(conversation, messages=len(said), changed_at_s=changed)

@@ -18,6 +18,7 @@ from agenthub.agents.run import RunUnderWay
 from agenthub.agents.terms import Limits, Runner, Stopped, Task
 from agenthub.conversations import (
     MESSAGE_BYTES,
+    MESSAGES_MAX,
     TITLE_MAX,
     Conversation,
     ConversationStorage,
@@ -51,6 +52,7 @@ CLOSE_S: Final = 5
 GONE: Final = (
     "The hub ended before this call had an answer. It may have run: look before you repeat it."
 )
+NOT_KEPT: Final = "What was said is not kept: the conversation is full, or gone. Begin a new one."
 
 
 class Chat(Struct, frozen=True):
@@ -146,6 +148,8 @@ class Runs:
         now_s = self._clock.wall() // SECOND
         limits, approval = self._limits(asked), self._approval(asked)
         known = await self.find(asked.conversation, caller) if asked.conversation else None
+        if known is not None and known.messages >= MESSAGES_MAX:
+            raise Conflict(f"This conversation is full ({MESSAGES_MAX} messages): begin a new one")
         model = asked.model or (known.model if known else "") or self.model(caller)
         self._asker.wire(model, caller)
         told = Message(Role.USER, asked.text, context=cut(asked.page, PAGE_BYTES))
@@ -261,7 +265,10 @@ class Runs:
                 try:
                     if spoken.messages:
                         bounded = [_bounded(one) for one in spoken.messages]
-                        await self.storage.add(run.conversation, run.id, bounded, now_s)
+                        kept = await self.storage.add(run.conversation, run.id, bounded, now_s)
+                        if kept is None:
+                            _told(run, "not_kept", NOT_KEPT)
+                            return
                     else:
                         first += spoken.count
                         await self.storage.summarise(run.conversation, spoken.summary, first)

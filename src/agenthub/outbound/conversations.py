@@ -58,10 +58,13 @@ class DatabaseConversations:
     async def add(
         self, conversation: str, run: str, messages: Sequence[Message], now_s: int
     ) -> int | None:
-        rows = [_row(conversation, run, one, now_s) for one in messages]
-        if not rows:
+        if not messages:
             found = await self.find(conversation)
             return found.messages if found else None
+        # The first goes in only where all fit, and the others only with it.
+        first = _row(conversation, run, messages[0], now_s, MESSAGES_MAX - len(messages) + 1)
+        rows = [first]
+        rows += [_row(conversation, run, one, now_s, after=str(first[1])) for one in messages[1:]]
         await self._process.change(("add_message", rows))
         # Sent twice after a restart it changed nothing the second time: what is there counts.
         known = await self._process.read("number_of_message", rows[-1][1])
@@ -84,7 +87,7 @@ class DatabaseConversations:
         said = _row(run.conversation, run.id, message, run.started_at_s)
         await self._process.change(
             ("put_conversation", made), ("add_message", [said]),
-            ("put_run", [(run.id, run.conversation, run.state.value, run.started_at_s)]),
+            ("put_run", [(run.id, run.conversation, run.state.value, run.started_at_s, said[1])]),
             ("prune_conversations", [(self._most,)] if made else []),
         )  # fmt: skip
         return bool(await self._process.read("run", run.id))
@@ -103,10 +106,20 @@ class DatabaseConversations:
         return await self._process.change(("interrupt_runs", [(now_s,)]))
 
 
-def _row(conversation: str, run: str, message: Message, at_s: int) -> tuple[str | int | bytes, ...]:
-    """For `add_message`; its token makes a repeated write one row."""
+def _row(
+    conversation: str,
+    run: str,
+    message: Message,
+    at_s: int,
+    below: int = MESSAGES_MAX,
+    after: str = "",
+) -> tuple[str | int | bytes, ...]:
+    """For `add_message`; its token makes a repeated write one row.
+
+    It goes in where the conversation has fewer than `below`, and the row of the token `after`.
+    """
     data = msgspec.json.encode(message)
-    return conversation, os.urandom(12).hex(), run, at_s, data, MESSAGES_MAX
+    return conversation, os.urandom(12).hex(), run, at_s, data, below, after
 
 
 def _said(number: int, run: str, at_s: int, data: bytes) -> Said | None:
@@ -120,4 +133,7 @@ def _said(number: int, run: str, at_s: int, data: bytes) -> Said | None:
 
 
 def _run(id_: str, conversation: str, state: str, *rest: Any) -> Run:
-    return Run(id_, conversation, RunState(state), *rest)
+    known = {one.value: one for one in RunState}
+    if state not in known:
+        log.error("A kept run's state is unknown; it counts as interrupted", extra={"run": id_})
+    return Run(id_, conversation, known.get(state, RunState.INTERRUPTED), *rest)

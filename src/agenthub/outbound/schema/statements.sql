@@ -166,7 +166,8 @@ DELETE FROM conversation WHERE id = ?1;
 -- Whose conversation is gone has no number, and is not written.
 -- name: add_message
 INSERT INTO message SELECT id, messages + 1, ?2, ?3, ?4, ?5 FROM conversation WHERE id = ?1
-    AND messages < ?6 ON CONFLICT (token) DO NOTHING;
+    AND messages < ?6 AND (?7 = '' OR EXISTS (SELECT 1 FROM message WHERE token = ?7))
+    ON CONFLICT (token) DO NOTHING;
 
 -- name: number_of_message
 SELECT number FROM message WHERE token = ?1;
@@ -180,7 +181,7 @@ UPDATE conversation SET summary = ?2, summarised = ?3 WHERE id = ?1 AND summaris
 
 -- name: put_run
 INSERT INTO run (id, conversation, state, started_at) SELECT ?1, id, ?3, ?4 FROM conversation
-    WHERE id = ?2 ON CONFLICT (id) DO NOTHING;
+    WHERE id = ?2 AND EXISTS (SELECT 1 FROM message WHERE token = ?5) ON CONFLICT (id) DO NOTHING;
 
 -- name: end_run
 UPDATE run SET state = ?2, problem = ?3, ended_at = ?4 WHERE id = ?1 AND state = 'running';
